@@ -1,0 +1,420 @@
+//! Canonical JSON from untrusted bytes. <https://spec.matrix.org/v1.19/appendices/#canonical-json>
+//!
+//! Strict, as room versions 6 and later demand: integers within ±(2^53 − 1) only, no fractions, no key twice. As in
+//! the specification's own examples, `-0` is written as `0` and an integer with an exponent (`1e10`) without it.
+//! U+0000 is legal and stays. Time is linear in the input, but for the sorting of keys.
+
+use std::{borrow::Cow, ops::Range};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::{json_string, object, value::Value};
+
+/// The largest integer of canonical JSON; its negative is the smallest.
+pub const MAX_INTEGER: i64 = (1 << 53) - 1;
+
+/// How deep arrays and objects may be nested: as deep as `serde_json` reads with its own limit, so that whoever reads
+/// an accepted event can.
+pub const MAX_DEPTH: usize = 127;
+
+/// Why bytes can't be written as canonical JSON. Numbers are byte offsets in the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum JsonError {
+    /// The input is not UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// The input is not JSON.
+    #[error("not JSON (at byte {0})")]
+    Syntax(usize),
+    /// A number has a fraction or a negative exponent.
+    #[error("a number that isn't written as an integer (at byte {0})")]
+    NotAnInteger(usize),
+    /// An integer is beyond ±(2^53 − 1).
+    #[error("an integer beyond 2^53 - 1 (at byte {0})")]
+    IntegerRange(usize),
+    /// An object has the same key twice.
+    #[error("an object has the same key twice (before byte {0})")]
+    DuplicateKey(usize),
+    /// Arrays and objects are nested deeper than allowed.
+    #[error("nested too deep")]
+    TooDeep,
+    /// An object was expected.
+    #[error("not an object")]
+    NotAnObject,
+}
+
+/// Writes any JSON value in its canonical form.
+pub fn canonicalize(json: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let document = Document::parse(json, MAX_DEPTH)?;
+    let mut out = Vec::with_capacity(json.len());
+    document.write(&mut out, &document.root);
+    Ok(out)
+}
+
+/// Writes an object in its canonical form, without some of its top-level keys.
+pub(crate) fn canonicalize_object_without(
+    json: &[u8],
+    dropped: &[&str],
+) -> Result<Vec<u8>, JsonError> {
+    let document = Document::parse(json, MAX_DEPTH)?;
+    let Node::Object(members) = &document.root else {
+        return Err(JsonError::NotAnObject);
+    };
+    let mut out = Vec::with_capacity(json.len());
+    document.write_object(&mut out, members, dropped);
+    Ok(out)
+}
+
+/// The canonical bytes of a JSON object: the content of an event, or something to sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanonicalObject(Vec<u8>);
+
+impl CanonicalObject {
+    /// Checks untrusted bytes and writes them in canonical form. They may be nested one level less than an event
+    /// ([`MAX_DEPTH`]), so that they can be an event's content.
+    pub fn parse(json: &[u8]) -> Result<Self, JsonError> {
+        let document = Document::parse(json, MAX_DEPTH - 1)?;
+        let Node::Object(members) = &document.root else {
+            return Err(JsonError::NotAnObject);
+        };
+        let mut out = Vec::with_capacity(json.len());
+        document.write_object(&mut out, members, &[]);
+        Ok(Self(out))
+    }
+
+    /// The same from JSON that a request carried.
+    pub fn from_raw(json: &RawValue) -> Result<Self, JsonError> {
+        Self::parse(json.get().as_bytes())
+    }
+
+    /// The canonical form of a value of ours. A type that doesn't print as JSON is [`JsonError::Syntax`].
+    pub fn from_serialize(value: &impl Serialize) -> Result<Self, JsonError> {
+        Self::parse(&serde_json::to_vec(value).map_err(|_| JsonError::Syntax(0))?)
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A view of the object.
+    #[must_use]
+    pub fn value(&self) -> Value<'_> {
+        Value::new(&self.0)
+    }
+
+    /// Adds or replaces a member; `value` is canonical JSON.
+    pub(crate) fn set(&mut self, key: &str, value: &[u8]) {
+        self.0 = object::with_member(&self.0, key, value);
+    }
+}
+
+impl Default for CanonicalObject {
+    /// The empty object.
+    fn default() -> Self {
+        Self(b"{}".to_vec())
+    }
+}
+
+/// A value with the literals as canonical text. Containers are ranges of [`Document::members`]: one allocation for
+/// all of them, whatever the nesting.
+enum Node<'i> {
+    Literal(Cow<'i, str>),
+    Array(Range<usize>),
+    Object(Range<usize>),
+}
+
+/// A member of an object, or with an empty key an element of an array. Keys are decoded: the order of keys is that of
+/// their text, not of its escapes.
+struct Member<'i> {
+    key: Cow<'i, str>,
+    node: Node<'i>,
+}
+
+struct Document<'i> {
+    members: Vec<Member<'i>>,
+    root: Node<'i>,
+}
+
+impl<'i> Document<'i> {
+    fn parse(json: &'i [u8], depth: usize) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(json).map_err(|_| JsonError::NotUtf8)?;
+        let mut parser = Parser {
+            text,
+            at: 0,
+            pending: Vec::new(),
+            closed: Vec::new(),
+        };
+        let root = parser.value(depth)?;
+        parser.skip_whitespace();
+        if parser.at != text.len() {
+            return Err(parser.syntax());
+        }
+        Ok(Self {
+            members: parser.closed,
+            root,
+        })
+    }
+
+    fn write(&self, out: &mut Vec<u8>, node: &Node<'_>) {
+        match node {
+            Node::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            Node::Array(range) => {
+                out.push(b'[');
+                for (index, element) in self
+                    .members
+                    .get(range.clone())
+                    .unwrap_or_default()
+                    .iter()
+                    .enumerate()
+                {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    self.write(out, &element.node);
+                }
+                out.push(b']');
+            }
+            Node::Object(range) => self.write_object(out, range, &[]),
+        }
+    }
+
+    fn write_object(&self, out: &mut Vec<u8>, range: &Range<usize>, dropped: &[&str]) {
+        out.push(b'{');
+        let members = self.members.get(range.clone()).unwrap_or_default().iter();
+        for (index, member) in members
+            .filter(|member| !dropped.contains(&member.key.as_ref()))
+            .enumerate()
+        {
+            if index > 0 {
+                out.push(b',');
+            }
+            json_string::write(out, &member.key);
+            out.push(b':');
+            self.write(out, &member.node);
+        }
+        out.push(b'}');
+    }
+}
+
+struct Parser<'i> {
+    text: &'i str,
+    at: usize,
+    /// Members of containers that are still open, outermost first.
+    pending: Vec<Member<'i>>,
+    /// Members of closed containers, each container's together.
+    closed: Vec<Member<'i>>,
+}
+
+impl<'i> Parser<'i> {
+    fn syntax(&self) -> JsonError {
+        JsonError::Syntax(self.at)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_whitespace(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// `depth` is how many more levels of containers may open.
+    fn value(&mut self, depth: usize) -> Result<Node<'i>, JsonError> {
+        self.skip_whitespace();
+        match self.peek() {
+            Some(b'{') => self.object(depth.checked_sub(1).ok_or(JsonError::TooDeep)?),
+            Some(b'[') => self.array(depth.checked_sub(1).ok_or(JsonError::TooDeep)?),
+            Some(b'"') => self.string().map(Node::Literal),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Node::Literal),
+            _ => self
+                .keyword()
+                .map(|word| Node::Literal(Cow::Borrowed(word))),
+        }
+    }
+
+    fn keyword(&mut self) -> Result<&'static str, JsonError> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let word = ["true", "false", "null"]
+            .into_iter()
+            .find(|word| rest.starts_with(word));
+        let word = word.ok_or_else(|| self.syntax())?;
+        self.at += word.len();
+        Ok(word)
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Node<'i>, JsonError> {
+        let first = self.pending.len();
+        self.at += 1;
+        self.skip_whitespace();
+        if !self.take(b']') {
+            loop {
+                let node = self.value(depth)?;
+                self.pending.push(Member {
+                    key: Cow::Borrowed(""),
+                    node,
+                });
+                if self.ends_container(b']')? {
+                    break;
+                }
+            }
+        }
+        Ok(Node::Array(self.close(first)))
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Node<'i>, JsonError> {
+        let first = self.pending.len();
+        self.at += 1;
+        self.skip_whitespace();
+        if !self.take(b'}') {
+            loop {
+                self.skip_whitespace();
+                let key = self.key()?;
+                self.skip_whitespace();
+                if !self.take(b':') {
+                    return Err(self.syntax());
+                }
+                let node = self.value(depth)?;
+                self.pending.push(Member { key, node });
+                if self.ends_container(b'}')? {
+                    break;
+                }
+            }
+        }
+        self.sort_members(first)?;
+        Ok(Node::Object(self.close(first)))
+    }
+
+    /// After an element: takes the container's end (true) or a comma (false).
+    fn ends_container(&mut self, end: u8) -> Result<bool, JsonError> {
+        self.skip_whitespace();
+        if self.take(end) {
+            return Ok(true);
+        }
+        if self.take(b',') {
+            Ok(false)
+        } else {
+            Err(self.syntax())
+        }
+    }
+
+    fn sort_members(&mut self, first: usize) -> Result<(), JsonError> {
+        let members = self.pending.get_mut(first..).unwrap_or_default();
+        if members.is_sorted_by(|a, b| a.key < b.key) {
+            return Ok(());
+        }
+        members.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        if members.is_sorted_by(|a, b| a.key < b.key) {
+            Ok(())
+        } else {
+            Err(JsonError::DuplicateKey(self.at))
+        }
+    }
+
+    fn close(&mut self, first: usize) -> Range<usize> {
+        let start = self.closed.len();
+        self.closed.extend(self.pending.drain(first..));
+        start..self.closed.len()
+    }
+
+    /// The literal at the cursor, quotes included.
+    fn raw_string(&mut self) -> Result<&'i str, JsonError> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let len = json_string::literal_len(rest.as_bytes()).ok_or_else(|| self.syntax())?;
+        let raw = rest.get(..len).ok_or_else(|| self.syntax())?;
+        if raw.bytes().any(|byte| byte < 0x20) {
+            return Err(self.syntax());
+        }
+        self.at += len;
+        Ok(raw)
+    }
+
+    fn key(&mut self) -> Result<Cow<'i, str>, JsonError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.syntax());
+        }
+        let raw = self.raw_string()?;
+        let inside = raw.get(1..raw.len() - 1).unwrap_or_default();
+        json_string::unescape(inside).ok_or_else(|| self.syntax())
+    }
+
+    fn string(&mut self) -> Result<Cow<'i, str>, JsonError> {
+        let raw = self.raw_string()?;
+        let inside = raw.get(1..raw.len() - 1).unwrap_or_default();
+        match json_string::unescape(inside).ok_or_else(|| self.syntax())? {
+            Cow::Borrowed(_) => Ok(Cow::Borrowed(raw)),
+            Cow::Owned(text) => {
+                let mut canonical = Vec::with_capacity(raw.len());
+                json_string::write(&mut canonical, &text);
+                String::from_utf8(canonical)
+                    .map(Cow::Owned)
+                    .map_err(|_| self.syntax())
+            }
+        }
+    }
+
+    fn digits(&mut self) -> &'i str {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn number(&mut self) -> Result<Cow<'i, str>, JsonError> {
+        let start = self.at;
+        let negative = self.take(b'-');
+        let digits = self.digits();
+        if digits.is_empty() || (digits.len() > 1 && digits.starts_with('0')) {
+            return Err(self.syntax());
+        }
+        if self.peek() == Some(b'.') {
+            return Err(JsonError::NotAnInteger(start));
+        }
+        let written = start..self.at;
+        let exponent = self.exponent()?;
+        let magnitude =
+            integer(digits, exponent.unwrap_or(0)).ok_or(JsonError::IntegerRange(start))?;
+        if exponent.is_none() && (magnitude != 0 || !negative) {
+            return Ok(Cow::Borrowed(self.text.get(written).unwrap_or_default()));
+        }
+        let signed = if negative { -magnitude } else { magnitude };
+        Ok(Cow::Owned(signed.to_string()))
+    }
+
+    /// The exponent at the cursor, if there is one. Too many digits to count are as good as the largest.
+    fn exponent(&mut self) -> Result<Option<u32>, JsonError> {
+        let start = self.at;
+        if !self.take(b'e') && !self.take(b'E') {
+            return Ok(None);
+        }
+        if !self.take(b'+') && self.peek() == Some(b'-') {
+            return Err(JsonError::NotAnInteger(start));
+        }
+        match self.digits() {
+            "" => Err(self.syntax()),
+            digits => Ok(Some(digits.parse().unwrap_or(u32::MAX))),
+        }
+    }
+}
+
+/// `digits` × 10^`exponent`, if that is within [`MAX_INTEGER`].
+fn integer(digits: &str, exponent: u32) -> Option<i64> {
+    let mantissa: i64 = digits.parse().ok()?;
+    if mantissa == 0 {
+        return Some(0);
+    }
+    let magnitude = mantissa.checked_mul(10_i64.checked_pow(exponent)?)?;
+    (magnitude <= MAX_INTEGER).then_some(magnitude)
+}

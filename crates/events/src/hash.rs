@@ -1,0 +1,64 @@
+//! Content hash, reference hash and event id.
+//! <https://spec.matrix.org/v1.19/server-server-api/#calculating-the-reference-hash-for-an-event>
+
+use ruma_common::{OwnedEventId, OwnedRoomId};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    object, redact,
+    room_version::{EventIdForm, RoomVersion},
+    unpadded_base64,
+    value::Value,
+};
+
+/// The hash of the complete event, over its canonical bytes without `hashes`, `signatures` and `unsigned`.
+#[must_use]
+pub fn content_hash(event: &[u8]) -> [u8; 32] {
+    Sha256::digest(object::without(
+        event,
+        &["hashes", "signatures", "unsigned"],
+    ))
+    .into()
+}
+
+/// The hash of what a redaction leaves of the event, without `signatures` and `unsigned`.
+#[must_use]
+pub fn reference_hash(version: RoomVersion, event: &[u8]) -> [u8; 32] {
+    Sha256::digest(redact::signed_bytes(version, event)).into()
+}
+
+/// Whether `hashes.sha256` is the event's content hash.
+#[must_use]
+pub fn verify_content_hash(event: &[u8]) -> bool {
+    let stated = Value::new(event)
+        .get("hashes")
+        .and_then(|hashes| hashes.get("sha256"));
+    let stated = stated
+        .and_then(Value::as_str)
+        .and_then(|text| unpadded_base64::decode(&text));
+    stated.is_some_and(|hash| hash == content_hash(event))
+}
+
+/// The id of the event with these canonical bytes.
+#[must_use]
+pub fn event_id(version: RoomVersion, event: &[u8]) -> OwnedEventId {
+    event_id_of_hash(version, reference_hash(version, event))
+}
+
+/// The id of the event of which these bytes are the signed ones (see [`redact::signed_bytes`]).
+pub(crate) fn event_id_of_signed_bytes(version: RoomVersion, signed: &[u8]) -> OwnedEventId {
+    event_id_of_hash(version, Sha256::digest(signed).into())
+}
+
+fn event_id_of_hash(version: RoomVersion, hash: [u8; 32]) -> OwnedEventId {
+    let id = match version.rules().event_id {
+        EventIdForm::UrlSafeHash => format!("${}", unpadded_base64::encode_url_safe(&hash)),
+    };
+    OwnedEventId::try_from(id).expect("a dollar and base64 are an event id")
+}
+
+/// The room id that a create event's id makes, in room versions where it does.
+pub(crate) fn room_id_of_create(event_id: &OwnedEventId) -> OwnedRoomId {
+    let id = event_id.as_str().replacen('$', "!", 1);
+    OwnedRoomId::try_from(id).expect("an exclamation mark and an event id's rest are a room id")
+}

@@ -1,0 +1,12 @@
+//! Tests of events: the specification's vectors, tables of bad input, and agreement with another implementation.
+#![cfg(test)]
+
+mod canonical_json;
+mod client_format;
+mod id;
+mod keys;
+mod pdu;
+mod properties;
+mod redact;
+mod sign;
+mod support;
