@@ -1,0 +1,254 @@
+//! Power levels, parsed once, and the defaults where there are none.
+//! <https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels>
+
+use ruma_common::{OwnedUserId, UserId};
+use starling_events::{Pdu, RoomVersion, Value, id::parse_user_id, room_version::LevelForm};
+use thiserror::Error;
+
+/// The power of a user, or the power that something takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PowerLevel {
+    /// A level as `m.room.power_levels` gives.
+    Finite(i64),
+    /// Above every level: that of a room's creators, from room version 12 on.
+    Infinite,
+}
+
+/// Why a content is not one of `m.room.power_levels`. Each names the property.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PowerLevelsError {
+    /// The property is not an integer.
+    #[error("{0} is not an integer")]
+    NotAnInteger(&'static str),
+    /// The property is not an object with integers as values.
+    #[error("{0} is not an object of integers")]
+    NotAnObjectOfIntegers(&'static str),
+    /// A key of `users` is not a user id.
+    #[error("a key of users is not a user id")]
+    InvalidUserId,
+}
+
+/// Levels by user, event type or notification, sorted by that.
+pub(crate) type Levels = Vec<(Box<str>, i64)>;
+
+/// The content of an `m.room.power_levels` event, with what it doesn't say left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PowerLevels {
+    pub(crate) ban: Option<i64>,
+    pub(crate) events: Levels,
+    pub(crate) events_default: Option<i64>,
+    pub(crate) invite: Option<i64>,
+    pub(crate) kick: Option<i64>,
+    pub(crate) notifications: Levels,
+    pub(crate) redact: Option<i64>,
+    pub(crate) state_default: Option<i64>,
+    pub(crate) users: Levels,
+    pub(crate) users_default: Option<i64>,
+}
+
+impl PowerLevels {
+    /// Parses the canonical bytes of a content, as strictly as the room version's authorization rules demand.
+    pub fn parse(version: RoomVersion, content: &[u8]) -> Result<Self, PowerLevelsError> {
+        let mut levels = Self::default();
+        for member in Value::new(content).members() {
+            let value = member.value;
+            let level = |name| parse_level(version, name, value).map(Some);
+            match member.raw_key {
+                b"ban" => levels.ban = level("ban")?,
+                b"events" => levels.events = parse_levels(version, "events", value)?,
+                b"events_default" => levels.events_default = level("events_default")?,
+                b"invite" => levels.invite = level("invite")?,
+                b"kick" => levels.kick = level("kick")?,
+                b"notifications" => {
+                    levels.notifications = parse_levels(version, "notifications", value)?;
+                }
+                b"redact" => levels.redact = level("redact")?,
+                b"state_default" => levels.state_default = level("state_default")?,
+                b"users" => levels.users = parse_levels(version, "users", value)?,
+                b"users_default" => levels.users_default = level("users_default")?,
+                _ => {}
+            }
+        }
+        if levels
+            .users
+            .iter()
+            .any(|(user, _)| parse_user_id(user).is_err())
+        {
+            return Err(PowerLevelsError::InvalidUserId);
+        }
+        Ok(levels)
+    }
+
+    /// The properties that are single levels.
+    pub(crate) fn properties(&self) -> [(&'static str, Option<i64>); 7] {
+        [
+            ("users_default", self.users_default),
+            ("events_default", self.events_default),
+            ("state_default", self.state_default),
+            ("ban", self.ban),
+            ("redact", self.redact),
+            ("kick", self.kick),
+            ("invite", self.invite),
+        ]
+    }
+}
+
+fn parse_level(
+    version: RoomVersion,
+    name: &'static str,
+    value: Value<'_>,
+) -> Result<i64, PowerLevelsError> {
+    match version.rules().levels {
+        LevelForm::Integer => value
+            .as_integer()
+            .ok_or(PowerLevelsError::NotAnInteger(name)),
+    }
+}
+
+/// Canonical objects are sorted by key already.
+fn parse_levels(
+    version: RoomVersion,
+    name: &'static str,
+    value: Value<'_>,
+) -> Result<Levels, PowerLevelsError> {
+    let error = PowerLevelsError::NotAnObjectOfIntegers(name);
+    if !value.is_object() {
+        return Err(error);
+    }
+    let mut levels = Levels::new();
+    for member in value.members() {
+        let key = member.key().ok_or(error)?.into_owned().into_boxed_str();
+        levels.push((
+            key,
+            parse_level(version, name, member.value).map_err(|_| error)?,
+        ));
+    }
+    Ok(levels)
+}
+
+/// The level of a key in sorted levels.
+pub(crate) fn level_of(levels: &Levels, key: &str) -> Option<i64> {
+    let index = levels
+        .binary_search_by(|(other, _)| other.as_ref().cmp(key))
+        .ok()?;
+    levels.get(index).map(|(_, level)| *level)
+}
+
+/// The power of users in a room, and what their deeds take: the power levels, the creators and the defaults together.
+/// It holds until the room's `m.room.power_levels` event changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomPower {
+    /// `None` without an `m.room.power_levels` event.
+    levels: Option<PowerLevels>,
+    creators: Vec<OwnedUserId>,
+    privileged_creators: bool,
+}
+
+impl RoomPower {
+    /// The level of the creator in a room without power levels, where creators are not privileged.
+    const CREATOR_DEFAULT: i64 = 100;
+
+    /// The power in the room of this create event, and this `m.room.power_levels` event if it has one.
+    pub fn new(create: &Pdu, power_levels: Option<&Pdu>) -> Result<Self, PowerLevelsError> {
+        let parse = |event: &Pdu| PowerLevels::parse(create.version(), event.content());
+        Ok(Self {
+            levels: power_levels.map(parse).transpose()?,
+            creators: creators(create),
+            privileged_creators: create.version().rules().privileged_creators,
+        })
+    }
+
+    /// The users who have infinite power: none before room version 12.
+    #[must_use]
+    pub fn privileged_creators(&self) -> &[OwnedUserId] {
+        if self.privileged_creators {
+            &self.creators
+        } else {
+            &[]
+        }
+    }
+
+    /// The parsed `m.room.power_levels` event, if the room has one.
+    #[must_use]
+    pub fn levels(&self) -> Option<&PowerLevels> {
+        self.levels.as_ref()
+    }
+
+    /// A user's power.
+    #[must_use]
+    pub fn user_level(&self, user: &UserId) -> PowerLevel {
+        let is_creator = self.creators.iter().any(|creator| creator == user);
+        if is_creator && self.privileged_creators {
+            return PowerLevel::Infinite;
+        }
+        PowerLevel::Finite(match &self.levels {
+            Some(levels) => level_of(&levels.users, user.as_str())
+                .or(levels.users_default)
+                .unwrap_or(0),
+            None if is_creator => Self::CREATOR_DEFAULT,
+            None => 0,
+        })
+    }
+
+    /// The power that sending an event of this type takes.
+    #[must_use]
+    pub fn event_level(&self, kind: &str, is_state: bool) -> PowerLevel {
+        let default = if is_state { 50 } else { 0 };
+        self.level(default, |levels| {
+            let general = if is_state {
+                levels.state_default
+            } else {
+                levels.events_default
+            };
+            level_of(&levels.events, kind).or(general)
+        })
+    }
+
+    /// The power that banning takes.
+    #[must_use]
+    pub fn ban_level(&self) -> PowerLevel {
+        self.level(50, |levels| levels.ban)
+    }
+
+    /// The power that kicking takes.
+    #[must_use]
+    pub fn kick_level(&self) -> PowerLevel {
+        self.level(50, |levels| levels.kick)
+    }
+
+    /// The power that inviting takes.
+    #[must_use]
+    pub fn invite_level(&self) -> PowerLevel {
+        self.level(0, |levels| levels.invite)
+    }
+
+    /// The power that redacting events of other servers takes.
+    #[must_use]
+    pub fn redact_level(&self) -> PowerLevel {
+        self.level(50, |levels| levels.redact)
+    }
+
+    /// The power that a notification takes, for example `room`.
+    #[must_use]
+    pub fn notification_level(&self, key: &str) -> PowerLevel {
+        self.level(50, |levels| level_of(&levels.notifications, key))
+    }
+
+    fn level(&self, default: i64, stated: impl FnOnce(&PowerLevels) -> Option<i64>) -> PowerLevel {
+        PowerLevel::Finite(self.levels.as_ref().and_then(stated).unwrap_or(default))
+    }
+}
+
+/// The creators of a room: the sender of its create event and, where creators are privileged, `additional_creators`.
+fn creators(create: &Pdu) -> Vec<OwnedUserId> {
+    let mut creators = vec![create.sender().to_owned()];
+    if create.version().rules().privileged_creators {
+        let additional = Value::new(create.content()).get("additional_creators");
+        let names = additional
+            .into_iter()
+            .flat_map(Value::elements)
+            .filter_map(Value::as_str);
+        creators.extend(names.filter_map(|name| parse_user_id(&name).ok()));
+    }
+    creators
+}
