@@ -1,0 +1,188 @@
+//! Who must wake up: within this process, which change concerns which listener.
+//!
+//! A writer, after its commit, calls [`Bus::advance`] with the position of its change and the topics that it concerns,
+//! and is done: it never calls its readers. A reader takes [`Bus::head`] once, answers as of it, and then waits on its
+//! [`Listener`], which remembers the last changes that concerned it: an idle long poll costs nothing but memory.
+//!
+//! What is here is a hint, not the truth: a listener that doesn't remember far enough back says so
+//! ([`Listener::changes_since`] is `None`), and its reader asks the database.
+
+mod listener;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::Mutex;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+pub use listener::Listener;
+
+/// Whom or what a change concerns, by the integers of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Everybody who is in this room.
+    Room(i64),
+    /// This user, on all devices.
+    User(i64),
+    /// This device alone.
+    Device(i64),
+}
+
+/// The process's bus. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    head: AtomicI64,
+    listeners: Mutex<Listeners>,
+}
+
+/// Who listens to what. A listener is in `devices` and `users` while its device is active, and in `rooms` for each room
+/// that its user is in.
+#[derive(Debug, Default)]
+struct Listeners {
+    devices: FxHashMap<i64, Arc<Listener>>,
+    users: FxHashMap<i64, Vec<Arc<Listener>>>,
+    rooms: FxHashMap<i64, Vec<Arc<Listener>>>,
+}
+
+impl Bus {
+    /// A bus that starts at `head`, the last position that is committed.
+    #[must_use]
+    pub fn new(head: i64) -> Self {
+        let shared = Shared { head: AtomicI64::new(head), listeners: Mutex::new(Listeners::default()) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The last position that readers may see.
+    #[must_use]
+    pub fn head(&self) -> i64 {
+        self.shared.head.load(Ordering::Acquire)
+    }
+
+    /// Tells that all up to `position` is committed and in the caches, and that the change at `position` concerns
+    /// `topics`. Called after the commit, in the order of the commits.
+    pub fn advance(&self, position: i64, topics: &[Topic]) {
+        let concerned = self.shared.listeners.lock().note(position, topics);
+        // Only now: whoever reads this head finds the change noted with each listener that it concerns.
+        self.shared.head.fetch_max(position, Ordering::Release);
+        for listener in concerned {
+            listener.wake();
+        }
+    }
+
+    /// The listener of a device, made on first use. A new one (second value) follows no rooms yet: the caller lets it
+    /// follow those that the user is in, and then calls [`Listener::ready`]. Rooms that the user joins or leaves
+    /// meanwhile reach it through [`Bus::follow`].
+    #[must_use]
+    pub fn listen(&self, user: i64, device: i64) -> (Arc<Listener>, bool) {
+        let mut listeners = self.shared.listeners.lock();
+        if let Some(listener) = listeners.devices.get(&device) {
+            return (Arc::clone(listener), false);
+        }
+        let listener = Arc::new(Listener::new(user, device));
+        listeners.devices.insert(device, Arc::clone(&listener));
+        listeners.users.entry(user).or_default().push(Arc::clone(&listener));
+        (listener, true)
+    }
+
+    /// From now on changes of `room` concern the listeners of `user`, who is in it (again).
+    pub fn follow(&self, user: i64, room: i64) {
+        let mut listeners = self.shared.listeners.lock();
+        for listener in listeners.users.get(&user).cloned().unwrap_or_default() {
+            listeners.add(room, &listener);
+        }
+    }
+
+    /// As [`Bus::follow`], for the rooms that one new listener's user is in.
+    pub fn follow_all(&self, listener: &Arc<Listener>, rooms: &[i64]) {
+        let mut listeners = self.shared.listeners.lock();
+        for room in rooms {
+            listeners.add(*room, listener);
+        }
+    }
+
+    /// `user` is no longer in `room`.
+    pub fn unfollow(&self, user: i64, room: i64) {
+        let mut listeners = self.shared.listeners.lock();
+        listeners.remove(room, |listener| listener.user() == user);
+    }
+
+    /// Forgets listeners that nobody has used since `before_ms` and on which nobody waits.
+    pub fn sweep(&self, before_ms: i64) {
+        let mut listeners = self.shared.listeners.lock();
+        let idle: Vec<Arc<Listener>> =
+            listeners.devices.values().filter(|listener| listener.is_idle(before_ms)).cloned().collect();
+        for listener in idle {
+            listeners.forget(&listener);
+        }
+    }
+
+    /// How many listeners there are.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.shared.listeners.lock().devices.len()
+    }
+}
+
+impl Listeners {
+    /// Notes the change with each listener that it concerns; those are returned, each once.
+    fn note(&self, position: i64, topics: &[Topic]) -> Vec<Arc<Listener>> {
+        let mut concerned: HashMap<i64, Arc<Listener>, FxBuildHasher> = HashMap::default();
+        for topic in topics {
+            let listeners = match topic {
+                Topic::Room(room) => self.rooms.get(room).map_or(&[][..], Vec::as_slice),
+                Topic::User(user) => self.users.get(user).map_or(&[][..], Vec::as_slice),
+                Topic::Device(device) => self.devices.get(device).map_or(&[][..], std::slice::from_ref),
+            };
+            for listener in listeners {
+                listener.note(position, *topic);
+                concerned.entry(listener.device()).or_insert_with(|| Arc::clone(listener));
+            }
+        }
+        let mut concerned: Vec<Arc<Listener>> = concerned.into_values().collect();
+        // A fixed order of waking keeps simulations repeatable.
+        concerned.sort_unstable_by_key(|listener| listener.device());
+        concerned
+    }
+
+    fn add(&mut self, room: i64, listener: &Arc<Listener>) {
+        let followers = self.rooms.entry(room).or_default();
+        if listener.follows(room) {
+            followers.push(Arc::clone(listener));
+        }
+    }
+
+    fn remove(&mut self, room: i64, which: impl Fn(&Listener) -> bool) {
+        let Some(followers) = self.rooms.get_mut(&room) else { return };
+        followers.retain(|listener| {
+            let gone = which(listener);
+            if gone {
+                listener.unfollows(room);
+            }
+            !gone
+        });
+        if followers.is_empty() {
+            self.rooms.remove(&room);
+        }
+    }
+
+    fn forget(&mut self, listener: &Arc<Listener>) {
+        self.devices.remove(&listener.device());
+        if let Some(of_user) = self.users.get_mut(&listener.user()) {
+            of_user.retain(|other| other.device() != listener.device());
+            if of_user.is_empty() {
+                self.users.remove(&listener.user());
+            }
+        }
+        for room in listener.followed() {
+            self.remove(room, |other| other.device() == listener.device());
+        }
+        // A reader that still holds it must ask for a new one.
+        listener.retire();
+    }
+}

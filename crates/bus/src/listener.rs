@@ -1,0 +1,152 @@
+//! One device's ear: the last changes that concerned it, and waiting for the next.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
+use tokio::sync::Notify;
+
+use crate::Topic;
+
+/// How many changes a listener remembers. A reader that is further behind asks the database.
+const REMEMBERED: usize = 256;
+
+/// The last changes that concerned a device.
+#[derive(Debug)]
+pub struct Listener {
+    user: i64,
+    device: i64,
+    changes: Mutex<Changes>,
+    notify: Notify,
+    waiting: AtomicUsize,
+    last_used_ms: AtomicI64,
+}
+
+#[derive(Debug)]
+struct Changes {
+    /// All changes after this position are in `recent`; `i64::MAX` until the listener is ready, and when it is retired.
+    complete_after: i64,
+    recent: VecDeque<(i64, Topic)>,
+    rooms: FxHashSet<i64>,
+}
+
+impl Listener {
+    pub(crate) fn new(user: i64, device: i64) -> Self {
+        let changes =
+            Changes { complete_after: i64::MAX, recent: VecDeque::new(), rooms: FxHashSet::default() };
+        Self {
+            user,
+            device,
+            changes: Mutex::new(changes),
+            notify: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            last_used_ms: AtomicI64::new(i64::MAX),
+        }
+    }
+
+    pub(crate) fn user(&self) -> i64 {
+        self.user
+    }
+
+    pub(crate) fn device(&self) -> i64 {
+        self.device
+    }
+
+    /// It follows all of its rooms: changes after `head`, read after that, are all noted.
+    pub fn ready(&self, head: i64) {
+        self.changes.lock().complete_after = head;
+    }
+
+    /// What changed after `since` and concerns this device, in order, each topic once with its last position; `None`
+    /// when it doesn't remember that far back.
+    #[must_use]
+    pub fn changes_since(&self, since: i64) -> Option<Vec<(i64, Topic)>> {
+        let changes = self.changes.lock();
+        if since < changes.complete_after {
+            return None;
+        }
+        let mut found: Vec<(i64, Topic)> = Vec::new();
+        for (position, topic) in changes.recent.iter().rev().take_while(|(position, _)| *position > since) {
+            if !found.iter().any(|(_, other)| other == topic) {
+                found.push((*position, *topic));
+            }
+        }
+        found.reverse();
+        Some(found)
+    }
+
+    /// Waits until something after `since` concerns this device, or it doesn't remember that far back. Returns at once
+    /// if that is so already.
+    pub async fn changed(&self, since: i64) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _guard = Waiting(&self.waiting);
+        loop {
+            let notified = self.notify.notified();
+            let mut notified = std::pin::pin!(notified);
+            notified.as_mut().enable();
+            if self.has_changed(since) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Whether something after `since` concerns this device, or might.
+    #[must_use]
+    pub fn has_changed(&self, since: i64) -> bool {
+        let changes = self.changes.lock();
+        since < changes.complete_after || changes.recent.back().is_some_and(|(position, _)| *position > since)
+    }
+
+    /// Notes that it is in use, for the sweep.
+    pub fn used(&self, now_ms: i64) {
+        self.last_used_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_idle(&self, before_ms: i64) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0 && self.last_used_ms.load(Ordering::Relaxed) < before_ms
+    }
+
+    pub(crate) fn note(&self, position: i64, topic: Topic) {
+        let mut changes = self.changes.lock();
+        if changes.recent.len() >= REMEMBERED
+            && let Some((dropped, _)) = changes.recent.pop_front()
+        {
+            // Before it is ready (`i64::MAX`) the maximum stays as it is.
+            changes.complete_after = changes.complete_after.max(dropped);
+        }
+        changes.recent.push_back((position, topic));
+    }
+
+    pub(crate) fn wake(&self) {
+        self.notify.notify_waiters();
+    }
+
+    /// Notes that it follows `room`; false when it did already.
+    pub(crate) fn follows(&self, room: i64) -> bool {
+        self.changes.lock().rooms.insert(room)
+    }
+
+    pub(crate) fn unfollows(&self, room: i64) {
+        self.changes.lock().rooms.remove(&room);
+    }
+
+    pub(crate) fn followed(&self) -> Vec<i64> {
+        self.changes.lock().rooms.iter().copied().collect()
+    }
+
+    pub(crate) fn retire(&self) {
+        self.changes.lock().complete_after = i64::MAX;
+        self.wake();
+    }
+}
+
+/// Counts a waiting reader for as long as it waits, also when its request goes away.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

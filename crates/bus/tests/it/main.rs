@@ -1,0 +1,100 @@
+//! Tests of waking: what concerns whom, and that no change is missed.
+#![cfg(test)]
+
+use std::sync::Arc;
+
+use starling_bus::{Bus, Listener, Topic};
+
+fn listening(bus: &Bus, user: i64, device: i64, rooms: &[i64]) -> Arc<Listener> {
+    let (listener, new) = bus.listen(user, device);
+    assert!(new);
+    bus.follow_all(&listener, rooms);
+    listener.ready(bus.head());
+    listener
+}
+
+#[test]
+fn a_change_concerns_those_in_the_room_and_nobody_else() {
+    let bus = Bus::new(10);
+    let (alice, bob) = (listening(&bus, 1, 11, &[100]), listening(&bus, 2, 22, &[200]));
+    bus.advance(11, &[Topic::Room(100)]);
+    assert_eq!(alice.changes_since(10), Some(vec![(11, Topic::Room(100))]));
+    assert_eq!(bob.changes_since(10), Some(vec![]));
+    assert_eq!(bus.head(), 11);
+}
+
+#[test]
+fn topics_reach_the_user_and_the_device() {
+    let bus = Bus::new(0);
+    let (phone, laptop) = (listening(&bus, 1, 11, &[]), listening(&bus, 1, 12, &[]));
+    bus.advance(1, &[Topic::User(1)]);
+    bus.advance(2, &[Topic::Device(12)]);
+    assert_eq!(phone.changes_since(0), Some(vec![(1, Topic::User(1))]));
+    assert_eq!(laptop.changes_since(0), Some(vec![(1, Topic::User(1)), (2, Topic::Device(12))]));
+}
+
+#[test]
+fn a_new_listener_does_not_know_the_past() {
+    let bus = Bus::new(5);
+    let (listener, _) = bus.listen(1, 11);
+    assert_eq!(listener.changes_since(5), None, "not ready yet");
+    listener.ready(bus.head());
+    assert_eq!(listener.changes_since(4), None);
+    assert_eq!(listener.changes_since(5), Some(vec![]));
+}
+
+#[test]
+fn a_listener_forgets_and_says_so() {
+    let bus = Bus::new(0);
+    let listener = listening(&bus, 1, 11, &[100]);
+    for position in 1..=300 {
+        bus.advance(position, &[Topic::Room(100)]);
+    }
+    assert_eq!(listener.changes_since(0), None);
+    assert!(listener.has_changed(0));
+    assert_eq!(listener.changes_since(299), Some(vec![(300, Topic::Room(100))]));
+}
+
+#[test]
+fn joining_and_leaving_change_what_is_heard() {
+    let bus = Bus::new(0);
+    let listener = listening(&bus, 1, 11, &[]);
+    bus.follow(1, 100);
+    bus.follow(1, 100);
+    bus.advance(1, &[Topic::Room(100)]);
+    bus.unfollow(1, 100);
+    bus.advance(2, &[Topic::Room(100)]);
+    assert_eq!(listener.changes_since(0), Some(vec![(1, Topic::Room(100))]));
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_change_and_misses_none() {
+    let bus = Bus::new(0);
+    let listener = listening(&bus, 1, 11, &[100]);
+    listener.ready(0);
+    let waiting = tokio::spawn({
+        let listener = Arc::clone(&listener);
+        async move { listener.changed(0).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    bus.advance(1, &[Topic::Room(100)]);
+    waiting.await.unwrap();
+    // Already changed: no waiting at all.
+    listener.changed(0).await;
+}
+
+#[tokio::test]
+async fn the_sweep_spares_those_who_wait() {
+    let bus = Bus::new(0);
+    let (idle, busy) = (listening(&bus, 1, 11, &[100]), listening(&bus, 2, 22, &[100]));
+    idle.used(1_000);
+    busy.used(1_000);
+    let waiting = tokio::spawn(async move { busy.changed(0).await });
+    tokio::task::yield_now().await;
+    bus.sweep(2_000);
+    assert_eq!(bus.listeners(), 1);
+    assert_eq!(idle.changes_since(0), None, "a forgotten listener hears nothing and says so");
+    bus.advance(1, &[Topic::Room(100)]);
+    waiting.await.unwrap();
+}
