@@ -1,0 +1,71 @@
+//! `cargo xtask`: checks and measurements of the house.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks to its terminal"
+)]
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use xtask::{footprint, tidy};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+  tidy               checks the rules that neither the compiler nor clippy knows
+  footprint BINARY   measures start and idle memory of a release build on an empty folder";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let clean = match words.as_slice() {
+        ["tidy"] => run_tidy(),
+        ["footprint", binary] => run_footprint(Path::new(binary)),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match clean {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_tidy() -> io::Result<bool> {
+    let report = tidy::tidy(root()?)?;
+    for finding in &report.findings {
+        println!("{finding}");
+    }
+    println!(
+        "tidy: {} files, {} findings",
+        report.files,
+        report.findings.len()
+    );
+    Ok(report.findings.is_empty())
+}
+
+fn run_footprint(binary: &Path) -> io::Result<bool> {
+    let median = footprint::median(binary)?;
+    println!(
+        "footprint: first answer after {} ms (limit {}), then {:.1} MB resident (limit {})",
+        median.ready.as_millis(),
+        footprint::READY_LIMIT.as_millis(),
+        footprint::megabytes(median.resident_bytes),
+        footprint::megabytes(footprint::RESIDENT_LIMIT_BYTES),
+    );
+    Ok(median.within_limits())
+}
+
+/// The root of the workspace: two folders above this crate.
+fn root() -> io::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .ok_or_else(|| io::Error::other("no workspace around xtask"))
+}
