@@ -1,0 +1,268 @@
+"""Conversations between two users of matrix-nio, on both engines."""
+
+import asyncio
+import unittest
+from collections.abc import Awaitable, Callable
+
+import nio
+from harness.engines import Postgres, Sqlite
+from harness.server import Server
+from nio import AsyncClient, AsyncClientConfig, MessageDirection
+from nio.responses import RegisterErrorResponse
+
+PASSWORD = "a good secret"
+WAIT_S = 20.0
+LONG_POLL_MS = 10_000
+
+
+class Person:
+    """A user, their client, and what it saw arrive by /sync, in order."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+        self.seen: list[tuple[str, str, str]] = []
+        # The client itself keeps no list of rooms that it left.
+        self.left: set[str] = set()
+        self._news = asyncio.Condition()
+        self._loop: asyncio.Task | None = None
+        client.add_event_callback(self._message, nio.RoomMessageText)
+        client.add_response_callback(self._synced, nio.SyncResponse)
+
+    @property
+    def user_id(self) -> str:
+        return self.client.user_id
+
+    async def _message(self, room: nio.MatrixRoom, event: nio.RoomMessageText) -> None:
+        self.seen.append((room.room_id, event.sender, event.body))
+
+    async def _synced(self, answer: nio.SyncResponse) -> None:
+        self.left.update(answer.rooms.leave)
+        async with self._news:
+            self._news.notify_all()
+
+    def start_syncing(self) -> None:
+        self._loop = asyncio.create_task(self.client.sync_forever(timeout=LONG_POLL_MS))
+
+    async def stop_syncing(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+            self._loop = None
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Waits for what /sync must bring."""
+        try:
+            async with asyncio.timeout(WAIT_S), self._news:
+                await self._news.wait_for(condition)
+        except TimeoutError:
+            raise AssertionError(f"{self.user_id} waited {WAIT_S} s for {what}; saw {self.seen}") from None
+
+    async def close(self) -> None:
+        await self.stop_syncing()
+        await self.client.close()
+
+
+class Conversation:
+    """The tests; a subclass names the engine."""
+
+    engine_type: type
+    server: Server
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.server = Server(cls.engine_type())
+        cls.addClassCleanup(cls.server.close)
+        cls.server.start()
+        cls.users = 0
+
+    def client(self, user: str = "") -> AsyncClient:
+        # A failed request is a failure, not something to try again until it works.
+        config = AsyncClientConfig(max_limit_exceeded=0, max_timeouts=0, request_timeout=30)
+        return AsyncClient(self.server.url, user, config=config)
+
+    async def ok(self, request: Awaitable, kind: type):
+        answer = await request
+        self.assertIsInstance(answer, kind, answer)
+        return answer
+
+    async def person(self, name: str) -> Person:
+        """Registers a user, who then logs in on a device of their own."""
+        type(self).users += 1
+        username = f"{name}{self.users}"
+        registering = self.client()
+        registered = await self.ok(registering.register(username, PASSWORD), nio.RegisterResponse)
+        await registering.close()
+        self.assertEqual(registered.user_id, f"@{username}:localhost")
+
+        client = self.client(registered.user_id)
+        logged_in = await self.ok(client.login(PASSWORD, device_name="a laptop"), nio.LoginResponse)
+        self.assertEqual(logged_in.user_id, registered.user_id)
+        self.assertNotEqual(logged_in.device_id, registered.device_id)
+        self.assertNotEqual(logged_in.access_token, registered.access_token)
+        person = Person(client)
+        self.addAsyncCleanup(person.close)
+        return person
+
+    async def send(self, person: Person, room: str, body: str) -> str:
+        content = {"msgtype": "m.text", "body": body}
+        return (await self.ok(person.client.room_send(room, "m.room.message", content), nio.RoomSendResponse)).event_id
+
+    async def two_in_a_room(self) -> tuple[Person, Person, str]:
+        """Ann makes a private room and invites Ben, who joins once /sync shows the invite."""
+        ann, ben = await self.person("ann"), await self.person("ben")
+        ann.start_syncing()
+        ben.start_syncing()
+        created = await self.ok(ann.client.room_create(name="Tea"), nio.RoomCreateResponse)
+        room = created.room_id
+        await self.ok(ann.client.room_invite(room, ben.user_id), nio.RoomInviteResponse)
+        await ben.until(lambda: room in ben.client.invited_rooms, "the invite")
+        self.assertEqual(ben.client.invited_rooms[room].inviter, ann.user_id)
+        await self.ok(ben.client.join(room), nio.JoinResponse)
+        await ben.until(lambda: room in ben.client.rooms, "the room")
+        await ann.until(
+            lambda: room in ann.client.rooms and ann.client.rooms[room].joined_count == 2, "Ben's joining"
+        )
+        return ann, ben, room
+
+    async def both_saw(self, people: list[Person], expected: list[tuple[str, str, str]]) -> None:
+        for person in people:
+            await person.until(lambda person=person: len(person.seen) >= len(expected), f"{len(expected)} messages")
+            self.assertEqual(person.seen, expected)
+
+    async def page(self, person: Person, room: str, direction: MessageDirection, start: str | None = None) -> list:
+        """Everything from `start` (or from where that direction begins) on, in pages of seven."""
+        events = []
+        while True:
+            request = person.client.room_messages(room, start, direction=direction, limit=7)
+            answer = await self.ok(request, nio.RoomMessagesResponse)
+            self.assertLessEqual(len(answer.chunk), 7)
+            events += answer.chunk
+            if not answer.end:
+                return events
+            start = answer.end
+
+    async def test_register_twice_and_wrong_password(self) -> None:
+        ann = await self.person("ann")
+        again = self.client()
+        self.addAsyncCleanup(again.close)
+        taken = await self.ok(again.register(ann.user_id[1:].split(":")[0], PASSWORD), RegisterErrorResponse)
+        self.assertEqual(taken.status_code, "M_USER_IN_USE")
+        wrong = self.client(ann.user_id)
+        self.addAsyncCleanup(wrong.close)
+        refused = await self.ok(wrong.login("not it"), nio.LoginError)
+        self.assertEqual(refused.status_code, "M_FORBIDDEN")
+
+    async def test_both_send_and_receive_live(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        expected = []
+        for n in range(10):
+            person = (ann, ben)[n % 2]
+            await self.send(person, room, f"message {n} ☕")
+            expected.append((room, person.user_id, f"message {n} ☕"))
+        await self.both_saw([ann, ben], expected)
+
+    async def test_history_in_both_directions(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        bodies = [f"line {n}" for n in range(30)]
+        for n, body in enumerate(bodies):
+            await self.send((ann, ben)[n % 2], room, body)
+        await ben.until(lambda: len(ben.seen) == 30, "30 messages")
+
+        def texts(events: list) -> list[str]:
+            return [event.body for event in events if isinstance(event, nio.RoomMessageText)]
+
+        backward = await self.page(ben, room, MessageDirection.back, ben.client.next_batch)
+        self.assertEqual(texts(backward), bodies[::-1])
+        self.assertIsInstance(backward[-1], nio.RoomCreateEvent)
+        forward = await self.page(ben, room, MessageDirection.front)
+        self.assertEqual([e.event_id for e in forward], [e.event_id for e in reversed(backward)])
+        latest = await self.ok(
+            ben.client.room_messages(room, ben.client.next_batch, limit=10), nio.RoomMessagesResponse
+        )
+        self.assertEqual(texts(latest.chunk), bodies[:19:-1])
+        onward = await self.page(ben, room, MessageDirection.front, latest.end)
+        self.assertEqual(texts(onward), bodies[20:])
+
+    async def test_redaction(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        gone: list[tuple[str, str]] = []
+
+        async def redaction(_: nio.MatrixRoom, event: nio.RedactionEvent) -> None:
+            gone.append((event.redacts, event.reason))
+
+        ben.client.add_event_callback(redaction, nio.RedactionEvent)
+        event_id = await self.send(ann, room, "a mistake")
+        await self.send(ann, room, "no mistake")
+        await self.ok(ann.client.room_redact(room, event_id, reason="typo"), nio.RoomRedactResponse)
+        await ben.until(lambda: bool(gone), "the redaction")
+        self.assertEqual(gone, [(event_id, "typo")])
+
+        found = await self.ok(ben.client.room_get_event(room, event_id), nio.RoomGetEventResponse)
+        self.assertIsInstance(found.event, nio.RedactedEvent)
+        self.assertEqual((found.event.redacter, found.event.reason), (ann.user_id, "typo"))
+        self.assertEqual(found.event.source["content"], {})
+        history = await self.page(ben, room, MessageDirection.back, ben.client.next_batch)
+        self.assertEqual([e.body for e in history if isinstance(e, nio.RoomMessageText)], ["no mistake"])
+        self.assertEqual([e.event_id for e in history if isinstance(e, nio.RedactedEvent)], [event_id])
+
+    async def test_state_and_members(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        self.assertEqual(ben.client.rooms[room].name, "Tea")
+        for kind, key, value in (("m.room.name", "name", "Coffee"), ("m.room.topic", "topic", "All of it")):
+            await self.ok(ann.client.room_put_state(room, kind, {key: value}), nio.RoomPutStateResponse)
+        for person in (ann, ben):
+            await person.until(lambda p=person: p.client.rooms[room].topic == "All of it", "the topic")
+            self.assertEqual(person.client.rooms[room].name, "Coffee")
+        topic = await self.ok(ben.client.room_get_state_event(room, "m.room.topic"), nio.RoomGetStateEventResponse)
+        self.assertEqual(topic.content["topic"], "All of it")
+        refused = await self.ok(
+            ben.client.room_put_state(room, "m.room.name", {"name": "Mine"}), nio.RoomPutStateError
+        )
+        self.assertEqual(refused.status_code, "M_FORBIDDEN")
+        members = await self.ok(ben.client.joined_members(room), nio.JoinedMembersResponse)
+        self.assertEqual({member.user_id for member in members.members}, {ann.user_id, ben.user_id})
+
+    async def test_leave_and_forget(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        await self.ok(ben.client.room_leave(room), nio.RoomLeaveResponse)
+        await ben.until(lambda: room in ben.left, "his leaving")
+        await ann.until(lambda: ann.client.rooms[room].joined_count == 1, "Ben's leaving")
+        await self.send(ann, room, "alone")
+        await ann.until(lambda: len(ann.seen) == 1, "her own message")
+        refused = await self.ok(
+            ben.client.room_send(room, "m.room.message", {"msgtype": "m.text", "body": "still here"}),
+            nio.RoomSendError,
+        )
+        self.assertEqual(refused.status_code, "M_FORBIDDEN")
+        await self.ok(ben.client.room_forget(room), nio.RoomForgetResponse)
+        hidden = await ben.client.room_messages(room, ben.client.next_batch)
+        self.assertIsInstance(hidden, nio.RoomMessagesError)
+        self.assertEqual(hidden.status_code, "M_FORBIDDEN")
+        self.assertEqual(ben.seen, [])
+
+    async def test_a_restart_in_the_middle(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        await self.send(ann, room, "before")
+        expected = [(room, ann.user_id, "before")]
+        await self.both_saw([ann, ben], expected)
+        for person in (ann, ben):
+            await person.stop_syncing()
+
+        # In a thread: the clients' connections must go on being served by this loop.
+        self.assertEqual(await asyncio.to_thread(self.server.stop), 0)
+        await asyncio.to_thread(self.server.start)
+        await self.send(ben, room, "after")
+        expected.append((room, ben.user_id, "after"))
+        for person in (ann, ben):
+            person.start_syncing()
+        await self.send(ann, room, "and on")
+        expected.append((room, ann.user_id, "and on"))
+        await self.both_saw([ann, ben], expected)
+
+
+class ConversationOnSqlite(Conversation, unittest.IsolatedAsyncioTestCase):
+    engine_type = Sqlite
+
+
+class ConversationOnPostgres(Conversation, unittest.IsolatedAsyncioTestCase):
+    engine_type = Postgres

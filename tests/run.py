@@ -1,0 +1,83 @@
+"""Runs the tests of folders: one line for each test, then `N passed, N failed, N skipped`.
+
+    python3 tests/run.py FOLDER… [-k PART_OF_A_NAME]
+"""
+
+import argparse
+import sys
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+class Lines(unittest.TestResult):
+    """Prints a line when a test ends, and what it said when it failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = 0
+        self.failed: set[str] = set()
+        self._began = 0.0
+
+    def startTest(self, test) -> None:
+        super().startTest(test)
+        self._began = time.monotonic()
+
+    def addSuccess(self, test) -> None:
+        super().addSuccess(test)
+        self.passed += 1
+        self._line("ok", test)
+
+    def addError(self, test, err) -> None:
+        super().addError(test, err)
+        self.failed.add(test.id())
+        self._line("FAILED", test, self.errors[-1][1])
+
+    def addFailure(self, test, err) -> None:
+        super().addFailure(test, err)
+        self.failed.add(test.id())
+        self._line("FAILED", test, self.failures[-1][1])
+
+    def addSkip(self, test, reason) -> None:
+        super().addSkip(test, reason)
+        self._line("skipped", test, reason)
+
+    def addExpectedFailure(self, test, err) -> None:
+        self.addSkip(test, "an expected failure is not a pass")
+
+    def addUnexpectedSuccess(self, test) -> None:
+        self.addSkip(test, "an unexpected success: remove the expectation")
+
+    def addSubTest(self, test, subtest, err) -> None:
+        if err is not None:
+            self.addFailure(subtest, err)
+
+    def _line(self, outcome: str, test, detail: str = "") -> None:
+        seconds = time.monotonic() - self._began if self._began else 0.0
+        print(f"{outcome:7} {test.id()} ({seconds:.1f} s)", flush=True)
+        if detail:
+            print("    " + detail.rstrip().replace("\n", "\n    "), flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("-k", dest="names", action="append", help="only tests whose name contains this")
+    arguments = parser.parse_args()
+
+    loader = unittest.TestLoader()
+    if arguments.names:
+        loader.testNamePatterns = [f"*{name}*" for name in arguments.names]
+    result = Lines()
+    for folder in arguments.folders:
+        loader.discover(str(folder.resolve()), pattern="test_*.py", top_level_dir=str(folder.resolve())).run(result)
+    failed = len(result.failed)
+    skipped = len(result.skipped)
+    print(f"{result.passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 0 if result.passed and not failed and not skipped else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
