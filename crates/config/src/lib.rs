@@ -1,0 +1,63 @@
+//! The configuration: one file per section, parsed from text and variables handed to it.
+//!
+//! Nothing here reads a file, the environment or the clock: the caller hands in the text of the file, the variables, the
+//! folder that relative paths start from, and a function that says whether a path can be read.
+//!
+//! 1. [`Config::load`] gives a checked configuration, or the first [`Error`], which names the line (or the variable) and the fix.
+//! 2. [`Config::unbuilt`] lists the settings that are accepted but have no effect yet: one warning each at start.
+//! 3. [`example`] is what `starling config default` prints, [`reference()`] the page `docs/configuration.md`. Both are made from
+//!    [`SECTIONS`], the table of keys that stands beside each section's struct.
+
+mod appservices;
+mod check;
+mod compat;
+mod database;
+mod directory;
+mod environment;
+mod error;
+mod federation;
+mod keys;
+mod listeners;
+mod load;
+mod logging;
+mod media;
+mod network;
+mod outbound;
+mod passwords;
+mod places;
+mod rate_limits;
+mod reference;
+mod registration;
+mod rooms;
+mod secret;
+mod server;
+mod server_name;
+mod size;
+mod smtp;
+mod unbuilt;
+mod well_known;
+
+pub use appservices::Appservices;
+pub use compat::Compat;
+pub use database::{Database, DatabaseUrl};
+pub use directory::Directory;
+pub use error::{Error, Place};
+pub use federation::Federation;
+pub use keys::{Key, Kind, SECTIONS, Section, Value};
+pub use listeners::{Listener, Serves, Tls};
+pub use load::{Readable, Source};
+pub use logging::{LogFormat, Logging};
+pub use media::Media;
+pub use network::Network;
+pub use outbound::Outbound;
+pub use passwords::Passwords;
+pub use rate_limits::RateLimits;
+pub use reference::{example, reference};
+pub use registration::{Registration, RegistrationMode};
+pub use rooms::Rooms;
+pub use secret::Secret;
+pub use server::Config;
+pub use server_name::ServerName;
+pub use size::ByteSize;
+pub use smtp::Smtp;
+pub use well_known::WellKnown;

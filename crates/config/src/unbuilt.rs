@@ -1,0 +1,102 @@
+//! Settings that are accepted although the part that they steer does not exist yet.
+
+use crate::{Config, Listener};
+
+impl Config {
+    /// One line for each setting that has no effect yet: those that were changed from their default, and those that would
+    /// protect and do not.
+    #[must_use]
+    pub fn unbuilt(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.unbuilt_words();
+        if self.rate_limits.enabled {
+            lines.push(
+                "rate_limits.enabled: rate limits are not built yet, so callers are not limited"
+                    .to_owned(),
+            );
+        }
+        let changed = self.changed_unbuilt_keys();
+        lines.extend(
+            changed
+                .iter()
+                .map(|key| format!("{key}: accepted, but not built yet, so it has no effect")),
+        );
+        lines
+    }
+
+    /// The words of listeners that nobody answers for.
+    fn unbuilt_words(&self) -> Vec<String> {
+        let default = Listener::default().serves;
+        let changed = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.serves != default);
+        let mut words: Vec<&str> = changed
+            .flat_map(|listener| &listener.serves)
+            .filter(|serves| !serves.is_built())
+            .map(|serves| serves.word())
+            .collect();
+        words.sort_unstable();
+        words.dedup();
+        words
+            .iter()
+            .map(|word| format!("listeners.serves: \"{word}\" is accepted, but not built yet"))
+            .collect()
+    }
+
+    fn changed_unbuilt_keys(&self) -> Vec<&'static str> {
+        let default = Self::default();
+        let keys = [
+            (
+                "registration.guests",
+                self.registration.guests != default.registration.guests,
+            ),
+            (
+                "outbound.extra_ca_files",
+                self.outbound.extra_ca_files != default.outbound.extra_ca_files,
+            ),
+            (
+                "outbound.verify_tls",
+                self.outbound.verify_tls != default.outbound.verify_tls,
+            ),
+            (
+                "outbound.allow_private_addresses",
+                self.outbound.allow_private_addresses != default.outbound.allow_private_addresses,
+            ),
+            (
+                "federation.enabled",
+                self.federation.enabled != default.federation.enabled,
+            ),
+            (
+                "federation.trusted_key_servers",
+                self.federation.trusted_key_servers != default.federation.trusted_key_servers,
+            ),
+            (
+                "federation.backoff_initial_ms",
+                self.federation.backoff_initial_ms != default.federation.backoff_initial_ms,
+            ),
+            (
+                "federation.backoff_max_ms",
+                self.federation.backoff_max_ms != default.federation.backoff_max_ms,
+            ),
+            (
+                "directory.public_over_federation",
+                self.directory.public_over_federation != default.directory.public_over_federation,
+            ),
+            (
+                "appservices.files",
+                self.appservices.files != default.appservices.files,
+            ),
+            (
+                "media.max_upload_bytes",
+                self.media.max_upload_bytes != default.media.max_upload_bytes,
+            ),
+            ("smtp.host", self.smtp.host != default.smtp.host),
+            ("smtp.port", self.smtp.port != default.smtp.port),
+            ("smtp.from", self.smtp.from != default.smtp.from),
+        ];
+        keys.into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(key, _)| key)
+            .collect()
+    }
+}
