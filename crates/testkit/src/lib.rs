@@ -1,0 +1,15 @@
+//! Servers, databases and rooms for tests.
+//!
+//! * [`on_each_engine`] runs one test body on SQLite, then on PostgreSQL; [`TestDb`] is the database it gets. The
+//!   environment variable `STARLING_TEST_POSTGRES` names the cluster (`scripts/with-postgres.sh` starts one and sets
+//!   it); without it such a test fails, it is never skipped.
+//! * [`World`] (feature `rooms`) is a server's rooms without its edge: users who create rooms, join and send.
+//! * [`TestDb::simulated`] is a database whose writer and disk are simulated: delays, faults, power cuts.
+
+mod database;
+#[cfg(feature = "rooms")]
+mod world;
+
+pub use database::{TestDb, on_each_engine};
+#[cfg(feature = "rooms")]
+pub use world::World;

@@ -1,0 +1,172 @@
+//! A server's rooms without its edge: for tests of what stands on them.
+
+use std::sync::Arc;
+
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, owned_server_name};
+use serde_json::{Map, Value};
+use starling_bus::Bus;
+use starling_db::{Db, Error, Write};
+use starling_events::{CanonicalObject, RoomVersion, SigningKey};
+use starling_rooms::{Actor, CreateRoom, Draft, MembershipAction, Parts, Preset, Rooms, SendError};
+use starling_runtime::{Chance, Clock};
+use starling_store::accounts::{AccountInsert, AccountKind, account_insert};
+use starling_store::devices::device_upsert;
+use starling_store::{CacheSizes, DeviceNum, Store};
+
+use crate::database::TestDb;
+
+/// The rooms of a server called `localhost`, over a test's database.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The store.
+    pub store: Store,
+    /// Who wakes up.
+    pub bus: Bus,
+    /// The rooms.
+    pub rooms: Rooms,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl World {
+    /// Starts on a database, as a server does.
+    ///
+    /// # Panics
+    /// When the database cannot be read.
+    pub async fn start(db: &TestDb) -> Self {
+        Self::start_at(db, RoomVersion::V12).await
+    }
+
+    /// As [`World::start`], with another default version of rooms.
+    ///
+    /// # Panics
+    /// As [`World::start`].
+    pub async fn start_at(db: &TestDb, default_version: RoomVersion) -> Self {
+        Self::over(db.db().clone(), default_version).await
+    }
+
+    /// Another node on the same database (PostgreSQL).
+    ///
+    /// # Panics
+    /// As [`World::start`].
+    pub async fn second_node(&self, db: Db) -> Self {
+        Self::over(db, self.rooms.default_version()).await
+    }
+
+    async fn over(db: Db, default_version: RoomVersion) -> Self {
+        let (head, epoch) = db.head().await.expect("the head is read");
+        let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
+        let (bus, clock) = (Bus::new(head), Clock::simulated(1_700_000_000_000));
+        let rooms = Rooms::new(Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            chance: Chance::seeded(7),
+            server_name: owned_server_name!("localhost"),
+            signing_key: Arc::new(SigningKey::generate([7; 32], "test").expect("a key")),
+            default_version,
+        });
+        Self { store, bus, rooms, clock }
+    }
+
+    /// A local user with one device, made if there is none of this name.
+    ///
+    /// # Panics
+    /// When the database fails.
+    pub async fn user(&self, name: &str) -> Actor {
+        let user_id = OwnedUserId::try_from(format!("@{name}:localhost")).expect("a user id");
+        let (names, wanted) = (Arc::clone(self.store.names()), user_id.clone());
+        let insert = move |tx: &mut starling_db::Tx<'_>| {
+            let user = names.user_intern(tx, &wanted)?;
+            let account = AccountInsert {
+                user,
+                kind: AccountKind::User,
+                is_admin: false,
+                password_hash: None,
+                created_at: 0,
+            };
+            account_insert(tx, &account)?;
+            Ok::<_, Error>((user, device_upsert(tx, user, "PHONE", None, 0)?))
+        };
+        let (user, device) = self.store.db().write(Write::new("test_user"), insert).await.expect("a user");
+        Actor { user, user_id, device }
+    }
+
+    /// What a client asks for when it asks for nothing special.
+    #[must_use]
+    pub fn plain(preset: Preset) -> CreateRoom {
+        CreateRoom {
+            is_public: false,
+            preset,
+            room_version: None,
+            alias_name: None,
+            name: None,
+            topic: None,
+            invites: Vec::new(),
+            is_direct: false,
+            creation_content: Map::new(),
+            initial_state: Vec::new(),
+            power_levels: Map::new(),
+        }
+    }
+
+    /// A new room of `creator`, open to all.
+    ///
+    /// # Panics
+    /// When it is not created.
+    pub async fn room(&self, creator: &Actor) -> OwnedRoomId {
+        self.rooms.create(creator, Self::plain(Preset::PublicChat)).await.expect("a room")
+    }
+
+    /// Sends a text.
+    ///
+    /// # Errors
+    /// Those of [`Rooms::send`].
+    pub async fn say(&self, actor: &Actor, room: &RoomId, text: &str) -> Result<OwnedEventId, SendError> {
+        let content = content(&serde_json::json!({ "msgtype": "m.text", "body": text }));
+        self.rooms.send(actor, room, Draft::message(actor.user_id.clone(), "m.room.message", content), None).await
+    }
+
+    /// Sets state.
+    ///
+    /// # Errors
+    /// Those of [`Rooms::send`].
+    pub async fn set(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        (kind, key): (&str, &str),
+        value: &Value,
+    ) -> Result<OwnedEventId, SendError> {
+        let draft = Draft::state(actor.user_id.clone(), kind, key, content(value));
+        self.rooms.send(actor, room, draft, None).await
+    }
+
+    /// Comes in or goes.
+    ///
+    /// # Errors
+    /// Those of [`Rooms::change_membership`].
+    pub async fn act(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        action: MembershipAction,
+        target: &Actor,
+    ) -> Result<(), SendError> {
+        self.rooms.change_membership(actor, room, action, &target.user_id, None).await
+    }
+
+    /// The same actor on another device number, as far as transaction ids are concerned.
+    #[must_use]
+    pub fn on_device(actor: &Actor, device: i64) -> Actor {
+        Actor { device: DeviceNum(device), ..actor.clone() }
+    }
+}
+
+/// The content of an event.
+///
+/// # Panics
+/// When the value is no object, or holds what events may not.
+fn content(value: &Value) -> CanonicalObject {
+    CanonicalObject::from_serialize(value).expect("content")
+}
