@@ -1,0 +1,273 @@
+//! Appending an event to a room: one call writes the event together with all that follows from it.
+
+use std::sync::Arc;
+
+use ruma_common::{ServerName, UserId};
+use starling_db::{Error, Positions, Tx};
+use starling_events::Pdu;
+
+use crate::events::{Event, Status, event_insert, event_redact};
+use crate::memberships::{Membership, membership_set};
+use crate::names::types;
+use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
+use crate::rooms::{Extremity, RoomSnapshot, head_hash, room_advance, visibility_of};
+use crate::snapshots::{Stored, snapshot_insert};
+use crate::state_map::Entry;
+use crate::store::Store;
+use crate::timeline::{StateDelta, state_delta_insert};
+use crate::tokens::Place;
+use crate::transactions::{Transaction, transaction_insert};
+
+/// An event to append, and what goes with it.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The event, built on the room as it is before.
+    pub pdu: Pdu,
+    /// The type and state key of each of its auth events, which the room's state holds.
+    pub auth: Vec<(Box<str>, Box<str>)>,
+    /// The client's transaction id, if it sent one.
+    pub transaction: Option<Transaction>,
+    /// The event that it redacts, if it may.
+    pub redacts: Option<Arc<Event>>,
+    /// The time, for the transaction id.
+    pub now_ms: i64,
+}
+
+/// A local user's membership that the event changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MembershipChange {
+    /// The user.
+    pub user: UserNum,
+    /// Their membership from now on.
+    pub membership: Membership,
+}
+
+/// What appending an event led to.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// The event as stored.
+    pub event: Arc<Event>,
+    /// The room after it.
+    pub snapshot: Arc<RoomSnapshot>,
+    /// The membership that it changed.
+    pub membership: Option<MembershipChange>,
+}
+
+/// Why nothing was appended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The room is no longer as the event was built on it: build it again.
+    #[error("the room has moved on")]
+    Moved,
+    /// The transaction id has led to an event already.
+    #[error("the transaction id was used before")]
+    UsedTransaction,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] Error),
+}
+
+/// The numbers of what an event names.
+struct Numbers {
+    kind: TypeNum,
+    key: Option<KeyNum>,
+    sender: UserNum,
+}
+
+/// What a state event does to the state.
+struct StateChange {
+    entry: Entry,
+    old: Option<Entry>,
+}
+
+impl Store {
+    /// Appends an event to the room that `before` shows. Writes its row, the state after it, the changed membership,
+    /// the pruned event that it redacts and its transaction id; after the commit, the caches know of it.
+    ///
+    /// # Errors
+    /// [`AppendError::Moved`] when the room isn't as in `before` any more; else when the database fails.
+    pub fn append(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &mut Positions,
+        before: &RoomSnapshot,
+        new: &NewEvent,
+        server: &ServerName,
+    ) -> Result<Appended, AppendError> {
+        let num = EventNum(positions.give()?);
+        let numbers = self.intern_event(tx, &new.pdu)?;
+        let change = state_change(&numbers, &new.pdu, before, num);
+        let mut after = after(before, &new.pdu, num, change.as_ref());
+        if let Some(change) = &change {
+            after.stored = Some(snapshot_insert(tx, before.room, before.stored, &change.entry, &after.state)?);
+        }
+        if !room_advance(tx, before, &after)? {
+            return Err(AppendError::Moved);
+        }
+        let event = stored_event(&new.pdu, num, &numbers, (before, &after), change.as_ref());
+        let prev: Vec<i64> = before.extremities.iter().map(|extremity| extremity.num.0).collect();
+        let auth = self.auth_numbers(tx, before, &new.auth)?;
+        event_insert(tx, &event, &prev, &auth)?;
+        let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
+        let appended = Appended { event: Arc::new(event), snapshot: Arc::new(after), membership };
+        self.cache_after_commit(tx, before.last_position, &appended, new.redacts.as_deref());
+        Ok(appended)
+    }
+
+    /// What follows from the event besides the room's own row.
+    fn follow_up(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &mut Positions,
+        (event, change): (&Event, Option<&StateChange>),
+        new: &NewEvent,
+        server: &ServerName,
+    ) -> Result<Option<MembershipChange>, AppendError> {
+        let mut membership = None;
+        if let Some(StateChange { entry, old }) = change {
+            let delta = StateDelta {
+                kind: entry.kind,
+                key: entry.key,
+                event: Some(entry.event),
+                position: positions.give()?,
+            };
+            state_delta_insert(tx, event.room, &delta, old.map(|old| old.event))?;
+            if entry.kind == types::MEMBER && old.map(|old| old.tag) != Some(entry.tag) {
+                membership = self.change_membership(tx, positions, event, server)?;
+            }
+        }
+        if let Some(target) = &new.redacts {
+            event_redact(tx, &target.redacted_by(event.num))?;
+        }
+        if let Some(transaction) = &new.transaction {
+            transaction_insert(tx, transaction, event.num, new.now_ms).map_err(|error| match error {
+                Error::Constraint { .. } => AppendError::UsedTransaction,
+                other => AppendError::Db(other),
+            })?;
+        }
+        Ok(membership)
+    }
+
+    fn intern_event(&self, tx: &mut Tx<'_>, pdu: &Pdu) -> Result<Numbers, Error> {
+        Ok(Numbers {
+            kind: self.names().kind_intern(tx, pdu.kind())?,
+            key: pdu.state_key().map(|key| self.names().key_intern(tx, key)).transpose()?,
+            sender: self.names().user_intern(tx, pdu.sender())?,
+        })
+    }
+
+    fn auth_numbers(
+        &self,
+        tx: &mut Tx<'_>,
+        before: &RoomSnapshot,
+        auth: &[(Box<str>, Box<str>)],
+    ) -> Result<Vec<i64>, Error> {
+        let mut numbers = Vec::with_capacity(auth.len());
+        for (kind, key) in auth {
+            let (kind, key) = (self.names().kind_intern(tx, kind)?, self.names().key_intern(tx, key)?);
+            numbers.extend(before.state_event(kind, key).map(|event| event.0));
+        }
+        Ok(numbers)
+    }
+
+    /// The member event changed what its target is in the room: noted for users of this server.
+    fn change_membership(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &mut Positions,
+        event: &Event,
+        server: &ServerName,
+    ) -> Result<Option<MembershipChange>, Error> {
+        let target = event.pdu.state_key().and_then(|key| <&UserId>::try_from(key).ok());
+        let membership = membership_of(&event.pdu);
+        let (Some(target), Some(membership)) = (target, membership) else { return Ok(None) };
+        if target.server_name() != server {
+            return Ok(None);
+        }
+        let user = self.names().user_intern(tx, target)?;
+        membership_set(tx, positions, user, (event.room, membership, event.num))?;
+        Ok(Some(MembershipChange { user, membership }))
+    }
+
+    fn cache_after_commit(
+        &self,
+        tx: &mut Tx<'_>,
+        before: i64,
+        appended: &Appended,
+        redacted: Option<&Event>,
+    ) {
+        let (store, appended) = (self.clone(), appended.clone());
+        let pruned = redacted.map(|target| Arc::new(target.redacted_by(appended.event.num)));
+        tx.after_commit(move || {
+            store.events().insert(Arc::clone(&appended.event));
+            if let Some(pruned) = pruned {
+                store.timelines().replace(&pruned);
+                store.events().replace(pruned);
+            }
+            store.timelines().push(&appended.event, before);
+            store.rooms().replace(appended.snapshot);
+        });
+    }
+}
+
+/// The membership that a member event gives.
+#[must_use]
+pub fn membership_of(pdu: &Pdu) -> Option<Membership> {
+    let word = starling_events::Value::new(pdu.content()).get("membership")?.as_str()?;
+    Membership::parse(&word)
+}
+
+fn state_change(numbers: &Numbers, pdu: &Pdu, before: &RoomSnapshot, num: EventNum) -> Option<StateChange> {
+    let (kind, key) = (numbers.kind, numbers.key?);
+    let tag = if kind == types::MEMBER { membership_of(pdu).map_or(0, Membership::code) } else { 0 };
+    let entry = Entry { kind, key, event: num, tag };
+    Some(StateChange { entry, old: before.state.get(kind, key).copied() })
+}
+
+/// The room after the event, but for where its state is stored.
+fn after(before: &RoomSnapshot, pdu: &Pdu, num: EventNum, change: Option<&StateChange>) -> RoomSnapshot {
+    let extremity = Extremity { num, event_id: pdu.event_id().to_owned(), depth: pdu.depth() };
+    let mut after = RoomSnapshot {
+        append_count: before.append_count + 1,
+        head_hash: head_hash(pdu.event_id()),
+        last_position: num.0,
+        extremities: vec![extremity],
+        ..before.clone()
+    };
+    if let Some(StateChange { entry, old }) = change {
+        after.state = before.state.with(*entry);
+        let counted = |membership: Membership| {
+            i64::from(entry.tag == membership.code()) - i64::from(old.is_some_and(|old| old.tag == membership.code()))
+        };
+        if entry.kind == types::MEMBER {
+            after.joined += counted(Membership::Join);
+            after.invited += counted(Membership::Invite);
+        } else if entry.kind == types::HISTORY_VISIBILITY && pdu.state_key() == Some("") {
+            after.visibility = visibility_of(pdu);
+        }
+    }
+    after
+}
+
+fn stored_event(
+    pdu: &Pdu,
+    num: EventNum,
+    numbers: &Numbers,
+    (before, after): (&RoomSnapshot, &RoomSnapshot),
+    change: Option<&StateChange>,
+) -> Event {
+    Event {
+        num,
+        room: RoomNum(before.room.0),
+        kind: numbers.kind,
+        key: numbers.key,
+        sender: numbers.sender,
+        place: Some(Place { major: num.0, minor: 0 }),
+        status: Status::Accepted,
+        snapshot: after.stored.map(|Stored { snapshot, .. }| snapshot),
+        replaces: change.and_then(|change| change.old).map(|old| old.event),
+        redacted_by: None,
+        visibility: (before.visibility, after.visibility),
+        pdu: pdu.clone(),
+    }
+}

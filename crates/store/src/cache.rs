@@ -1,0 +1,111 @@
+//! The caches' budget, and the cache of events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use starling_db::Tx;
+
+use crate::events::Event;
+use crate::numbers::EventNum;
+
+/// How the bytes for all caches together are shared out.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheSizes {
+    bytes: u64,
+}
+
+impl CacheSizes {
+    /// At most about this many bytes in all.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        Self { bytes }
+    }
+
+    /// Entries for each direction of each kind of name (about 150 bytes each, six maps).
+    pub(crate) fn names(self) -> usize {
+        usize::try_from(self.bytes / 10 / 900).unwrap_or(usize::MAX).max(64)
+    }
+
+    /// Bytes for events.
+    pub(crate) fn events(self) -> u64 {
+        self.bytes / 2
+    }
+
+    /// Bytes for rooms' snapshots.
+    pub(crate) fn rooms(self) -> u64 {
+        self.bytes * 3 / 10
+    }
+
+    /// Rooms whose last events are kept at hand (they are shared with the cache of events where that holds them).
+    pub(crate) fn timelines(self) -> usize {
+        usize::try_from(self.bytes / 10 / 4096).unwrap_or(usize::MAX).max(64)
+    }
+}
+
+/// Events by number.
+#[derive(Debug)]
+pub struct EventCache {
+    events: Cache<EventNum, Arc<Event>, ByBytes>,
+    /// Counts redactions: what was read before one may be stale after it.
+    redactions: AtomicU64,
+}
+
+/// When a reader began: see [`EventCache::insert_read`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(u64);
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+/// What an event costs beside its bytes: fields, identifiers, the cache's own.
+const OVERHEAD: u64 = 700;
+
+impl Weighter<EventNum, Arc<Event>> for ByBytes {
+    fn weight(&self, _number: &EventNum, event: &Arc<Event>) -> u64 {
+        event.pdu.json().len() as u64 + OVERHEAD
+    }
+}
+
+impl EventCache {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let estimate = usize::try_from(bytes / 1500).unwrap_or(usize::MAX).max(16);
+        Self { events: Cache::with_weighter(estimate, bytes, ByBytes), redactions: AtomicU64::new(0) }
+    }
+
+    /// The event, if it is here.
+    #[must_use]
+    pub fn get(&self, number: EventNum) -> Option<Arc<Event>> {
+        self.events.get(&number)
+    }
+
+    /// Puts in an event that was just committed.
+    pub fn insert(&self, event: Arc<Event>) {
+        self.events.insert(event.num, event);
+    }
+
+    /// Puts in the pruned form of an event whose redaction was just committed.
+    pub fn replace(&self, pruned: Arc<Event>) {
+        self.redactions.fetch_add(1, Ordering::SeqCst);
+        self.events.insert(pruned.num, pruned);
+    }
+
+    /// To be taken before reading what is then put in with [`EventCache::insert_read`].
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.redactions.load(Ordering::SeqCst))
+    }
+
+    /// Puts in an event that was read, unless the reader may have seen it before a redaction that is committed by now.
+    pub fn insert_read(&self, tx: &Tx<'_>, mark: Mark, event: &Arc<Event>) {
+        if !tx.is_read_only() || mark != self.mark() {
+            return;
+        }
+        self.events.insert(event.num, Arc::clone(event));
+        // A redaction between the check and the insertion: take it out again.
+        if mark != self.mark() {
+            self.events.remove(&event.num);
+        }
+    }
+}

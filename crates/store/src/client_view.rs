@@ -1,0 +1,132 @@
+//! Events as a client is told them: the client format, with `unsigned` composed for the one who asks.
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-event-format>
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use starling_db::{Error, Tx};
+use starling_events::client_format::{self, ClientFormat};
+
+use crate::events::Event;
+use crate::history::Viewer;
+use crate::numbers::{DeviceNum, EventNum, UserNum};
+use crate::store::Store;
+use crate::transactions::transactions_of_events;
+
+/// Who asks, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    /// The user.
+    pub user: UserNum,
+    /// The device: only the one that sent an event is told its transaction id.
+    pub device: DeviceNum,
+    /// The time of day in milliseconds since 1970, for `age`.
+    pub now_ms: i64,
+}
+
+/// All that is needed to write a page of events, read at once.
+#[derive(Debug)]
+pub struct ClientView {
+    asker: Asker,
+    /// The transaction ids with which the asker's device sent events of the page.
+    transactions: HashMap<EventNum, String>,
+    /// State events that events of the page replaced, and redactions that pruned events of the page.
+    related: HashMap<EventNum, Arc<Event>>,
+}
+
+impl ClientView {
+    /// Reads what writing `events` takes: at most two queries.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn load<'a>(
+        store: &Store,
+        tx: &mut Tx<'_>,
+        asker: Asker,
+        events: impl IntoIterator<Item = &'a Arc<Event>>,
+    ) -> Result<Self, Error> {
+        let (mut own, mut related) = (Vec::new(), Vec::new());
+        for event in events {
+            if event.sender == asker.user {
+                own.push(event.num.0);
+            }
+            related.extend([event.replaces, event.redacted_by].into_iter().flatten());
+        }
+        let transactions = if own.is_empty() {
+            Vec::new()
+        } else {
+            transactions_of_events(tx, asker.device, &own)?
+        };
+        let related = store.events_read(tx, &related)?;
+        Ok(Self {
+            asker,
+            transactions: transactions.into_iter().collect(),
+            related: related
+                .into_iter()
+                .map(|event| (event.num, event))
+                .collect(),
+        })
+    }
+
+    /// Appends an event of the page; `viewer` is the asker's of the event's room. `room_id` says whether to write it:
+    /// sync leaves it out.
+    pub fn write(&self, out: &mut Vec<u8>, event: &Event, viewer: &Viewer, room_id: bool) {
+        let unsigned = self.unsigned(event, viewer);
+        client_format::write(
+            out,
+            &event.pdu,
+            &ClientFormat {
+                room_id,
+                unsigned: Some(&unsigned),
+            },
+        );
+    }
+
+    /// `unsigned`, its members in the order of their names.
+    fn unsigned(&self, event: &Event, viewer: &Viewer) -> Vec<u8> {
+        let mut out = self.plain_unsigned(event, viewer);
+        let replaced = event
+            .replaces
+            .and_then(|replaced| self.related.get(&replaced));
+        if let Some(replaced) = replaced.filter(|replaced| viewer.sees(replaced)) {
+            out.extend_from_slice(b",\"prev_content\":");
+            out.extend_from_slice(replaced.pdu.content());
+        }
+        if let Some(redaction) = event
+            .redacted_by
+            .and_then(|redaction| self.related.get(&redaction))
+        {
+            out.extend_from_slice(b",\"redacted_because\":");
+            let mut unsigned = self.plain_unsigned(redaction, viewer);
+            unsigned.push(b'}');
+            let format = ClientFormat {
+                room_id: false,
+                unsigned: Some(&unsigned),
+            };
+            client_format::write(&mut out, &redaction.pdu, &format);
+        }
+        if let Some(replaced) = replaced {
+            string_member(&mut out, "replaces_state", replaced.pdu.event_id().as_str());
+        }
+        if let Some(txn_id) = self.transactions.get(&event.num) {
+            string_member(&mut out, "transaction_id", txn_id);
+        }
+        out.push(b'}');
+        out
+    }
+
+    /// What `unsigned` of every event begins with.
+    fn plain_unsigned(&self, event: &Event, viewer: &Viewer) -> Vec<u8> {
+        let age = self
+            .asker
+            .now_ms
+            .saturating_sub(event.pdu.origin_server_ts());
+        let membership = viewer.membership_at(event).as_str();
+        format!("{{\"age\":{age},\"membership\":\"{membership}\"").into_bytes()
+    }
+}
+
+fn string_member(out: &mut Vec<u8>, key: &str, text: &str) {
+    let text = serde_json::Value::from(text);
+    out.extend_from_slice(format!(",\"{key}\":{text}").as_bytes());
+}

@@ -1,0 +1,296 @@
+//! Devices, their access tokens, and the log of sessions that ended.
+//!
+//! A session is a device with an access token. Tokens are known here by their SHA-256 hash only.
+
+use std::sync::Arc;
+
+use ruma_common::OwnedUserId;
+use starling_db::{Error, Row, Tx};
+
+use crate::accounts::{AccountKind, read_user_id};
+use crate::numbers::{DeviceNum, UserNum};
+
+starling_db::statements! {
+    /// A device, made unless it is there; one that is there keeps its name.
+    DEVICE_UPSERT = "INSERT INTO devices (user_num, device_id, display_name, created_at) VALUES (?1, ?2, ?3, ?4) \
+        ON CONFLICT (user_num, device_id) DO UPDATE SET created_at = devices.created_at RETURNING device_num";
+    /// A user's devices.
+    DEVICE_LIST = "SELECT device_num, device_id, display_name, last_seen_at, last_seen_ip FROM devices \
+        WHERE user_num = ?1 ORDER BY device_num";
+    /// When and from where a device was last seen.
+    DEVICE_SEEN = "UPDATE devices SET last_seen_at = ?2, last_seen_ip = ?3 WHERE device_num = ?1";
+    /// The end of a device.
+    DEVICE_DELETE = "DELETE FROM devices WHERE device_num = ?1";
+    /// The end of a user's devices but one.
+    DEVICE_DELETE_OF_USER = "DELETE FROM devices WHERE user_num = ?1 AND device_num <> ?2";
+    /// A new access token.
+    TOKEN_INSERT = "INSERT INTO access_tokens (hash, user_num, device_num, created_at) VALUES (?1, ?2, ?3, ?4)";
+    /// Whose access token it is.
+    TOKEN_FIND = "SELECT t.user_num, u.user_id, t.device_num, d.device_id, a.kind, a.is_admin, d.last_seen_at \
+        FROM access_tokens t JOIN devices d ON d.device_num = t.device_num \
+        JOIN accounts a ON a.user_num = t.user_num JOIN users u ON u.user_num = t.user_num \
+        WHERE t.hash = ?1 AND a.deactivated_at IS NULL";
+    /// A device's access tokens.
+    TOKEN_LIST_OF_DEVICE = "SELECT hash FROM access_tokens WHERE device_num = ?1";
+    /// A user's access tokens but those of one device.
+    TOKEN_LIST_OF_USER = "SELECT device_num, hash FROM access_tokens WHERE user_num = ?1 AND device_num <> ?2 \
+        ORDER BY device_num";
+    /// The end of a device's access tokens.
+    TOKEN_DELETE_OF_DEVICE = "DELETE FROM access_tokens WHERE device_num = ?1";
+    /// The end of a user's access tokens but those of one device.
+    TOKEN_DELETE_OF_USER = "DELETE FROM access_tokens WHERE user_num = ?1 AND device_num <> ?2";
+    /// A session that ended.
+    REVOCATION_INSERT = "INSERT INTO session_revocations (position, user_num, device_num) VALUES (?1, ?2, ?3)";
+    /// The sessions that ended within a stretch of the log.
+    REVOCATION_LIST = "SELECT position, user_num, device_num FROM session_revocations \
+        WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3";
+}
+
+/// The SHA-256 hash of an access token.
+pub type TokenHash = [u8; 32];
+
+/// A user's device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The device.
+    pub device: DeviceNum,
+    /// Its id, unique among the user's.
+    pub device_id: String,
+    /// Its name for humans.
+    pub display_name: Option<String>,
+    /// Milliseconds since 1970.
+    pub last_seen_at: Option<i64>,
+    /// The address it was last seen at.
+    pub last_seen_ip: Option<String>,
+}
+
+/// Whose an access token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenOwner {
+    /// The user.
+    pub user: UserNum,
+    /// The user's name.
+    pub user_id: OwnedUserId,
+    /// The device.
+    pub device: DeviceNum,
+    /// The device's id.
+    pub device_id: Arc<str>,
+    /// User or guest.
+    pub kind: AccountKind,
+    /// Whether the user is an administrator of this server.
+    pub is_admin: bool,
+    /// When the device was last seen: milliseconds since 1970.
+    pub last_seen_at: Option<i64>,
+}
+
+/// A device whose session ended, with the tokens that are no longer valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSession {
+    /// The device.
+    pub device: DeviceNum,
+    /// Its tokens until now; none if it had no session.
+    pub tokens: Vec<TokenHash>,
+}
+
+/// A session that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    /// When.
+    pub position: i64,
+    /// The user.
+    pub user: UserNum,
+    /// The device.
+    pub device: DeviceNum,
+}
+
+/// The device of `user` with this id, made at `now_ms` and called `display_name` if there is none yet.
+///
+/// # Errors
+/// When the database fails.
+pub fn device_upsert(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    device_id: &str,
+    display_name: Option<&str>,
+    now_ms: i64,
+) -> Result<DeviceNum, Error> {
+    let params = [
+        user.into(),
+        device_id.as_bytes().into(),
+        display_name.map(str::as_bytes).into(),
+        now_ms.into(),
+    ];
+    tx.execute_returning(&DEVICE_UPSERT, &params, |row| Ok(DeviceNum(row.int(0)?)))?
+        .ok_or_else(|| Error::Damaged("a device was not stored".to_owned()))
+}
+
+/// The devices of `user`, oldest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn device_list(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<Device>, Error> {
+    tx.query_all(&DEVICE_LIST, &[user.into()], |row| {
+        let display_name = match row.opt_bytes(2)? {
+            Some(_) => Some(row.utf8(2)?.to_owned()),
+            None => None,
+        };
+        Ok(Device {
+            device: DeviceNum(row.int(0)?),
+            device_id: row.utf8(1)?.to_owned(),
+            display_name,
+            last_seen_at: row.opt_int(3)?,
+            last_seen_ip: row.opt_text(4)?.map(str::to_owned),
+        })
+    })
+}
+
+/// Notes that `device` was seen at `now_ms`. A device that is gone stays so.
+///
+/// # Errors
+/// When the database fails.
+pub fn device_seen(
+    tx: &mut Tx<'_>,
+    device: DeviceNum,
+    now_ms: i64,
+    address: Option<&str>,
+) -> Result<(), Error> {
+    tx.execute(
+        &DEVICE_SEEN,
+        &[device.into(), now_ms.into(), address.into()],
+    )?;
+    Ok(())
+}
+
+/// Deletes `device` and its access tokens.
+///
+/// # Errors
+/// When the database fails.
+pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession, Error> {
+    let ended = device_tokens_delete(tx, device)?;
+    tx.execute(&DEVICE_DELETE, &[device.into()])?;
+    Ok(ended)
+}
+
+/// Deletes the access tokens of `device`, which stays.
+///
+/// # Errors
+/// When the database fails.
+pub fn device_tokens_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession, Error> {
+    let tokens = tx.query_all(&TOKEN_LIST_OF_DEVICE, &[device.into()], |row| {
+        read_hash(row, 0)
+    })?;
+    if !tokens.is_empty() {
+        tx.execute(&TOKEN_DELETE_OF_DEVICE, &[device.into()])?;
+    }
+    Ok(EndedSession { device, tokens })
+}
+
+/// Deletes all devices of `user`, but `keep`, and their access tokens. The answer holds those that had a session.
+///
+/// # Errors
+/// When the database fails.
+pub fn user_devices_delete(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    keep: Option<DeviceNum>,
+) -> Result<Vec<EndedSession>, Error> {
+    // 0 is no device.
+    let params = [user.into(), keep.unwrap_or(DeviceNum(0)).into()];
+    let mut ended: Vec<EndedSession> = Vec::new();
+    tx.query(&TOKEN_LIST_OF_USER, &params, &mut |row| {
+        let (device, hash) = (DeviceNum(row.int(0)?), read_hash(row, 1)?);
+        match ended.last_mut() {
+            Some(last) if last.device == device => last.tokens.push(hash),
+            _ => ended.push(EndedSession {
+                device,
+                tokens: vec![hash],
+            }),
+        }
+        Ok(())
+    })?;
+    tx.execute(&TOKEN_DELETE_OF_USER, &params)?;
+    tx.execute(&DEVICE_DELETE_OF_USER, &params)?;
+    Ok(ended)
+}
+
+/// Gives `device` of `user` an access token.
+///
+/// # Errors
+/// When the database fails.
+pub fn token_insert(
+    tx: &mut Tx<'_>,
+    hash: &TokenHash,
+    user: UserNum,
+    device: DeviceNum,
+    now_ms: i64,
+) -> Result<(), Error> {
+    tx.execute_one(
+        &TOKEN_INSERT,
+        &[
+            hash.as_slice().into(),
+            user.into(),
+            device.into(),
+            now_ms.into(),
+        ],
+    )
+}
+
+/// Whose the access token with this hash is; `None` when it is nobody's (any longer).
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn token_find(tx: &mut Tx<'_>, hash: &TokenHash) -> Result<Option<TokenOwner>, Error> {
+    tx.query_one(&TOKEN_FIND, &[hash.as_slice().into()], |row| {
+        Ok(TokenOwner {
+            user: UserNum(row.int(0)?),
+            user_id: read_user_id(row, 1)?,
+            device: DeviceNum(row.int(2)?),
+            device_id: Arc::from(row.utf8(3)?),
+            kind: AccountKind::from_code(row.int(4)?)?,
+            is_admin: row.truth(5)?,
+            last_seen_at: row.opt_int(6)?,
+        })
+    })
+}
+
+/// Logs that a session of `device` ended.
+///
+/// # Errors
+/// When the database fails.
+pub fn revocation_insert(
+    tx: &mut Tx<'_>,
+    position: i64,
+    user: UserNum,
+    device: DeviceNum,
+) -> Result<(), Error> {
+    tx.execute_one(
+        &REVOCATION_INSERT,
+        &[position.into(), user.into(), device.into()],
+    )
+}
+
+/// The sessions that ended after `since` up to `upto`, the first `limit`: what a node that wasn't the one to end them
+/// has to wake.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn revocation_list(
+    tx: &mut Tx<'_>,
+    since: i64,
+    upto: i64,
+    limit: u32,
+) -> Result<Vec<Revocation>, Error> {
+    let params = [since.into(), upto.into(), i64::from(limit).into()];
+    tx.query_all(&REVOCATION_LIST, &params, |row| {
+        Ok(Revocation {
+            position: row.int(0)?,
+            user: UserNum(row.int(1)?),
+            device: DeviceNum(row.int(2)?),
+        })
+    })
+}
+
+fn read_hash(row: &dyn Row, column: usize) -> Result<TokenHash, Error> {
+    TokenHash::try_from(row.bytes(column)?)
+        .map_err(|_| Error::Damaged("the hash of an access token has another length".to_owned()))
+}

@@ -1,0 +1,259 @@
+//! Stored events: the row, its bytes, and the cache of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ruma_common::{EventId, OwnedEventId};
+use starling_db::{Error, Row, Tx, Value};
+use starling_events::{Pdu, RoomVersion};
+
+use crate::numbers::{EventNum, KeyNum, RoomNum, SnapshotNum, TypeNum, UserNum};
+use crate::store::Store;
+use crate::tokens::Place;
+use crate::varint;
+
+/// The columns of an event, in the order in which [`read`] takes them.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT events.event_num, events.room_num, events.event_id, events.type_num, events.key_num,
+                events.sender_num, events.place_major, events.place_minor, events.status, events.snapshot_num,
+                events.replaces, events.redacted_by, events.visibility_before, events.visibility_after, events.json,
+                rooms.room_version
+            FROM events JOIN rooms ON rooms.room_num = events.room_num ",
+            $rest
+        )
+    };
+}
+
+starling_db::statements! {
+    /// Events by number.
+    EVENTS_READ = select!("WHERE events.event_num IN {ints ?1}");
+    /// An event by its id.
+    EVENT_BY_ID = select!("WHERE events.event_id = ?1");
+    /// Stores an event.
+    EVENT_INSERT = "INSERT INTO events (event_num, room_num, event_id, type_num, key_num, sender_num, place_major,
+            place_minor, status, snapshot_num, replaces, redacted_by, visibility_before, visibility_after, prev, auth,
+            json)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    /// Prunes a redacted event.
+    EVENT_REDACT = "UPDATE events SET redacted_by = ?2, json = ?3 WHERE event_num = ?1";
+}
+
+/// Whether an event counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    Accepted = 0,
+    /// The authorization rules refused it.
+    Rejected = 1,
+    /// The room's current state refused it: kept, and not shown.
+    SoftFailed = 2,
+}
+
+/// Who may see a room's events. The numbers are stored.
+/// <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Visibility {
+    /// Anyone, also who is not in the room.
+    WorldReadable = 1,
+    /// Members, also what was sent before they joined.
+    Shared = 2,
+    /// Members, from their invite on.
+    Invited = 3,
+    /// Members, from their join on.
+    Joined = 4,
+}
+
+impl Visibility {
+    /// Reads the word of an event's content; any other word is `shared`, as the specification says.
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "world_readable" => Self::WorldReadable,
+            "invited" => Self::Invited,
+            "joined" => Self::Joined,
+            _ => Self::Shared,
+        }
+    }
+
+    fn from_code(code: i64) -> Result<Self, Error> {
+        Ok(match code {
+            1 => Self::WorldReadable,
+            2 => Self::Shared,
+            3 => Self::Invited,
+            4 => Self::Joined,
+            _ => return Err(Error::Damaged(format!("there is no history visibility {code}"))),
+        })
+    }
+}
+
+/// A stored event. It never changes, but for being redacted: then another takes its place in the caches.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its number.
+    pub num: EventNum,
+    /// Its room.
+    pub room: RoomNum,
+    /// Its type.
+    pub kind: TypeNum,
+    /// Its state key, if it is a state event.
+    pub key: Option<KeyNum>,
+    /// Who sent it.
+    pub sender: UserNum,
+    /// Where it is in the room's order, if it is in the timeline.
+    pub place: Option<Place>,
+    /// Whether it counts.
+    pub status: Status,
+    /// The state after it.
+    pub snapshot: Option<SnapshotNum>,
+    /// The state event that it replaced.
+    pub replaces: Option<EventNum>,
+    /// The redaction that pruned it.
+    pub redacted_by: Option<EventNum>,
+    /// The room's history visibility before and after it.
+    pub visibility: (Visibility, Visibility),
+    /// Its bytes and fields; pruned when it is redacted.
+    pub pdu: Pdu,
+}
+
+impl Event {
+    /// The position of a live event: what a reader's head is compared with. `None` for one that was never live.
+    #[must_use]
+    pub fn position(&self) -> Option<i64> {
+        self.place.filter(|place| place.minor == 0).map(|place| place.major)
+    }
+
+    /// The event as `redaction` leaves it.
+    #[must_use]
+    pub fn redacted_by(&self, redaction: EventNum) -> Self {
+        Self { redacted_by: Some(redaction), pdu: self.pdu.redacted(), ..self.clone() }
+    }
+}
+
+fn read(row: &dyn Row) -> Result<Event, Error> {
+    let num = EventNum(row.int(0)?);
+    let damaged = |what: &str| Error::Damaged(format!("event {}: {what}", num.0));
+    let event_id = OwnedEventId::try_from(row.text(2)?).map_err(|_| damaged("its id"))?;
+    let version = RoomVersion::parse(row.text(15)?).ok_or_else(|| damaged("its room's version"))?;
+    let pdu = Pdu::from_stored(version, event_id, Arc::from(row.bytes(14)?));
+    let status = match row.int(8)? {
+        0 => Status::Accepted,
+        1 => Status::Rejected,
+        2 => Status::SoftFailed,
+        _ => return Err(damaged("its status")),
+    };
+    let minor = row.int(7)?;
+    Ok(Event {
+        num,
+        room: RoomNum(row.int(1)?),
+        kind: TypeNum(row.int(3)?),
+        key: row.opt_int(4)?.map(KeyNum),
+        sender: UserNum(row.int(5)?),
+        place: row.opt_int(6)?.map(|major| Place { major, minor }),
+        status,
+        snapshot: row.opt_int(9)?.map(SnapshotNum),
+        replaces: row.opt_int(10)?.map(EventNum),
+        redacted_by: row.opt_int(11)?.map(EventNum),
+        visibility: (Visibility::from_code(row.int(12)?)?, Visibility::from_code(row.int(13)?)?),
+        pdu: pdu.map_err(|error| damaged(&error.to_string()))?,
+    })
+}
+
+/// Stores an event. `prev` and `auth` are the numbers of the events that its `prev_events` and `auth_events` name.
+///
+/// # Errors
+/// [`Error::Constraint`] when it is stored already; else when the database fails.
+pub fn event_insert(tx: &mut Tx<'_>, event: &Event, prev: &[i64], auth: &[i64]) -> Result<(), Error> {
+    let prev = varint::list(prev.iter().copied());
+    let auth = varint::list(auth.iter().copied());
+    let params = [
+        event.num.into(),
+        event.room.into(),
+        event.pdu.event_id().as_str().into(),
+        event.kind.into(),
+        event.key.into(),
+        event.sender.into(),
+        event.place.map(|place| place.major).into(),
+        event.place.map_or(0, |place| place.minor).into(),
+        (event.status as i64).into(),
+        event.snapshot.into(),
+        event.replaces.into(),
+        event.redacted_by.into(),
+        (event.visibility.0 as i64).into(),
+        (event.visibility.1 as i64).into(),
+        Value::Bytes(&prev),
+        Value::Bytes(&auth),
+        Value::Bytes(event.pdu.json()),
+    ];
+    tx.execute_one(&EVENT_INSERT, &params)
+}
+
+/// Puts the pruned form of a redacted event in its place.
+///
+/// # Errors
+/// When the database fails.
+pub fn event_redact(tx: &mut Tx<'_>, pruned: &Event) -> Result<(), Error> {
+    let params = [pruned.num.into(), pruned.redacted_by.into(), Value::Bytes(pruned.pdu.json())];
+    tx.execute_one(&EVENT_REDACT, &params)
+}
+
+impl Store {
+    /// Events by number, from the cache where they are in it; in the order asked for, without those that don't exist.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events_read(&self, tx: &mut Tx<'_>, numbers: &[EventNum]) -> Result<Vec<Arc<Event>>, Error> {
+        let mut found: HashMap<EventNum, Arc<Event>> = HashMap::with_capacity(numbers.len());
+        let mut missing = Vec::new();
+        for number in numbers {
+            match self.events().get(*number) {
+                Some(event) => drop(found.insert(*number, event)),
+                None => missing.push(number.0),
+            }
+        }
+        if !missing.is_empty() {
+            let mark = self.events().mark();
+            for event in tx.query_all(&EVENTS_READ, &[Value::Ints(&missing)], read)? {
+                let event = Arc::new(event);
+                self.events().insert_read(tx, mark, &event);
+                found.insert(event.num, event);
+            }
+        }
+        Ok(numbers.iter().filter_map(|number| found.get(number).cloned()).collect())
+    }
+
+    /// One event by number.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn event_read(&self, tx: &mut Tx<'_>, number: EventNum) -> Result<Option<Arc<Event>>, Error> {
+        Ok(self.events_read(tx, &[number])?.pop())
+    }
+
+    /// One event by its id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn event_by_id(&self, tx: &mut Tx<'_>, event_id: &EventId) -> Result<Option<Arc<Event>>, Error> {
+        let mark = self.events().mark();
+        let event = tx.query_one(&EVENT_BY_ID, &[event_id.as_str().into()], read)?.map(Arc::new);
+        if let Some(event) = &event {
+            self.events().insert_read(tx, mark, event);
+        }
+        Ok(event)
+    }
+
+    /// Events by number, without a transaction where all are in the cache.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events_load(&self, numbers: &[EventNum]) -> Result<Vec<Arc<Event>>, Error> {
+        let cached: Option<Vec<_>> = numbers.iter().map(|number| self.events().get(*number)).collect();
+        if let Some(all) = cached {
+            return Ok(all);
+        }
+        let (store, numbers) = (self.clone(), numbers.to_vec());
+        self.db().read("events", move |tx| store.events_read(tx, &numbers)).await
+    }
+}

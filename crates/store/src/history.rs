@@ -1,0 +1,284 @@
+//! Which events of a room a local user may see, by history visibility.
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
+//!
+//! An event row holds the room's visibility before and after it, so nothing here looks at a room's state: a
+//! [`Viewer`] is the history of one user's membership, and asking it costs no query.
+
+use std::collections::HashMap;
+
+use starling_db::{Error, Tx, Value};
+
+use crate::events::{Event, Status, Visibility};
+use crate::memberships::Membership;
+use crate::names::types;
+use crate::numbers::{KeyNum, RoomNum, UserNum};
+use crate::store::Store;
+use crate::tokens::Place;
+
+starling_db::statements! {
+    /// Every change of a user's membership of some rooms, in order.
+    MEMBERSHIP_HISTORIES = "SELECT room_num, membership, event_num FROM membership_changes
+        WHERE user_num = ?1 AND room_num IN {ints ?2} ORDER BY position";
+}
+
+/// What one local user may see of one room.
+#[derive(Debug, Clone, Default)]
+pub struct Viewer {
+    /// The state key of the user's own member events.
+    own_key: Option<KeyNum>,
+    /// The user's member events, in the order of the room, and what each made of the membership.
+    changes: Vec<(Place, Membership)>,
+}
+
+impl Viewer {
+    /// What `user` may see of `room`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn load(
+        tx: &mut Tx<'_>,
+        store: &Store,
+        user: UserNum,
+        room: RoomNum,
+    ) -> Result<Self, Error> {
+        Ok(Self::load_rooms(tx, store, user, &[room])?
+            .remove(&room)
+            .unwrap_or_default())
+    }
+
+    /// What `user` may see of each of `rooms`, with one query for all.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn load_rooms(
+        tx: &mut Tx<'_>,
+        store: &Store,
+        user: UserNum,
+        rooms: &[RoomNum],
+    ) -> Result<HashMap<RoomNum, Self>, Error> {
+        let user_id = store.names().user_id(tx, user)?;
+        let own_key = store.names().key(tx, user_id.as_str())?;
+        let blank = || Self {
+            own_key,
+            changes: Vec::new(),
+        };
+        let mut viewers: HashMap<RoomNum, Self> =
+            rooms.iter().map(|room| (*room, blank())).collect();
+        let numbers: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+        tx.query(
+            &MEMBERSHIP_HISTORIES,
+            &[user.into(), Value::Ints(&numbers)],
+            &mut |row| {
+                let code = row.int(1)?;
+                let membership = Membership::from_code(code)
+                    .ok_or_else(|| Error::Damaged(format!("there is no membership {code}")))?;
+                // A live event's number is its position.
+                let place = Place {
+                    major: row.int(2)?,
+                    minor: 0,
+                };
+                viewers
+                    .entry(RoomNum(row.int(0)?))
+                    .or_insert_with(blank)
+                    .changes
+                    .push((place, membership));
+                Ok(())
+            },
+        )?;
+        Ok(viewers)
+    }
+
+    /// Whether the user may see the event. Rejected and soft-failed events are shown to nobody.
+    #[must_use]
+    pub fn sees(&self, event: &Event) -> bool {
+        let is_own =
+            event.kind == types::MEMBER && event.key.is_some() && event.key == self.own_key;
+        event.status == Status::Accepted && self.sees_at(event.place, event.visibility, is_own)
+    }
+
+    /// The user's membership at the event, with what the event itself changed; `leave` where there was none yet.
+    #[must_use]
+    pub fn membership_at(&self, event: &Event) -> Membership {
+        event
+            .place
+            .map_or(Membership::Leave, |place| self.membership(place, true))
+    }
+
+    /// Whether the user has ever been joined.
+    #[must_use]
+    pub fn ever_joined(&self) -> bool {
+        self.changes
+            .iter()
+            .any(|(_, membership)| *membership == Membership::Join)
+    }
+
+    /// An event's visibility before and after it differs only for `m.room.history_visibility` events, the membership
+    /// only for the user's own member events: there the more permissive counts.
+    fn sees_at(
+        &self,
+        place: Option<Place>,
+        visibility: (Visibility, Visibility),
+        is_own: bool,
+    ) -> bool {
+        let visibilities = [visibility.0, visibility.1];
+        let Some(place) = place else {
+            // In no order: nobody can tell who was a member then.
+            return visibilities.contains(&Visibility::WorldReadable);
+        };
+        let after = self.membership(place, true);
+        let before = if is_own {
+            self.membership(place, false)
+        } else {
+            after
+        };
+        let joined_later = || {
+            self.changes
+                .iter()
+                .any(|(at, change)| *at > place && *change == Membership::Join)
+        };
+        visibilities.into_iter().any(|visibility| match visibility {
+            Visibility::WorldReadable => true,
+            _ if before == Membership::Join || after == Membership::Join => true,
+            Visibility::Shared => joined_later(),
+            Visibility::Invited => before == Membership::Invite || after == Membership::Invite,
+            Visibility::Joined => false,
+        })
+    }
+
+    /// The membership at a place; `with` that of an event there, or just before it.
+    fn membership(&self, place: Place, with: bool) -> Membership {
+        let past = self
+            .changes
+            .iter()
+            .rev()
+            .find(|(at, _)| *at < place || (with && *at == place));
+        past.map_or(Membership::Leave, |(_, membership)| *membership)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Membership, Place, Viewer, Visibility};
+    use crate::numbers::KeyNum;
+    use Membership::{Ban, Invite, Join, Knock, Leave};
+    use Visibility::{Invited, Joined, Shared, WorldReadable};
+
+    fn viewer(changes: &[(i64, Membership)]) -> Viewer {
+        let changes = changes
+            .iter()
+            .map(|(at, change)| {
+                (
+                    Place {
+                        major: *at,
+                        minor: 0,
+                    },
+                    *change,
+                )
+            })
+            .collect();
+        Viewer {
+            own_key: Some(KeyNum(7)),
+            changes,
+        }
+    }
+
+    /// Which of the places 1 to 9 the user sees, where `visibility` was the same all the time. The events at the places
+    /// of `changes` are the user's own member events.
+    fn seen(changes: &[(i64, Membership)], visibility: Visibility) -> Vec<i64> {
+        let viewer = viewer(changes);
+        let is_own = |at: &i64| changes.iter().any(|(own, _)| own == at);
+        (1..=9)
+            .filter(|at| {
+                viewer.sees_at(
+                    Some(Place {
+                        major: *at,
+                        minor: 0,
+                    }),
+                    (visibility, visibility),
+                    is_own(at),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn who_sees_what_under_each_visibility() {
+        let all: Vec<i64> = (1..=9).collect();
+        let invited_then_joined: &[(i64, Membership)] = &[(3, Invite), (5, Join)];
+        let joined_and_left: &[(i64, Membership)] = &[(3, Join), (6, Leave)];
+        let kicked_invite: &[(i64, Membership)] = &[(3, Invite), (6, Leave)];
+        let came_back: &[(i64, Membership)] = &[(2, Join), (4, Leave), (7, Join)];
+        let banned: &[(i64, Membership)] = &[(2, Join), (4, Ban)];
+        let knocked: &[(i64, Membership)] = &[(2, Knock), (4, Leave)];
+        let cases: [(&[(i64, Membership)], Visibility, &[i64]); 20] = [
+            (&[], WorldReadable, &all),
+            (&[], Shared, &[]),
+            (&[], Invited, &[]),
+            (&[], Joined, &[]),
+            (invited_then_joined, WorldReadable, &all),
+            (invited_then_joined, Shared, &all),
+            (invited_then_joined, Invited, &[3, 4, 5, 6, 7, 8, 9]),
+            (invited_then_joined, Joined, &[5, 6, 7, 8, 9]),
+            (joined_and_left, WorldReadable, &all),
+            (joined_and_left, Shared, &[1, 2, 3, 4, 5, 6]),
+            (joined_and_left, Invited, &[3, 4, 5, 6]),
+            (joined_and_left, Joined, &[3, 4, 5, 6]),
+            (kicked_invite, Shared, &[]),
+            (kicked_invite, Invited, &[3, 4, 5, 6]),
+            (kicked_invite, Joined, &[]),
+            (came_back, Shared, &all),
+            (came_back, Joined, &[2, 3, 4, 7, 8, 9]),
+            (banned, Shared, &[1, 2, 3, 4]),
+            (banned, Joined, &[2, 3, 4]),
+            (knocked, Shared, &[]),
+        ];
+        for (changes, visibility, expected) in cases {
+            assert_eq!(
+                seen(changes, visibility),
+                expected,
+                "{changes:?} {visibility:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_visibility_change_the_more_permissive_side_counts() {
+        let (stranger, member) = (viewer(&[]), viewer(&[(5, Join)]));
+        let at = Some(Place { major: 3, minor: 0 });
+        assert!(stranger.sees_at(at, (WorldReadable, Joined), false));
+        assert!(stranger.sees_at(at, (Joined, WorldReadable), false));
+        assert!(!stranger.sees_at(at, (Joined, Shared), false));
+        assert!(member.sees_at(at, (Joined, Shared), false));
+        assert!(!member.sees_at(at, (Joined, Invited), false));
+    }
+
+    #[test]
+    fn backfilled_events_lie_before_the_live_event_at_their_position() {
+        let member = viewer(&[(5, Join)]);
+        let backfilled = Some(Place {
+            major: 5,
+            minor: -2,
+        });
+        assert!(!member.sees_at(backfilled, (Joined, Joined), false));
+        assert!(member.sees_at(backfilled, (Shared, Shared), false));
+    }
+
+    #[test]
+    fn what_is_in_no_order_is_seen_only_where_anyone_may_read() {
+        let member = viewer(&[(1, Join)]);
+        assert!(member.sees_at(None, (WorldReadable, WorldReadable), false));
+        assert!(!member.sees_at(None, (Shared, Shared), false));
+    }
+
+    #[test]
+    fn the_membership_at_an_event_has_what_the_event_changed() {
+        let member = viewer(&[(2, Invite), (4, Join), (6, Leave)]);
+        let at = |major| member.membership(Place { major, minor: 0 }, true);
+        assert_eq!(
+            [at(1), at(2), at(3), at(4), at(5), at(6), at(7)],
+            [Leave, Invite, Invite, Join, Join, Leave, Leave]
+        );
+        assert!(member.ever_joined());
+        assert!(!viewer(&[(2, Invite)]).ever_joined());
+    }
+}

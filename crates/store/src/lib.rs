@@ -1,0 +1,34 @@
+//! The only crate with SQL: one file per family of tables, caches and room snapshots over them, and the one type of
+//! tokens.
+//!
+//! Functions are named by resource, then verb, and take the transaction; what belongs together is written by one body
+//! of `Db::write`. Look-ups return an `Option`. What a row means is said in `migrations/0001_start.sql`.
+
+pub mod accounts;
+pub mod aliases;
+pub mod append;
+pub mod account_data;
+mod cache;
+pub mod devices;
+pub mod events;
+pub mod filters;
+pub mod memberships;
+pub mod names;
+pub mod history;
+mod numbers;
+pub mod profiles;
+pub mod rooms;
+mod schema;
+pub mod server;
+pub mod snapshots;
+pub mod state_map;
+mod store;
+pub mod timeline;
+pub mod tokens;
+pub mod transactions;
+mod varint;
+
+pub use cache::CacheSizes;
+pub use numbers::{DeviceNum, EventNum, KeyNum, RoomNum, SnapshotNum, TypeNum, UserNum};
+pub use schema::{SCHEMA, statements};
+pub use store::Store;

@@ -1,0 +1,209 @@
+//! What local users are in which rooms: now, and one row for each change.
+
+use starling_db::{Error, Positions, Row, Tx};
+
+use crate::numbers::{EventNum, RoomNum, UserNum};
+
+starling_db::statements! {
+    /// Sets a membership; a forgotten room is remembered again.
+    MEMBERSHIP_SET = "INSERT INTO memberships (user_num, room_num, membership, event_num, position, forgotten)
+        VALUES (?1, ?2, ?3, ?4, ?5, 0)
+        ON CONFLICT (user_num, room_num) DO UPDATE SET membership = excluded.membership,
+            event_num = excluded.event_num, position = excluded.position, forgotten = 0";
+    /// Notes a change of a membership.
+    MEMBERSHIP_CHANGE_INSERT = "INSERT INTO membership_changes (position, user_num, room_num, membership, event_num)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
+    /// All memberships of a user.
+    MEMBERSHIP_LIST = "SELECT room_num, membership, event_num, position, forgotten FROM memberships
+        WHERE user_num = ?1 ORDER BY room_num";
+    /// One membership.
+    MEMBERSHIP_READ = "SELECT room_num, membership, event_num, position, forgotten FROM memberships
+        WHERE user_num = ?1 AND room_num = ?2";
+    /// A user's changes in a stretch of the log.
+    MEMBERSHIP_CHANGES = "SELECT room_num, membership, event_num, position FROM membership_changes
+        WHERE user_num = ?1 AND position > ?2 AND position <= ?3 ORDER BY position";
+    /// The last change of a user's membership in a room up to a position.
+    MEMBERSHIP_AT = "SELECT room_num, membership, event_num, position FROM membership_changes
+        WHERE user_num = ?1 AND room_num = ?2 AND position <= ?3 ORDER BY position DESC LIMIT 1";
+    /// All changes of a user's membership in a room.
+    MEMBERSHIP_HISTORY = "SELECT room_num, membership, event_num, position FROM membership_changes
+        WHERE user_num = ?1 AND room_num = ?2 ORDER BY position";
+    /// Forgets a room that the user has left.
+    MEMBERSHIP_FORGET = "UPDATE memberships SET forgotten = 1 WHERE user_num = ?1 AND room_num = ?2
+        AND membership IN (4, 5)";
+    /// The joined rooms of a user in which something happened in a stretch of the log.
+    ROOMS_CHANGED = "SELECT rooms.room_num FROM memberships JOIN rooms ON rooms.room_num = memberships.room_num
+        WHERE memberships.user_num = ?1 AND memberships.membership = 2 AND rooms.last_position > ?2
+        ORDER BY rooms.room_num";
+}
+
+/// A user's membership of a room. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Membership {
+    /// `invite`
+    Invite = 1,
+    /// `join`
+    Join = 2,
+    /// `knock`
+    Knock = 3,
+    /// `leave`
+    Leave = 4,
+    /// `ban`
+    Ban = 5,
+}
+
+impl Membership {
+    /// Reads the word of an event's content.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "invite" => Self::Invite,
+            "join" => Self::Join,
+            "knock" => Self::Knock,
+            "leave" => Self::Leave,
+            "ban" => Self::Ban,
+            _ => return None,
+        })
+    }
+
+    /// The word of an event's content.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invite => "invite",
+            Self::Join => "join",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+            Self::Ban => "ban",
+        }
+    }
+
+    /// The number that is stored, also as the tag of a member in a state.
+    #[must_use]
+    pub fn code(self) -> i64 {
+        self as i64
+    }
+
+    /// The membership with this number.
+    #[must_use]
+    pub fn from_code(code: i64) -> Option<Self> {
+        Some(match code {
+            1 => Self::Invite,
+            2 => Self::Join,
+            3 => Self::Knock,
+            4 => Self::Leave,
+            5 => Self::Ban,
+            _ => return None,
+        })
+    }
+}
+
+/// A user's membership of one room, and what made it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MembershipRow {
+    /// The room.
+    pub room: RoomNum,
+    /// The membership.
+    pub membership: Membership,
+    /// The member event.
+    pub event: EventNum,
+    /// The position of the change.
+    pub position: i64,
+    /// Whether the user has forgotten the room since.
+    pub forgotten: bool,
+}
+
+fn read(row: &dyn Row, forgotten: bool) -> Result<MembershipRow, Error> {
+    let code = row.int(1)?;
+    let membership =
+        Membership::from_code(code).ok_or_else(|| Error::Damaged(format!("there is no membership {code}")))?;
+    Ok(MembershipRow {
+        room: RoomNum(row.int(0)?),
+        membership,
+        event: EventNum(row.int(2)?),
+        position: row.int(3)?,
+        forgotten,
+    })
+}
+
+/// Sets a local user's membership, at a position of its own.
+///
+/// # Errors
+/// When the database fails.
+pub fn membership_set(
+    tx: &mut Tx<'_>,
+    positions: &mut Positions,
+    user: UserNum,
+    row: (RoomNum, Membership, EventNum),
+) -> Result<i64, Error> {
+    let (room, membership, event) = row;
+    let position = positions.give()?;
+    let code = membership.code();
+    tx.execute_one(&MEMBERSHIP_SET, &[user.into(), room.into(), code.into(), event.into(), position.into()])?;
+    tx.execute_one(
+        &MEMBERSHIP_CHANGE_INSERT,
+        &[position.into(), user.into(), room.into(), code.into(), event.into()],
+    )?;
+    Ok(position)
+}
+
+/// All memberships of a user, forgotten rooms included.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn membership_list(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<MembershipRow>, Error> {
+    tx.query_all(&MEMBERSHIP_LIST, &[user.into()], |row| read(row, row.truth(4)?))
+}
+
+/// A user's membership of a room now.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn membership_read(tx: &mut Tx<'_>, user: UserNum, room: RoomNum) -> Result<Option<MembershipRow>, Error> {
+    tx.query_one(&MEMBERSHIP_READ, &[user.into(), room.into()], |row| read(row, row.truth(4)?))
+}
+
+/// The changes of a user's memberships after `since` and up to `upto`, in order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn membership_changes(tx: &mut Tx<'_>, user: UserNum, since: i64, upto: i64) -> Result<Vec<MembershipRow>, Error> {
+    tx.query_all(&MEMBERSHIP_CHANGES, &[user.into(), since.into(), upto.into()], |row| read(row, false))
+}
+
+/// A user's membership of a room as of a position, or `None` if there had been none.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn membership_at(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    room: RoomNum,
+    position: i64,
+) -> Result<Option<MembershipRow>, Error> {
+    tx.query_one(&MEMBERSHIP_AT, &[user.into(), room.into(), position.into()], |row| read(row, false))
+}
+
+/// Every change of a user's membership of a room, in order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn membership_history(tx: &mut Tx<'_>, user: UserNum, room: RoomNum) -> Result<Vec<MembershipRow>, Error> {
+    tx.query_all(&MEMBERSHIP_HISTORY, &[user.into(), room.into()], |row| read(row, false))
+}
+
+/// Forgets a room that the user has left; false when the user hasn't left it.
+///
+/// # Errors
+/// When the database fails.
+pub fn membership_forget(tx: &mut Tx<'_>, user: UserNum, room: RoomNum) -> Result<bool, Error> {
+    Ok(tx.execute(&MEMBERSHIP_FORGET, &[user.into(), room.into()])? > 0)
+}
+
+/// The user's joined rooms whose timeline has grown after `since`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn rooms_changed(tx: &mut Tx<'_>, user: UserNum, since: i64) -> Result<Vec<RoomNum>, Error> {
+    tx.query_all(&ROOMS_CHANGED, &[user.into(), since.into()], |row| Ok(RoomNum(row.int(0)?)))
+}

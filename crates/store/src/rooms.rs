@@ -1,0 +1,356 @@
+//! Rooms: the row, the committed snapshot that all readers see, and appending an event with all that follows from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
+use starling_db::{Error, Tx};
+use starling_events::{RoomVersion, Value};
+
+use crate::events::Visibility;
+use crate::memberships::Membership;
+use crate::names::{EMPTY_KEY, types};
+use crate::numbers::{EventNum, RoomNum, SnapshotNum};
+use crate::snapshots::{Stored, snapshot_load};
+use crate::state_map::StateMap;
+use crate::store::Store;
+use crate::varint;
+
+starling_db::statements! {
+    /// A new room, as yet without events.
+    ROOM_INSERT = "INSERT INTO rooms (room_id, room_version, append_count, head_hash, last_position, snapshot_num,
+            extremities, is_public)
+        VALUES (?1, ?2, 0, 0, 0, 0, ?3, ?4) RETURNING room_num";
+    /// Moves a room's head on, if it is where the event was built on.
+    ROOM_ADVANCE = "UPDATE rooms SET append_count = ?4, head_hash = ?5, last_position = ?6, snapshot_num = ?7,
+            extremities = ?8
+        WHERE room_num = ?1 AND append_count = ?2 AND head_hash = ?3";
+    /// A room by its id.
+    ROOM_NUM = "SELECT room_num FROM rooms WHERE room_id = ?1";
+    /// A room.
+    ROOM_READ = "SELECT room_id, room_version, append_count, head_hash, last_position, snapshot_num, extremities,
+            is_public
+        FROM rooms WHERE room_num = ?1";
+}
+
+/// An event that no other of the room follows yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extremity {
+    /// Its number.
+    pub num: EventNum,
+    /// Its id.
+    pub event_id: OwnedEventId,
+    /// Its depth.
+    pub depth: i64,
+}
+
+/// A room as committed: immutable, and all that readers see.
+#[derive(Debug, Clone)]
+pub struct RoomSnapshot {
+    /// The room.
+    pub room: RoomNum,
+    /// Its id.
+    pub room_id: OwnedRoomId,
+    /// Its version.
+    pub version: RoomVersion,
+    /// How many events were appended, and a hash of the last one's id: together they name this state of the room.
+    pub append_count: i64,
+    /// See `append_count`.
+    pub head_hash: i64,
+    /// The position of the last event.
+    pub last_position: i64,
+    /// The forward extremities.
+    pub extremities: Vec<Extremity>,
+    /// The current state.
+    pub state: StateMap,
+    /// Where the current state is stored; `None` before the first event.
+    pub stored: Option<Stored>,
+    /// Who may see what is sent now.
+    pub visibility: Visibility,
+    /// Joined members.
+    pub joined: i64,
+    /// Invited users.
+    pub invited: i64,
+    /// Whether the room is listed in the directory.
+    pub is_public: bool,
+}
+
+impl RoomSnapshot {
+    /// A room that is being created.
+    #[must_use]
+    pub fn new(room: RoomNum, room_id: OwnedRoomId, version: RoomVersion, is_public: bool) -> Self {
+        Self {
+            room,
+            room_id,
+            version,
+            append_count: 0,
+            head_hash: 0,
+            last_position: 0,
+            extremities: Vec::new(),
+            state: StateMap::default(),
+            stored: None,
+            visibility: Visibility::Shared,
+            joined: 0,
+            invited: 0,
+            is_public,
+        }
+    }
+
+    /// The event that holds a key of the current state.
+    #[must_use]
+    pub fn state_event(&self, kind: crate::numbers::TypeNum, key: crate::numbers::KeyNum) -> Option<EventNum> {
+        self.state.get(kind, key).map(|entry| entry.event)
+    }
+}
+
+/// A hash of an event id, for [`RoomSnapshot::head_hash`]: stored, so it never changes (FNV-1a).
+#[must_use]
+pub fn head_hash(event_id: &ruma_common::EventId) -> i64 {
+    stable_hash(event_id.as_bytes())
+}
+
+/// FNV-1a of some bytes, as a signed integer: for what is stored, where the hash must not change.
+#[must_use]
+pub fn stable_hash(bytes: &[u8]) -> i64 {
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    i64::from_ne_bytes(hash.to_ne_bytes())
+}
+
+/// Makes the row of a new room.
+///
+/// # Errors
+/// [`Error::Constraint`] when there is a room with this id.
+pub fn room_insert(
+    tx: &mut Tx<'_>,
+    room_id: &RoomId,
+    version: RoomVersion,
+    is_public: bool,
+) -> Result<RoomNum, Error> {
+    let params = [room_id.as_str().into(), version.as_str().into(), starling_db::Value::Bytes(&[]), is_public.into()];
+    tx.execute_returning(&ROOM_INSERT, &params, |row| Ok(RoomNum(row.int(0)?)))?
+        .ok_or_else(|| Error::Damaged("a new room has no number".to_owned()))
+}
+
+/// Moves a room from `before` to `after`; false when it isn't at `before` any more.
+///
+/// # Errors
+/// When the database fails.
+pub fn room_advance(tx: &mut Tx<'_>, before: &RoomSnapshot, after: &RoomSnapshot) -> Result<bool, Error> {
+    let extremities = varint::list(after.extremities.iter().map(|extremity| extremity.num.0));
+    let params = [
+        after.room.into(),
+        before.append_count.into(),
+        before.head_hash.into(),
+        after.append_count.into(),
+        after.head_hash.into(),
+        after.last_position.into(),
+        after.stored.map_or(0, |stored| stored.snapshot.0).into(),
+        starling_db::Value::Bytes(&extremities),
+    ];
+    Ok(tx.execute(&ROOM_ADVANCE, &params)? == 1)
+}
+
+impl Store {
+    /// The number of a room, if it is known here.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn room_num(&self, room_id: &RoomId) -> Result<Option<RoomNum>, Error> {
+        if let Some(room) = self.rooms().ids.get(room_id) {
+            return Ok(Some(room));
+        }
+        let wanted = room_id.to_owned();
+        let found = self
+            .db()
+            .read("room_num", move |tx| {
+                tx.query_one(&ROOM_NUM, &[wanted.as_str().into()], |row| Ok(RoomNum(row.int(0)?)))
+            })
+            .await?;
+        if let Some(room) = found {
+            self.rooms().ids.insert(room_id.to_owned(), room);
+        }
+        Ok::<_, Error>(found)
+    }
+
+    /// The id of a room, within a transaction.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn room_id(&self, tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<OwnedRoomId>, Error> {
+        if let Some(snapshot) = self.rooms().get(room) {
+            return Ok(Some(snapshot.room_id.clone()));
+        }
+        Ok(room_row(tx, room)?.map(|row| row.room_id))
+    }
+
+    /// The committed snapshot of a room, or `None` if there is no such room.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or what it holds is damaged.
+    pub async fn room(&self, room: RoomNum) -> Result<Option<Arc<RoomSnapshot>>, Error> {
+        if let Some(snapshot) = self.rooms().get(room) {
+            return Ok(Some(snapshot));
+        }
+        let store = self.clone();
+        self.db().read("room", move |tx| store.room_read(tx, room)).await
+    }
+
+    /// As [`Store::room`], within a transaction.
+    ///
+    /// # Errors
+    /// As [`Store::room`].
+    pub fn room_read(&self, tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<Arc<RoomSnapshot>>, Error> {
+        if let Some(snapshot) = self.rooms().get(room) {
+            return Ok(Some(snapshot));
+        }
+        let mark = self.rooms().mark(room);
+        let Some(mut snapshot) = room_row(tx, room)? else { return Ok(None) };
+        let numbers: Vec<EventNum> = snapshot.extremities.iter().map(|extremity| extremity.num).collect();
+        snapshot.extremities = self
+            .events_read(tx, &numbers)?
+            .iter()
+            .map(|event| Extremity {
+                num: event.num,
+                event_id: event.pdu.event_id().to_owned(),
+                depth: event.pdu.depth(),
+            })
+            .collect();
+        if let Some(stored) = snapshot.stored {
+            let (state, stored) = snapshot_load(tx, stored.snapshot)?;
+            snapshot.joined = count(&state, Membership::Join);
+            snapshot.invited = count(&state, Membership::Invite);
+            snapshot.state = state;
+            snapshot.stored = Some(stored);
+        }
+        if let Some(number) = snapshot.state_event(types::HISTORY_VISIBILITY, EMPTY_KEY)
+            && let Some(event) = self.event_read(tx, number)?
+        {
+            snapshot.visibility = visibility_of(&event.pdu);
+        }
+        let snapshot = Arc::new(snapshot);
+        if tx.is_read_only() {
+            self.rooms().insert_read(mark, &snapshot);
+        }
+        Ok(Some(snapshot))
+    }
+}
+
+/// The history visibility that an `m.room.history_visibility` event sets.
+#[must_use]
+pub fn visibility_of(pdu: &starling_events::Pdu) -> Visibility {
+    let word = Value::new(pdu.content()).get("history_visibility").and_then(Value::as_str);
+    word.map_or(Visibility::Shared, |word| Visibility::parse(&word))
+}
+
+/// The row, with extremities of which only the numbers are known, and without the state.
+fn room_row(tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<RoomSnapshot>, Error> {
+    let damaged = |what: &str| Error::Damaged(format!("room {}: {what}", room.0));
+    tx.query_one(&ROOM_READ, &[room.into()], |row| {
+        let room_id = OwnedRoomId::try_from(row.text(0)?).map_err(|_| damaged("its id"))?;
+        let version = RoomVersion::parse(row.text(1)?).ok_or_else(|| damaged("its version"))?;
+        let extremities = varint::read_list(row.bytes(6)?).ok_or_else(|| damaged("its extremities"))?;
+        let unnamed = OwnedEventId::try_from("$").map_err(|_| damaged("its extremities"))?;
+        let snapshot_num = row.int(5)?;
+        Ok(RoomSnapshot {
+            append_count: row.int(2)?,
+            head_hash: row.int(3)?,
+            last_position: row.int(4)?,
+            extremities: extremities
+                .into_iter()
+                .map(|num| Extremity { num: EventNum(num), event_id: unnamed.clone(), depth: 0 })
+                .collect(),
+            stored: (snapshot_num != 0).then_some(Stored { snapshot: SnapshotNum(snapshot_num), hops: 0 }),
+            ..RoomSnapshot::new(room, room_id, version, row.truth(7)?)
+        })
+    })
+}
+
+fn count(state: &StateMap, membership: Membership) -> i64 {
+    let members = state.members().filter(|entry| entry.tag == membership.code());
+    i64::try_from(members.count()).unwrap_or(i64::MAX)
+}
+
+/// How many counters tell readers of rooms from writers.
+const STRIPES: usize = 1024;
+
+/// Committed snapshots, and the numbers of rooms by id.
+#[derive(Debug)]
+pub struct RoomCache {
+    snapshots: Cache<RoomNum, Arc<RoomSnapshot>, ByState>,
+    ids: Cache<OwnedRoomId, RoomNum>,
+    /// Counts commits per stripe of rooms: what was read before one may be stale after it.
+    commits: Vec<AtomicU64>,
+    /// Held while a snapshot is put in, so that a reader never replaces a newer one.
+    inserting: Mutex<()>,
+}
+
+/// When a reader of a room began.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomMark {
+    room: RoomNum,
+    commits: u64,
+}
+
+#[derive(Debug, Clone)]
+struct ByState;
+
+impl Weighter<RoomNum, Arc<RoomSnapshot>> for ByState {
+    fn weight(&self, _room: &RoomNum, snapshot: &Arc<RoomSnapshot>) -> u64 {
+        // Four numbers a key, and the snapshot itself.
+        snapshot.state.len() as u64 * 36 + 700
+    }
+}
+
+impl RoomCache {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let estimate = usize::try_from(bytes / 4096).unwrap_or(usize::MAX).max(16);
+        Self {
+            snapshots: Cache::with_weighter(estimate, bytes, ByState),
+            ids: Cache::new(estimate),
+            commits: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            inserting: Mutex::new(()),
+        }
+    }
+
+    /// The room's snapshot, if it is here.
+    #[must_use]
+    pub fn get(&self, room: RoomNum) -> Option<Arc<RoomSnapshot>> {
+        self.snapshots.get(&room)
+    }
+
+    /// Puts in what was just committed.
+    pub fn replace(&self, snapshot: Arc<RoomSnapshot>) {
+        let _inserting = self.inserting.lock();
+        if let Some(commits) = self.stripe(snapshot.room) {
+            commits.fetch_add(1, Ordering::SeqCst);
+        }
+        self.snapshots.insert(snapshot.room, snapshot);
+    }
+
+    /// Forgets a room's snapshot: the next reader takes it from the database.
+    pub fn forget(&self, room: RoomNum) {
+        let _inserting = self.inserting.lock();
+        self.snapshots.remove(&room);
+    }
+
+    fn mark(&self, room: RoomNum) -> RoomMark {
+        RoomMark { room, commits: self.stripe(room).map_or(0, |commits| commits.load(Ordering::SeqCst)) }
+    }
+
+    fn insert_read(&self, mark: RoomMark, snapshot: &Arc<RoomSnapshot>) {
+        let _inserting = self.inserting.lock();
+        let commits = self.stripe(mark.room).map_or(0, |commits| commits.load(Ordering::SeqCst));
+        if commits == mark.commits {
+            self.snapshots.insert(mark.room, Arc::clone(snapshot));
+        }
+    }
+
+    fn stripe(&self, room: RoomNum) -> Option<&AtomicU64> {
+        self.commits.get(usize::try_from(room.0.unsigned_abs()).unwrap_or(0) % STRIPES)
+    }
+}

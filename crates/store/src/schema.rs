@@ -1,0 +1,32 @@
+//! The schema: its migrations, and the list of all statements.
+
+use starling_db::{Migration, Schema, Sql};
+
+/// The schema of this program.
+pub static SCHEMA: Schema = Schema {
+    migrations: &[Migration { name: "0001_start", text: include_str!("migrations/0001_start.sql") }],
+    oldest_program: 1,
+};
+
+/// Every statement of this crate: a test prepares each on both engines.
+#[must_use]
+pub fn statements() -> Vec<&'static Sql> {
+    [
+        crate::account_data::STATEMENTS,
+        crate::accounts::STATEMENTS,
+        crate::aliases::STATEMENTS,
+        crate::devices::STATEMENTS,
+        crate::events::STATEMENTS,
+        crate::filters::STATEMENTS,
+        crate::history::STATEMENTS,
+        crate::memberships::STATEMENTS,
+        crate::names::STATEMENTS,
+        crate::profiles::STATEMENTS,
+        crate::rooms::STATEMENTS,
+        crate::server::STATEMENTS,
+        crate::snapshots::STATEMENTS,
+        crate::timeline::STATEMENTS,
+        crate::transactions::STATEMENTS,
+    ]
+    .concat()
+}

@@ -1,0 +1,53 @@
+//! Whose database this is: the server's name, and its signing key where several nodes share the database.
+
+use starling_db::{Error, Row, Tx};
+
+starling_db::statements! {
+    /// The name, on first start.
+    SERVER_INSERT = "INSERT INTO server (id, server_name) VALUES (1, ?1) ON CONFLICT (id) DO NOTHING";
+    /// The name.
+    SERVER_NAME = "SELECT server_name FROM server WHERE id = 1";
+    /// The signing key.
+    SIGNING_KEY_READ = "SELECT signing_key FROM server WHERE id = 1";
+    /// The signing key, unless there is one.
+    SIGNING_KEY_INSERT = "UPDATE server SET signing_key = ?1 WHERE id = 1 AND signing_key IS NULL";
+}
+
+/// Records the server's name on first start, and refuses another one later: events and user ids carry it for ever.
+///
+/// # Errors
+/// [`Error::Refused`] when the database belongs to another server; else when it fails.
+pub fn server_name_record(tx: &mut Tx<'_>, name: &str) -> Result<(), Error> {
+    tx.execute(&SERVER_INSERT, &[name.into()])?;
+    let recorded = tx.query_one(&SERVER_NAME, &[], |row| Ok(row.text(0)?.to_owned()))?;
+    match recorded {
+        Some(recorded) if recorded == name => Ok(()),
+        Some(recorded) => Err(Error::Refused(format!(
+            "the database belongs to the server {recorded}, and the configuration says server_name = {name:?}"
+        ))),
+        None => Err(Error::Damaged(
+            "the server's name was not stored".to_owned(),
+        )),
+    }
+}
+
+/// The signing key, in the format of the key file, if it is kept here.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn signing_key_read(tx: &mut Tx<'_>) -> Result<Option<String>, Error> {
+    let key = tx.query_one(&SIGNING_KEY_READ, &[], |row: &dyn Row| {
+        Ok(row.opt_text(0)?.map(str::to_owned))
+    })?;
+    Ok(key.flatten())
+}
+
+/// Keeps `key` here unless there is one already, and returns the one that counts: of nodes that start at the same
+/// time, the first wins. The server's name is recorded before.
+///
+/// # Errors
+/// When the database fails.
+pub fn signing_key_record(tx: &mut Tx<'_>, key: &str) -> Result<String, Error> {
+    tx.execute(&SIGNING_KEY_INSERT, &[key.into()])?;
+    signing_key_read(tx)?.ok_or_else(|| Error::Damaged("the signing key was not stored".to_owned()))
+}

@@ -1,0 +1,178 @@
+//! Stored states: a delta on a parent, or whole at least every hundredth, in pieces that whole states share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use starling_db::{Error, Tx, Value};
+
+use crate::numbers::{KeyNum, RoomNum, SnapshotNum, TypeNum};
+use crate::state_map::{self, Bucket, Entry, StateMap};
+use crate::varint;
+
+starling_db::statements! {
+    /// A new state.
+    SNAPSHOT_INSERT = "INSERT INTO snapshots (room_num, parent, hops, data) VALUES (?1, ?2, ?3, ?4)
+        RETURNING snapshot_num";
+    /// A new piece of a whole state.
+    PIECE_INSERT = "INSERT INTO snapshot_pieces (room_num, data) VALUES (?1, ?2) RETURNING piece_num";
+    /// A state and all that it is a delta on, newest first.
+    SNAPSHOT_CHAIN = "WITH RECURSIVE chain (snapshot_num, parent, hops, data) AS (
+            SELECT snapshot_num, parent, hops, data FROM snapshots WHERE snapshot_num = ?1
+            UNION ALL
+            SELECT older.snapshot_num, older.parent, older.hops, older.data
+            FROM chain JOIN snapshots AS older ON older.snapshot_num = chain.parent
+        )
+        SELECT parent, data FROM chain ORDER BY hops DESC";
+    /// Pieces of whole states.
+    PIECES_READ = "SELECT piece_num, data FROM snapshot_pieces WHERE piece_num IN {ints ?1}";
+}
+
+/// A state is at most this many deltas away from a whole one.
+pub const MAX_HOPS: i64 = 100;
+
+/// A stored state, and how many deltas it is away from a whole one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number.
+    pub snapshot: SnapshotNum,
+    /// Deltas down to a whole one.
+    pub hops: i64,
+}
+
+/// Stores `state`, which is `parent` with `change`: as a delta, or whole where there is no parent or it is too far off.
+///
+/// # Errors
+/// When the database fails.
+pub fn snapshot_insert(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    parent: Option<Stored>,
+    change: &Entry,
+    state: &StateMap,
+) -> Result<Stored, Error> {
+    match parent {
+        Some(parent) if parent.hops < MAX_HOPS => {
+            let data = state_map::encode(std::slice::from_ref(change));
+            insert(tx, room, Some(parent.snapshot), parent.hops + 1, &data)
+        }
+        _ => insert_whole(tx, room, state),
+    }
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    parent: Option<SnapshotNum>,
+    hops: i64,
+    data: &[u8],
+) -> Result<Stored, Error> {
+    let params = [room.into(), parent.into(), hops.into(), data.into()];
+    let snapshot = tx.execute_returning(&SNAPSHOT_INSERT, &params, |row| Ok(SnapshotNum(row.int(0)?)))?;
+    let snapshot = snapshot.ok_or_else(|| Error::Damaged("a new state has no number".to_owned()))?;
+    Ok(Stored { snapshot, hops })
+}
+
+fn insert_whole(tx: &mut Tx<'_>, room: RoomNum, state: &StateMap) -> Result<Stored, Error> {
+    let mut pieces = vec![i64::try_from(state.other_buckets()).unwrap_or(i64::MAX)];
+    let mut new = Vec::new();
+    for bucket in state.buckets() {
+        if let Some(piece) = bucket.piece() {
+            pieces.push(piece);
+        } else {
+            let piece = piece_insert(tx, room, bucket)?;
+            new.push((Arc::clone(bucket), piece));
+            pieces.push(piece);
+        }
+    }
+    tx.after_commit(move || new.iter().for_each(|(bucket, piece)| bucket.stored_as(*piece)));
+    insert(tx, room, None, 0, &varint::list(pieces))
+}
+
+fn piece_insert(tx: &mut Tx<'_>, room: RoomNum, bucket: &Bucket) -> Result<i64, Error> {
+    let params = [room.into(), Value::Bytes(&bucket.encode())];
+    tx.execute_returning(&PIECE_INSERT, &params, |row| row.int(0))?
+        .ok_or_else(|| Error::Damaged("a new piece has no number".to_owned()))
+}
+
+/// A whole state's list of pieces.
+struct Pieces {
+    other: Vec<i64>,
+    members: Vec<i64>,
+}
+
+/// What the chain of a state consists of.
+struct Chain {
+    whole: Pieces,
+    /// Deltas on it, newest first.
+    deltas: Vec<Entry>,
+    hops: i64,
+}
+
+fn chain(tx: &mut Tx<'_>, snapshot: SnapshotNum) -> Result<Chain, Error> {
+    let damaged = |what: &str| Error::Damaged(format!("state {}: {what}", snapshot.0));
+    let mut deltas = Vec::new();
+    let mut whole = None;
+    let mut hops = 0;
+    tx.query(&SNAPSHOT_CHAIN, &[snapshot.into()], &mut |row| {
+        if row.opt_int(0)?.is_some() {
+            hops += 1;
+            deltas.extend(state_map::decode(row.bytes(1)?)?);
+        } else {
+            whole = Some(varint::read_list(row.bytes(1)?).ok_or_else(|| damaged("its pieces cannot be read"))?);
+        }
+        Ok(())
+    })?;
+    let numbers = whole.ok_or_else(|| damaged("it ends in no whole state"))?;
+    let (others, pieces) = numbers.split_first().ok_or_else(|| damaged("it has no pieces"))?;
+    let split = usize::try_from(*others).ok().and_then(|others| pieces.split_at_checked(others));
+    let (other, members) = split.ok_or_else(|| damaged("its pieces are too few"))?;
+    Ok(Chain { whole: Pieces { other: other.to_vec(), members: members.to_vec() }, deltas, hops })
+}
+
+fn pieces_read(tx: &mut Tx<'_>, numbers: &[i64]) -> Result<HashMap<i64, Arc<Bucket>>, Error> {
+    let read = tx.query_all(&PIECES_READ, &[numbers.into()], |row| {
+        let piece = row.int(0)?;
+        Ok((piece, Arc::new(Bucket::decode(piece, row.bytes(1)?)?)))
+    })?;
+    Ok(read.into_iter().collect())
+}
+
+/// The state stored as `snapshot`.
+///
+/// # Errors
+/// When the database cannot be read, or what it holds is no state.
+pub fn snapshot_load(tx: &mut Tx<'_>, snapshot: SnapshotNum) -> Result<(StateMap, Stored), Error> {
+    let chain = chain(tx, snapshot)?;
+    let all: Vec<i64> = chain.whole.other.iter().chain(&chain.whole.members).copied().collect();
+    let buckets = pieces_read(tx, &all)?;
+    let pick = |numbers: &[i64]| numbers.iter().map(|number| buckets.get(number).cloned()).collect::<Option<Vec<_>>>();
+    let map = pick(&chain.whole.other)
+        .zip(pick(&chain.whole.members))
+        .and_then(|(other, members)| StateMap::from_buckets(other, members));
+    let mut map = map.ok_or_else(|| Error::Damaged(format!("state {}: pieces are missing", snapshot.0)))?;
+    for delta in chain.deltas.iter().rev() {
+        map = map.with(*delta);
+    }
+    Ok((map, Stored { snapshot, hops: chain.hops }))
+}
+
+/// One key of the state stored as `snapshot`, without reading the rest.
+///
+/// # Errors
+/// As [`snapshot_load`].
+pub fn snapshot_get(
+    tx: &mut Tx<'_>,
+    snapshot: SnapshotNum,
+    kind: TypeNum,
+    key: KeyNum,
+) -> Result<Option<Entry>, Error> {
+    let chain = chain(tx, snapshot)?;
+    if let Some(entry) = chain.deltas.iter().find(|entry| entry.kind == kind && entry.key == key) {
+        return Ok(Some(*entry));
+    }
+    let Pieces { other, members } = &chain.whole;
+    let at = StateMap::piece_of(kind, key, other.len(), members.len());
+    let Some(piece) = other.iter().chain(members).nth(at) else { return Ok(None) };
+    let buckets = pieces_read(tx, &[*piece])?;
+    Ok(buckets.get(piece).and_then(|bucket| bucket.get(kind, key).copied()))
+}

@@ -1,0 +1,248 @@
+//! A room's state as a persistent map: changing one key copies one small bucket and shares the rest.
+//!
+//! Members and everything else are apart, each in buckets by a hash of the key. The buckets are also the pieces in which
+//! a whole state is stored, so states that share buckets in memory share them on disk.
+
+use std::sync::{Arc, OnceLock};
+
+use starling_db::Error;
+
+use crate::names::types;
+use crate::numbers::{EventNum, KeyNum, TypeNum};
+use crate::varint;
+
+/// A map whose buckets hold more than this many entries on average gets twice as many buckets.
+const BUCKET: usize = 64;
+
+/// One key of the state and the event that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The event's type.
+    pub kind: TypeNum,
+    /// The event's state key.
+    pub key: KeyNum,
+    /// The event.
+    pub event: EventNum,
+    /// For a member: the code of the membership. Else 0.
+    pub tag: i64,
+}
+
+/// A room's state. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct StateMap {
+    other: Buckets,
+    members: Buckets,
+}
+
+/// Buckets in the order of their number; how many there are is a power of two.
+#[derive(Debug, Clone)]
+struct Buckets {
+    buckets: Arc<[Arc<Bucket>]>,
+    len: usize,
+}
+
+/// Entries whose keys hash alike, sorted.
+#[derive(Debug, Default)]
+pub(crate) struct Bucket {
+    entries: Vec<Entry>,
+    /// The piece in which it is stored, once that is committed.
+    piece: OnceLock<i64>,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self { buckets: Arc::from([Arc::new(Bucket::default())]), len: 0 }
+    }
+}
+
+impl StateMap {
+    /// The event at a key.
+    #[must_use]
+    pub fn get(&self, kind: TypeNum, key: KeyNum) -> Option<&Entry> {
+        self.side(kind).get(kind, key)
+    }
+
+    /// The map with `entry` at its key.
+    #[must_use]
+    pub fn with(&self, entry: Entry) -> Self {
+        let mut map = self.clone();
+        if entry.kind == types::MEMBER {
+            map.members = map.members.with(entry);
+        } else {
+            map.other = map.other.with(entry);
+        }
+        map
+    }
+
+    /// All entries, members last; the order is the same for the same content.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.other.iter().chain(self.members.iter())
+    }
+
+    /// The entries of members.
+    pub fn members(&self) -> impl Iterator<Item = &Entry> {
+        self.members.iter()
+    }
+
+    /// The entries that are no members.
+    pub fn others(&self) -> impl Iterator<Item = &Entry> {
+        self.other.iter()
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.other.len + self.members.len
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn side(&self, kind: TypeNum) -> &Buckets {
+        if kind == types::MEMBER { &self.members } else { &self.other }
+    }
+
+    /// All buckets, in the order in which a stored state lists its pieces.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = &Arc<Bucket>> {
+        self.other.buckets.iter().chain(self.members.buckets.iter())
+    }
+
+    /// How many of [`StateMap::buckets`] are not members.
+    pub(crate) fn other_buckets(&self) -> usize {
+        self.other.buckets.len()
+    }
+
+    /// Puts a map together from stored pieces: those of non-members, then those of members.
+    pub(crate) fn from_buckets(other: Vec<Arc<Bucket>>, members: Vec<Arc<Bucket>>) -> Option<Self> {
+        Some(Self { other: Buckets::from_stored(other)?, members: Buckets::from_stored(members)? })
+    }
+
+    /// Which of the pieces, in stored order, holds a key, of a state with these numbers of buckets.
+    pub(crate) fn piece_of(kind: TypeNum, key: KeyNum, other: usize, members: usize) -> usize {
+        if kind == types::MEMBER { other + slot(kind, key, members) } else { slot(kind, key, other) }
+    }
+}
+
+impl Buckets {
+    fn get(&self, kind: TypeNum, key: KeyNum) -> Option<&Entry> {
+        self.buckets.get(slot(kind, key, self.buckets.len()))?.get(kind, key)
+    }
+
+    fn with(&self, entry: Entry) -> Self {
+        let at = slot(entry.kind, entry.key, self.buckets.len());
+        let mut buckets = self.buckets.to_vec();
+        let mut len = self.len;
+        if let Some(bucket) = buckets.get_mut(at) {
+            let (changed, is_new) = bucket.with(entry);
+            *bucket = Arc::new(changed);
+            len += usize::from(is_new);
+        }
+        let grown = Self { buckets: buckets.into(), len };
+        if len > grown.buckets.len() * BUCKET { grown.doubled() } else { grown }
+    }
+
+    fn doubled(&self) -> Self {
+        let wanted = self.buckets.len() * 2;
+        let mut buckets: Vec<Bucket> = (0..wanted).map(|_| Bucket::default()).collect();
+        for entry in self.iter() {
+            if let Some(bucket) = buckets.get_mut(slot(entry.kind, entry.key, wanted)) {
+                // The entries of each old bucket are sorted, so each new one stays sorted.
+                bucket.entries.push(*entry);
+            }
+        }
+        Self { buckets: buckets.into_iter().map(Arc::new).collect(), len: self.len }
+    }
+
+    fn from_stored(buckets: Vec<Arc<Bucket>>) -> Option<Self> {
+        let len = buckets.iter().map(|bucket| bucket.entries.len()).sum();
+        buckets.len().is_power_of_two().then(|| Self { buckets: buckets.into(), len })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.iter().flat_map(|bucket| bucket.entries.iter())
+    }
+}
+
+impl Bucket {
+    pub(crate) fn get(&self, kind: TypeNum, key: KeyNum) -> Option<&Entry> {
+        let at = self.entries.binary_search_by_key(&(kind, key), |entry| (entry.kind, entry.key)).ok()?;
+        self.entries.get(at)
+    }
+
+    fn with(&self, entry: Entry) -> (Self, bool) {
+        let mut entries = self.entries.clone();
+        let found = entries.binary_search_by_key(&(entry.kind, entry.key), |entry| (entry.kind, entry.key));
+        let is_new = match found {
+            Ok(at) => {
+                if let Some(old) = entries.get_mut(at) {
+                    *old = entry;
+                }
+                false
+            }
+            Err(at) => {
+                entries.insert(at, entry);
+                true
+            }
+        };
+        (Self { entries, piece: OnceLock::new() }, is_new)
+    }
+
+    /// The piece in which it is stored, if that is committed.
+    pub(crate) fn piece(&self) -> Option<i64> {
+        self.piece.get().copied()
+    }
+
+    /// Notes that it is stored as `piece`. The first of two notes stands: both pieces hold the same.
+    pub(crate) fn stored_as(&self, piece: i64) {
+        self.piece.get_or_init(|| piece);
+    }
+
+    /// The bytes of its entries, as in a piece.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(&self.entries)
+    }
+
+    /// The bucket stored as `piece`.
+    pub(crate) fn decode(piece: i64, bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self { entries: decode(bytes)?, piece: OnceLock::from(piece) })
+    }
+}
+
+/// The bytes of some entries: four numbers each.
+pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
+    varint::list(entries.iter().flat_map(|entry| [entry.kind.0, entry.key.0, entry.event.0, entry.tag]))
+}
+
+/// The entries that [`encode`] wrote.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Entry>, Error> {
+    let damaged = || Error::Damaged("a stored state cannot be read".to_owned());
+    let numbers = varint::read_list(bytes).ok_or_else(damaged)?;
+    let (entries, rest) = numbers.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(damaged());
+    }
+    let entry = |[kind, key, event, tag]: &[i64; 4]| Entry {
+        kind: TypeNum(*kind),
+        key: KeyNum(*key),
+        event: EventNum(*event),
+        tag: *tag,
+    };
+    Ok(entries.iter().map(entry).collect())
+}
+
+/// The bucket of a key. Stored states depend on it: it never changes.
+fn slot(kind: TypeNum, key: KeyNum, buckets: usize) -> usize {
+    let mixed = mix(kind.0.unsigned_abs().rotate_left(32) ^ key.0.unsigned_abs());
+    // `buckets` is a power of two.
+    usize::try_from(mixed & (buckets as u64 - 1)).unwrap_or(0)
+}
+
+/// Spreads neighbouring numbers over all bits (the finalizer of splitmix64).
+fn mix(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

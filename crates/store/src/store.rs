@@ -1,0 +1,77 @@
+//! The store as the domain sees it: the database, and the caches over it.
+
+use std::sync::Arc;
+
+use starling_db::Db;
+
+use crate::cache::{CacheSizes, EventCache};
+use crate::names::Names;
+use crate::rooms::RoomCache;
+use crate::timeline::TimelineCache;
+
+/// The database and what is kept in memory of it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    db: Db,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    names: Arc<Names>,
+    events: EventCache,
+    rooms: RoomCache,
+    timelines: TimelineCache,
+    epoch: i64,
+}
+
+impl Store {
+    /// The store over an open database whose log has `epoch`. `sizes` bounds the memory of all caches together.
+    #[must_use]
+    pub fn new(db: Db, epoch: i64, sizes: CacheSizes) -> Self {
+        let shared = Shared {
+            names: Arc::new(Names::new(sizes.names())),
+            events: EventCache::new(sizes.events()),
+            rooms: RoomCache::new(sizes.rooms()),
+            timelines: TimelineCache::new(sizes.timelines()),
+            epoch,
+        };
+        Self { db, shared: Arc::new(shared) }
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Names and their integers.
+    #[must_use]
+    pub fn names(&self) -> &Arc<Names> {
+        &self.shared.names
+    }
+
+    /// Events by their integers, within the byte budget.
+    #[must_use]
+    pub fn events(&self) -> &EventCache {
+        &self.shared.events
+    }
+
+    /// Committed snapshots of rooms.
+    #[must_use]
+    pub fn rooms(&self) -> &RoomCache {
+        &self.shared.rooms
+    }
+
+    /// The last events of each room's timeline.
+    #[must_use]
+    pub fn timelines(&self) -> &TimelineCache {
+        &self.shared.timelines
+    }
+
+    /// The epoch of the log: it changes when a copy of the database was put back.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        self.shared.epoch
+    }
+}

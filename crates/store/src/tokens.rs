@@ -1,0 +1,133 @@
+//! The one type that parses and prints the tokens of clients: where a sync ended, and places in a room's order.
+//!
+//! A token is opaque to clients and to everything above this crate. Every endpoint that takes a token accepts both kinds.
+
+use std::fmt;
+
+/// A place between two events of a room's order, or between any two rows of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The position of a live event, or of the one before which backfilled events were put.
+    pub major: i64,
+    /// 0 for a live event, below for those that were put before it.
+    pub minor: i64,
+}
+
+/// A token of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// All up to a position was told.
+    Sync {
+        /// The epoch of the log.
+        epoch: i64,
+        /// The last position that was told.
+        position: i64,
+    },
+    /// The boundary just before a place.
+    Before {
+        /// The epoch of the log.
+        epoch: i64,
+        /// The place.
+        place: Place,
+    },
+}
+
+/// No position is above this: they stay exact in JSON numbers.
+const LAST: i64 = 1 << 53;
+
+/// The text is no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a token of this server")]
+pub struct NotAToken;
+
+impl Token {
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// [`NotAToken`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, NotAToken> {
+        let mut fields = text.get(1..).ok_or(NotAToken)?.split('_');
+        let mut number = || fields.next().and_then(canonical).ok_or(NotAToken);
+        let token = match text.as_bytes().first() {
+            Some(b's') => Self::Sync { epoch: number()?, position: number()? },
+            Some(b't') => Self::Before { epoch: number()?, place: Place { major: number()?, minor: number()? } },
+            _ => return Err(NotAToken),
+        };
+        let is_sane = match token {
+            Self::Sync { epoch, position } => epoch >= 1 && (0..=LAST).contains(&position),
+            Self::Before { epoch, place } => epoch >= 1 && (0..=LAST).contains(&place.major),
+        };
+        if fields.next().is_some() || !is_sane { Err(NotAToken) } else { Ok(token) }
+    }
+
+    /// The epoch of the log that it speaks of.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        match self {
+            Self::Sync { epoch, .. } | Self::Before { epoch, .. } => *epoch,
+        }
+    }
+
+    /// The boundary that it names in any room's order: just before this place.
+    #[must_use]
+    pub fn boundary(&self) -> Place {
+        match self {
+            Self::Sync { position, .. } => Place { major: position + 1, minor: i64::MIN },
+            Self::Before { place, .. } => *place,
+        }
+    }
+
+    /// The position up to which all was told to who holds it.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        match self {
+            Self::Sync { position, .. } => *position,
+            Self::Before { place, .. } => place.major - 1,
+        }
+    }
+}
+
+/// A number as [`fmt::Display`] writes it: no sign but a minus, no leading zero.
+fn canonical(text: &str) -> Option<i64> {
+    let number: i64 = text.parse().ok()?;
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_canonical = digits == "0" || digits.bytes().next().is_some_and(|byte| (b'1'..=b'9').contains(&byte));
+    (is_canonical && text != "-0").then_some(number)
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sync { epoch, position } => write!(f, "s{epoch}_{position}"),
+            Self::Before { epoch, place } => write!(f, "t{epoch}_{}_{}", place.major, place.minor),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NotAToken, Place, Token};
+
+    #[test]
+    fn tokens_come_back() {
+        let tokens = [
+            Token::Sync { epoch: 1, position: 0 },
+            Token::Sync { epoch: 7, position: 1 << 53 },
+            Token::Before { epoch: 1, place: Place { major: 12, minor: -3 } },
+            Token::Before { epoch: 1, place: Place { major: 12, minor: i64::MIN } },
+        ];
+        for token in tokens {
+            assert_eq!(Token::parse(&token.to_string()), Ok(token));
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_tokens() {
+        for text in [
+            "", "s", "t", "s1", "s1_", "s1_x", "s1_1_1", "s0_1", "s1_-1", "s1_01", "s1_+1", "s1_1 ", "t1_1", "t1_-1_0",
+            "t1_1_-0", "x1_1", "s99999999999999999999_1", "s1_1\0", "é1_1", "s1_1_",
+        ] {
+            assert_eq!(Token::parse(text), Err(NotAToken), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the store on both engines.
+#![cfg(test)]
+
+mod snapshots;
+mod statements;
+mod timeline;
