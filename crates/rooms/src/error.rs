@@ -1,0 +1,91 @@
+//! What can go wrong with a room, in the words that a caller can act on.
+
+use starling_events::{BuildError, JsonError};
+use starling_stateres::AuthError;
+
+/// Why an event was not sent. Nothing is stored then.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no such room here.
+    #[error("there is no such room")]
+    UnknownRoom,
+    /// There is no such user.
+    #[error("there is no such user")]
+    UnknownUser,
+    /// There is no such event in the room, or the user may not see it.
+    #[error("there is no such event in the room")]
+    UnknownEvent,
+    /// The room's rules don't allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The event, or a field of it, is larger than allowed.
+    #[error("{0} is too large")]
+    TooLarge(&'static str),
+    /// The content is no content of an event.
+    #[error("the content is {0}")]
+    Content(#[from] JsonError),
+    /// A field has a form that no event may have.
+    #[error("{0} is invalid")]
+    Invalid(&'static str),
+    /// The alias doesn't lead to this room.
+    #[error("the alias {0} does not lead to this room")]
+    BadAlias(String),
+    /// The room could not be stored.
+    #[error("the event could not be stored")]
+    Db(#[from] starling_db::Error),
+}
+
+impl From<BuildError> for SendError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::TooLarge(what) => Self::TooLarge(what),
+            BuildError::Invalid(what) => Self::Invalid(what),
+        }
+    }
+}
+
+impl From<AuthError> for SendError {
+    fn from(error: AuthError) -> Self {
+        Self::Forbidden(error.to_string())
+    }
+}
+
+/// Why a room was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// This server has no rooms of that version.
+    #[error("room version {0} is not supported")]
+    UnsupportedVersion(String),
+    /// The alias is taken.
+    #[error("the alias {0} is taken")]
+    AliasTaken(String),
+    /// The name cannot be an alias.
+    #[error("{0}")]
+    InvalidAlias(&'static str),
+    /// The initial state cannot be.
+    #[error("the room cannot be made like this: {0}")]
+    InvalidState(SendError),
+    /// The database failed.
+    #[error("the room could not be stored")]
+    Db(#[from] starling_db::Error),
+}
+
+/// Why nothing can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such room here.
+    #[error("there is no such room")]
+    UnknownRoom,
+    /// The user may not see that.
+    #[error("you are not in this room")]
+    NotAllowed,
+    /// There is no such event or state, as far as the user may see.
+    #[error("not found")]
+    NotFound,
+    /// The token is none of this server's.
+    #[error("not a token of this server")]
+    NotAToken,
+    /// The database failed.
+    #[error("the room could not be read")]
+    Db(#[from] starling_db::Error),
+}

@@ -1,0 +1,29 @@
+//! Rooms: the pipeline of an event, membership, aliases, and reading state.
+//!
+//! [`Rooms::send`] takes a [`Draft`] through the pipeline (`pipeline/`): it is built on the room's head, checked
+//! against the state there, queued, and acknowledged when its commit is durable. Everything else that changes a room
+//! is a draft too: [`Rooms::change_membership`], [`Rooms::redact`], and [`Rooms::create`], which sends a whole room's
+//! first events as one transaction. What is read ([`Rooms::state`], [`Rooms::members`], …) is read as of what the
+//! asking user may see.
+
+mod aliases;
+mod create;
+mod error;
+mod membership;
+mod pipeline;
+mod read;
+
+mod rooms;
+mod send;
+mod transaction;
+
+pub use aliases::{AliasError, AliasTarget};
+pub use create::{CreateRoom, Invite, Preset};
+pub use error::{CreateError, ReadError, SendError};
+pub use membership::MembershipAction;
+pub use pipeline::Draft;
+pub use read::{MemberFilter, MemberProfile};
+pub use rooms::{Actor, Parts, Rooms};
+pub use starling_events::CanonicalObject;
+pub use starling_store::memberships::Membership;
+pub use transaction::RequestPath;

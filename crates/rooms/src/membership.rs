@@ -1,0 +1,163 @@
+//! Membership of local users: joining, inviting, leaving, kicking, banning, forgetting.
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
+
+use ruma_common::{OwnedRoomId, RoomId, UserId};
+use serde_json::{Map, Value};
+use starling_db::{Error, Write};
+use starling_events::CanonicalObject;
+use starling_store::memberships::{Membership, membership_forget, membership_list, membership_read};
+use starling_store::{RoomNum, accounts, profiles};
+
+use crate::error::SendError;
+use crate::pipeline::Draft;
+use crate::rooms::{Actor, Rooms};
+
+/// What one user does to another's membership, or to their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MembershipAction {
+    /// Comes in.
+    Join,
+    /// Asks another in.
+    Invite,
+    /// Goes, or declines an invite.
+    Leave,
+    /// Sends another out.
+    Kick,
+    /// Keeps another out.
+    Ban,
+    /// Lets another come again.
+    Unban,
+}
+
+impl MembershipAction {
+    fn membership(self) -> Membership {
+        match self {
+            Self::Join => Membership::Join,
+            Self::Invite => Membership::Invite,
+            Self::Leave | Self::Kick | Self::Unban => Membership::Leave,
+            Self::Ban => Membership::Ban,
+        }
+    }
+}
+
+impl Rooms {
+    /// Changes the membership of `target` in a room (of the actor, for joining and leaving).
+    ///
+    /// # Errors
+    /// [`SendError::Forbidden`] when the room's rules don't allow it, [`SendError::UnknownUser`] for an invite of
+    /// somebody who doesn't exist; else [`SendError`].
+    pub async fn change_membership(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        action: MembershipAction,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), SendError> {
+        let room = self.store().room_num(room_id).await?.ok_or(SendError::UnknownRoom)?;
+        let current = self.current_membership(room, target).await?;
+        if !is_needed(action, current)? {
+            return Ok(());
+        }
+        let mut content = self.member_content(action.membership(), target).await?;
+        content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));
+        let content = CanonicalObject::from_serialize(&content)?;
+        let draft = Draft::state(actor.user_id.clone(), "m.room.member", target.as_str(), content);
+        self.append_new(room, draft, None).await.map(drop)
+    }
+
+    /// The membership of any user in a room now, local or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn current_membership(&self, room: RoomNum, user: &UserId) -> Result<Option<Membership>, Error> {
+        let (store, user) = (self.store().clone(), user.to_owned());
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            let Some(snapshot) = store.room_read(tx, room)? else { return Ok(None) };
+            let Some(key) = store.names().key(tx, user.as_str())? else { return Ok(None) };
+            let entry = snapshot.state.get(starling_store::names::types::MEMBER, key);
+            Ok(entry.and_then(|entry| Membership::from_code(entry.tag)))
+        };
+        self.store().db().read("membership", read).await
+    }
+
+    /// The content of a member event; a local user who comes in or is asked in brings their profile.
+    pub(crate) async fn member_content(
+        &self,
+        membership: Membership,
+        target: &UserId,
+    ) -> Result<Map<String, Value>, SendError> {
+        let mut content = Map::new();
+        content.insert("membership".to_owned(), membership.as_str().into());
+        if !matches!(membership, Membership::Join | Membership::Invite) {
+            return Ok(content);
+        }
+        if target.server_name() != self.server_name() {
+            return Err(SendError::Forbidden(format!("{target} is on another server, and this one does not federate")));
+        }
+        let profile = self.profile_of(target).await?.ok_or(SendError::UnknownUser)?;
+        for field in profile.into_iter().filter(|field| matches!(&*field.name, "displayname" | "avatar_url")) {
+            content.insert(field.name, Value::String(field.value));
+        }
+        Ok(content)
+    }
+
+    /// The profile of a local user whose account is in use.
+    async fn profile_of(&self, user: &UserId) -> Result<Option<Vec<profiles::ProfileField>>, Error> {
+        let user = user.to_owned();
+        let read = move |tx: &mut starling_db::Tx<'_>| match accounts::account_find(tx, &user)? {
+            Some(account) if account.deactivated_at.is_none() => profiles::profile_read(tx, account.user).map(Some),
+            _ => Ok(None),
+        };
+        self.store().db().read("profile", read).await
+    }
+
+    /// Forgets a room that the user has left: it is no longer told of.
+    ///
+    /// # Errors
+    /// [`SendError::UnknownRoom`] when the user was never in it; [`SendError::Forbidden`] when they still are.
+    pub async fn forget(&self, actor: &Actor, room_id: &RoomId) -> Result<(), SendError> {
+        let room = self.store().room_num(room_id).await?.ok_or(SendError::UnknownRoom)?;
+        let user = actor.user;
+        let write = Write::new("forget").locking([room.0]);
+        let forgotten = self.store().db().write(write, move |tx| {
+            let known = membership_read(tx, user, room)?.is_some();
+            Ok::<_, Error>((known, membership_forget(tx, user, room)?))
+        });
+        match forgotten.await? {
+            (_, true) => Ok(()),
+            (true, false) => Err(SendError::Forbidden("leave the room before you forget it".to_owned())),
+            (false, false) => Err(SendError::UnknownRoom),
+        }
+    }
+
+    /// The rooms that the user is joined to.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn joined_rooms(&self, actor: &Actor) -> Result<Vec<OwnedRoomId>, Error> {
+        let (store, user) = (self.store().clone(), actor.user);
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            let mut joined = Vec::new();
+            for row in membership_list(tx, user)?.iter().filter(|row| row.membership == Membership::Join) {
+                joined.extend(store.room_id(tx, row.room)?);
+            }
+            Ok(joined)
+        };
+        self.store().db().scan("joined_rooms", read).await
+    }
+}
+
+/// Whether the action changes anything; an error when it makes no sense for who is in the room now.
+fn is_needed(action: MembershipAction, current: Option<Membership>) -> Result<bool, SendError> {
+    let refuse = |why: &str| Err(SendError::Forbidden(why.to_owned()));
+    match (action, current) {
+        (MembershipAction::Join, Some(Membership::Join)) => Ok(false),
+        (MembershipAction::Unban, Some(Membership::Ban)) => Ok(true),
+        (MembershipAction::Unban, _) => refuse("the user is not banned"),
+        (MembershipAction::Kick, Some(Membership::Ban)) => refuse("the user is banned; unban them instead"),
+        (MembershipAction::Kick, None | Some(Membership::Leave)) => refuse("the user is not in the room"),
+        (MembershipAction::Leave, None) => refuse("you are not in the room"),
+        _ => Ok(true),
+    }
+}

@@ -1,0 +1,17 @@
+//! The way of a local event: built on the room's head and checked there (`build.rs`), queued and written
+//! (`persist.rs`), acknowledged after the commit.
+//!
+//! The head's lock (`head.rs`) is held while one event is built, signed and queued: never across the commit, never over
+//! I/O. The next event builds on the last at once; many events of a busy room share one commit, and each is
+//! acknowledged, in order, after it.
+//!
+//! Lock order: the map of heads, then a head. The writer takes a head's lock only after a commit, for a moment.
+
+mod build;
+mod head;
+mod persist;
+
+pub use build::Draft;
+pub(crate) use build::Tip;
+pub(crate) use head::{Appending, Extras, Heads, names_of};
+pub(crate) use persist::{Chain, Link};

@@ -1,0 +1,180 @@
+//! Building an event on a room's head, and checking it against the state there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName};
+use starling_events::{CanonicalObject, EventBuilder, Pdu, RoomVersion, SigningKey};
+use starling_stateres::{AuthState, RoomPower, auth_types};
+
+use crate::error::SendError;
+
+/// An event as its sender wants it.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Who sends it.
+    pub sender: OwnedUserId,
+    /// Its type.
+    pub kind: String,
+    /// Its state key, for a state event.
+    pub state_key: Option<String>,
+    /// Its content.
+    pub content: CanonicalObject,
+    /// The event that it redacts.
+    pub redacts: Option<OwnedEventId>,
+    /// When it is said to be from, where that is allowed; else now.
+    pub origin_server_ts: Option<i64>,
+}
+
+impl Draft {
+    /// A message event.
+    #[must_use]
+    pub fn message(sender: OwnedUserId, kind: impl Into<String>, content: CanonicalObject) -> Self {
+        Self { sender, kind: kind.into(), state_key: None, content, redacts: None, origin_server_ts: None }
+    }
+
+    /// A state event.
+    #[must_use]
+    pub fn state(
+        sender: OwnedUserId,
+        kind: impl Into<String>,
+        state_key: impl Into<String>,
+        content: CanonicalObject,
+    ) -> Self {
+        Self { state_key: Some(state_key.into()), ..Self::message(sender, kind, content) }
+    }
+
+    /// The state that decides on it, of a room of this version.
+    pub(crate) fn auth_keys(&self, version: RoomVersion) -> Vec<(Box<str>, Box<str>)> {
+        let key = self.state_key.as_deref();
+        let types = auth_types(version, &self.kind, &self.sender, key, self.content.as_bytes());
+        types.into_iter().map(|(kind, key)| (Box::from(kind), Box::from(&*key))).collect()
+    }
+}
+
+/// The events that hold the state keys of a type.
+type Keys = HashMap<Box<str>, Option<Arc<Pdu>>>;
+
+/// What the next event of a room builds on: the state that it needs, with what is queued but not yet committed.
+#[derive(Debug)]
+pub(crate) struct Tip {
+    pub(crate) version: RoomVersion,
+    /// `None` until the create event of a room whose id is its hash.
+    room_id: Option<OwnedRoomId>,
+    extremities: Vec<(OwnedEventId, i64)>,
+    /// State that was looked up or changed here; `None`: the room has no such state. A key that is not in it has not
+    /// changed since the tip was made.
+    known: HashMap<Box<str>, Keys>,
+    known_len: usize,
+    power: Option<RoomPower>,
+}
+
+/// An event that was built, with the keys of its auth events.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) pdu: Pdu,
+    pub(crate) auth: Vec<(Box<str>, Box<str>)>,
+}
+
+impl AuthState for Tip {
+    fn get(&self, kind: &str, state_key: &str) -> Option<&Pdu> {
+        self.known.get(kind)?.get(state_key)?.as_deref()
+    }
+
+    fn power(&self) -> Option<&RoomPower> {
+        self.power.as_ref()
+    }
+}
+
+impl Tip {
+    /// The tip of a room whose forward extremities (with their depths) are these; no state is known yet.
+    pub(crate) fn new(
+        version: RoomVersion,
+        room_id: Option<OwnedRoomId>,
+        extremities: Vec<(OwnedEventId, i64)>,
+    ) -> Self {
+        Self { version, room_id, extremities, known: HashMap::new(), known_len: 0, power: None }
+    }
+
+    /// How many keys of the state are known.
+    pub(crate) fn known_len(&self) -> usize {
+        self.known_len
+    }
+
+    /// Which of the keys that an event needs are not known. The create event and the power levels are always needed.
+    pub(crate) fn missing(&self, keys: &[(Box<str>, Box<str>)]) -> Vec<(Box<str>, Box<str>)> {
+        let always = [(Box::from("m.room.create"), Box::from("")), (Box::from("m.room.power_levels"), Box::from(""))];
+        let mut missing: Vec<_> = always.into_iter().chain(keys.iter().cloned()).collect();
+        missing.retain(|(kind, key)| !self.knows(kind, key));
+        missing
+    }
+
+    fn knows(&self, kind: &str, key: &str) -> bool {
+        self.known.get(kind).is_some_and(|keys| keys.contains_key(key))
+    }
+
+    /// Notes what the state holds at a key, unless it was changed here meanwhile.
+    pub(crate) fn learn(&mut self, kind: &str, key: &str, event: Option<Arc<Pdu>>) {
+        if !self.knows(kind, key) {
+            self.set(kind, key, event);
+        }
+    }
+
+    fn set(&mut self, kind: &str, key: &str, event: Option<Arc<Pdu>>) {
+        if matches!(kind, "m.room.create" | "m.room.power_levels") {
+            self.power = None;
+        }
+        if self.known.entry(kind.into()).or_default().insert(key.into(), event).is_none() {
+            self.known_len += 1;
+        }
+    }
+
+    /// The room's power, parsed once until it changes.
+    pub(crate) fn current_power(&mut self) -> Option<&RoomPower> {
+        if self.power.is_none() {
+            let levels = self.get("m.room.power_levels", "");
+            self.power = self.get("m.room.create", "").and_then(|create| RoomPower::new(create, levels).ok());
+        }
+        self.power.as_ref()
+    }
+
+    /// Builds, signs and checks an event on this tip. All keys that it needs must be known. The tip stays as it is: see
+    /// [`Tip::advance`].
+    pub(crate) fn build(
+        &mut self,
+        draft: Draft,
+        now_ms: i64,
+        server: &ServerName,
+        key: &SigningKey,
+    ) -> Result<Built, SendError> {
+        let mut auth = draft.auth_keys(self.version);
+        auth.retain(|(kind, key)| self.get(kind, key).is_some());
+        let auth_events =
+            auth.iter().filter_map(|(kind, key)| self.get(kind, key)).map(|pdu| pdu.event_id().to_owned()).collect();
+        let builder = EventBuilder {
+            room_id: self.room_id.clone(),
+            sender: draft.sender,
+            kind: draft.kind,
+            state_key: draft.state_key,
+            content: draft.content,
+            redacts: draft.redacts,
+            origin_server_ts: draft.origin_server_ts.unwrap_or(now_ms),
+            depth: self.extremities.iter().map(|(_, depth)| *depth).max().unwrap_or(0).saturating_add(1),
+            prev_events: self.extremities.iter().map(|(event, _)| event.clone()).collect(),
+            auth_events,
+        };
+        let pdu = builder.build(self.version, server, key)?;
+        self.current_power();
+        starling_stateres::check(self.version, &pdu, self)?;
+        Ok(Built { pdu, auth })
+    }
+
+    /// The next event builds on `pdu`.
+    pub(crate) fn advance(&mut self, pdu: &Pdu) {
+        self.extremities = vec![(pdu.event_id().to_owned(), pdu.depth())];
+        self.room_id.get_or_insert_with(|| pdu.room_id().to_owned());
+        if let Some(key) = pdu.state_key() {
+            self.set(pdu.kind(), key, Some(Arc::new(pdu.clone())));
+        }
+    }
+}

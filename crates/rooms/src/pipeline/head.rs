@@ -1,0 +1,285 @@
+//! The heads of rooms: one writer per room at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use starling_db::{Error, Receipt, Slot, Write};
+use starling_events::Pdu;
+use starling_store::append::{AppendError, NewEvent};
+use starling_store::events::Event;
+use starling_store::names::Name;
+use starling_store::rooms::RoomSnapshot;
+use starling_store::transactions::Transaction;
+use starling_store::{EventNum, RoomNum};
+
+use super::build::{Draft, Tip};
+use super::persist::{Chain, Link};
+use crate::error::SendError;
+use crate::rooms::Rooms;
+
+/// A tip that knows more keys than this is made anew: it holds their events in memory.
+const KNOWN_KEYS: usize = 512;
+
+/// More heads than this, and those that nobody uses are dropped.
+const HEADS: usize = 4096;
+
+/// How often a request is built again because the room moved on under it.
+const ATTEMPTS: usize = 8;
+
+/// The heads of the rooms that were written to lately.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    rooms: Mutex<HashMap<RoomNum, Arc<Head>>>,
+}
+
+/// What queued events build on, private to the pipeline.
+#[derive(Debug, Default)]
+struct Head {
+    state: Mutex<HeadState>,
+}
+
+#[derive(Debug, Default)]
+struct HeadState {
+    /// Counts resets, so that a failed event resets only the tip that it was built on.
+    generation: u64,
+    tip: Option<(Tip, Chain)>,
+}
+
+/// What goes with a draft.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extras {
+    pub(crate) transaction: Option<Transaction>,
+    /// The event that a redaction redacts, if it exists.
+    pub(crate) target: Option<Arc<Event>>,
+}
+
+type Receiving = Receipt<Arc<Event>, AppendError>;
+
+enum Queued {
+    Receipt(Receiving),
+    /// These keys of the state must be looked up first.
+    Missing(Vec<(Box<str>, Box<str>)>, Slot),
+    /// There is no tip; it must be made from the committed room.
+    NoTip(Slot),
+}
+
+impl Heads {
+    fn head(&self, room: RoomNum) -> Arc<Head> {
+        let mut rooms = self.rooms.lock();
+        if rooms.len() >= HEADS {
+            // Whoever holds a head is using it; the others can be made again from the committed room.
+            rooms.retain(|_, head| Arc::strong_count(head) > 1);
+        }
+        Arc::clone(rooms.entry(room).or_default())
+    }
+}
+
+impl Rooms {
+    /// Takes a draft through the pipeline; the event is durable when this returns.
+    pub(crate) async fn append(&self, room: RoomNum, draft: Draft, extras: Extras) -> Result<Appending, SendError> {
+        let head = self.heads.head(room);
+        for _ in 0..ATTEMPTS {
+            let receipt = self.queue(&head, room, &draft, &extras).await?;
+            match receipt.await {
+                Ok(event) => return Ok(Appending::Sent(event)),
+                // Something before it was not written, or another node was faster: build it on what is there now.
+                Err(AppendError::Moved) => {}
+                Err(AppendError::UsedTransaction) => return Ok(Appending::UsedTransaction),
+                Err(AppendError::Db(error)) => return Err(SendError::Db(error)),
+            }
+        }
+        Err(SendError::Db(Error::Unavailable("the room moved on too often".to_owned())))
+    }
+
+    async fn queue(
+        &self,
+        head: &Arc<Head>,
+        room: RoomNum,
+        draft: &Draft,
+        extras: &Extras,
+    ) -> Result<Receiving, SendError> {
+        self.store().names().intern_ahead(self.store().db(), names_of(draft)).await?;
+        let mut slot = self.store().db().slot().await?;
+        loop {
+            let queued = self.try_queue(head, room, draft, extras, slot)?;
+            match queued {
+                Queued::Receipt(receipt) => return Ok(receipt),
+                Queued::Missing(keys, returned) => {
+                    slot = returned;
+                    self.learn(head, room, &keys).await?;
+                }
+                Queued::NoTip(returned) => {
+                    slot = returned;
+                    let snapshot = self.store().room(room).await?.ok_or(SendError::UnknownRoom)?;
+                    let mut state = head.state.lock();
+                    state.tip.get_or_insert_with(|| (tip_of(&snapshot), Chain::Committed(snapshot)));
+                }
+            }
+        }
+    }
+
+    /// Builds and queues the event if all that it needs is at hand. The head is locked meanwhile.
+    fn try_queue(
+        &self,
+        head: &Arc<Head>,
+        room: RoomNum,
+        draft: &Draft,
+        extras: &Extras,
+        slot: Slot,
+    ) -> Result<Queued, SendError> {
+        let mut state = head.state.lock();
+        let generation = state.generation;
+        let Some((tip, chain)) = &mut state.tip else { return Ok(Queued::NoTip(slot)) };
+        let missing = tip.missing(&draft.auth_keys(tip.version));
+        if !missing.is_empty() {
+            return Ok(Queued::Missing(missing, slot));
+        }
+        let now_ms = self.parts.clock.now_ms();
+        let built = tip.build(draft.clone(), now_ms, &self.parts.server_name, &self.parts.signing_key)?;
+        if let Some(target) = &extras.target {
+            check_redaction(tip, &built.pdu, &target.pdu)?;
+        }
+        let new = NewEvent {
+            auth: built.auth,
+            transaction: extras.transaction.clone(),
+            redacts: extras.target.clone(),
+            now_ms,
+            pdu: built.pdu,
+        };
+        tip.advance(&new.pdu);
+        let link = Arc::new(Link::default());
+        let before = std::mem::replace(chain, Chain::Queued(Arc::clone(&link)));
+        let receipt = self.submit(slot, room, (before, link, new), (head, generation));
+        Ok(Queued::Receipt(receipt))
+    }
+
+    fn submit(
+        &self,
+        slot: Slot,
+        room: RoomNum,
+        (before, link, new): (Chain, Arc<Link>, NewEvent),
+        (head, generation): (&Arc<Head>, u64),
+    ) -> Receiving {
+        let parts = Arc::clone(&self.parts);
+        let (head, rooms) = (Arc::clone(head), self.parts.store.clone());
+        slot.submit(
+            Write::new("append").locking([room.0]),
+            |_| Ok(()),
+            move |tx, positions, ()| {
+                link.place(&parts, (tx, positions), &before, &new).map(|appended| appended.event)
+            },
+            move || {
+                // Nothing more is built on it; what was, fails by itself and is built again.
+                head.reset(generation);
+                rooms.rooms().forget(room);
+            },
+        )
+    }
+
+    /// Looks up keys of the room's state for its tip.
+    async fn learn(&self, head: &Arc<Head>, room: RoomNum, keys: &[(Box<str>, Box<str>)]) -> Result<(), SendError> {
+        let generation = head.state.lock().generation;
+        let snapshot = self.store().room(room).await?.ok_or(SendError::UnknownRoom)?;
+        let found = self.lookup(&snapshot, keys.to_vec()).await?;
+        let mut state = head.state.lock();
+        if state.tip.as_ref().is_some_and(|(tip, _)| tip.known_len() > KNOWN_KEYS) {
+            state.drop_known(&snapshot);
+        }
+        if state.generation == generation
+            && let Some((tip, _)) = &mut state.tip
+        {
+            for ((kind, key), event) in keys.iter().zip(found) {
+                tip.learn(kind, key, event);
+            }
+        }
+        Ok(())
+    }
+
+    /// The events that hold `keys` in a committed state, in their order.
+    async fn lookup(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        keys: Vec<(Box<str>, Box<str>)>,
+    ) -> Result<Vec<Option<Arc<Pdu>>>, Error> {
+        let (store, snapshot) = (self.store().clone(), Arc::clone(snapshot));
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            let mut found = Vec::with_capacity(keys.len());
+            for (kind, key) in &keys {
+                let numbers = store.names().kind(tx, kind)?.zip(store.names().key(tx, key)?);
+                found.push(numbers.and_then(|(kind, key)| snapshot.state_event(kind, key)));
+            }
+            let wanted: Vec<EventNum> = found.iter().flatten().copied().collect();
+            let events = store.events_read(tx, &wanted)?;
+            let pdu = |number: EventNum| {
+                events.iter().find(|event| event.num == number).map(|event| Arc::new(event.pdu.clone()))
+            };
+            Ok(found.into_iter().map(|number| number.and_then(pdu)).collect())
+        };
+        self.store().db().read("auth_state", read).await
+    }
+}
+
+/// How an append ended well.
+#[derive(Debug)]
+pub(crate) enum Appending {
+    /// The event is durable.
+    Sent(Arc<Event>),
+    /// Its transaction id had led to another event before.
+    UsedTransaction,
+}
+
+impl Head {
+    fn reset(&self, generation: u64) {
+        let mut state = self.state.lock();
+        if state.generation == generation {
+            state.generation += 1;
+            state.tip = None;
+        }
+    }
+}
+
+impl HeadState {
+    /// Makes the tip anew, to free what it knows, if nothing is queued on it that isn't committed.
+    fn drop_known(&mut self, committed: &Arc<RoomSnapshot>) {
+        let is_settled = match &self.tip {
+            Some((_, Chain::Committed(_))) | None => true,
+            Some((_, Chain::Queued(link))) => link.is_placed_as(committed),
+        };
+        if is_settled {
+            self.generation += 1;
+            self.tip = Some((tip_of(committed), Chain::Committed(Arc::clone(committed))));
+        }
+    }
+}
+
+fn tip_of(snapshot: &RoomSnapshot) -> Tip {
+    let extremities = snapshot.extremities.iter().map(|extremity| (extremity.event_id.clone(), extremity.depth));
+    Tip::new(snapshot.version, Some(snapshot.room_id.clone()), extremities.collect())
+}
+
+/// Whether a local user may redact an event. Other servers let any user of the target's server do so, and rely on that
+/// server to look closer: without the power, only one's own events.
+/// <https://spec.matrix.org/v1.19/client-server-api/#redactions>
+fn check_redaction(tip: &mut Tip, redaction: &Pdu, target: &Pdu) -> Result<(), SendError> {
+    let has_power =
+        tip.current_power().is_some_and(|power| power.user_level(redaction.sender()) >= power.redact_level());
+    if has_power || redaction.sender() == target.sender() {
+        return Ok(());
+    }
+    Err(SendError::Forbidden("you may redact only your own events here".to_owned()))
+}
+
+/// The names that writing a draft needs as integers.
+pub(crate) fn names_of(draft: &Draft) -> Vec<Name> {
+    let mut names = vec![Name::User(draft.sender.clone()), Name::Type(draft.kind.as_str().into())];
+    if let Some(key) = &draft.state_key {
+        names.push(Name::Key(key.as_str().into()));
+        if draft.kind == "m.room.member"
+            && let Ok(target) = ruma_common::OwnedUserId::try_from(key.as_str())
+        {
+            names.push(Name::User(target));
+        }
+    }
+    names
+}

@@ -1,0 +1,81 @@
+//! Writing built events, and the chain of those that are queued.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use starling_bus::{Bus, Topic};
+use starling_db::{Positions, Tx};
+use starling_store::append::{AppendError, Appended, NewEvent};
+use starling_store::memberships::Membership;
+use starling_store::rooms::RoomSnapshot;
+
+use crate::rooms::Parts;
+
+/// The place of a queued event in its room: once it is written, the room after it.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    placed: Mutex<Option<Arc<RoomSnapshot>>>,
+}
+
+/// What an event was built on.
+#[derive(Debug, Clone)]
+pub(crate) enum Chain {
+    /// The room as committed.
+    Committed(Arc<RoomSnapshot>),
+    /// The room after an event that was queued before it.
+    Queued(Arc<Link>),
+}
+
+impl Chain {
+    /// The room that it was built on, or [`AppendError::Moved`] if the event before it was not written.
+    fn before(&self) -> Result<Arc<RoomSnapshot>, AppendError> {
+        match self {
+            Self::Committed(snapshot) => Ok(Arc::clone(snapshot)),
+            Self::Queued(link) => link.placed.lock().clone().ok_or(AppendError::Moved),
+        }
+    }
+}
+
+impl Link {
+    /// Whether its event was written and the room after it is `committed`.
+    pub(crate) fn is_placed_as(&self, committed: &Arc<RoomSnapshot>) -> bool {
+        let placed = self.placed.lock();
+        placed.as_ref().is_some_and(|placed| {
+            (placed.append_count, placed.head_hash) == (committed.append_count, committed.head_hash)
+        })
+    }
+
+    /// Writes an event in the second step of a transaction. After the commit, everybody whom it concerns is told.
+    pub(crate) fn place(
+        &self,
+        parts: &Arc<Parts>,
+        (tx, positions): (&mut Tx<'_>, &mut Positions),
+        chain: &Chain,
+        new: &NewEvent,
+    ) -> Result<Appended, AppendError> {
+        *self.placed.lock() = None;
+        let before = chain.before()?;
+        let appended = parts.store.append(tx, positions, &before, new, &parts.server_name)?;
+        *self.placed.lock() = Some(Arc::clone(&appended.snapshot));
+        announce_after_commit(tx, &parts.bus, positions.last(), &appended);
+        Ok(appended)
+    }
+}
+
+/// After the commit and the caches: wakes those whom the event concerns.
+pub(crate) fn announce_after_commit(tx: &mut Tx<'_>, bus: &Bus, position: i64, appended: &Appended) {
+    let (bus, room, membership) = (bus.clone(), appended.event.room.0, appended.membership);
+    tx.after_commit(move || {
+        let mut topics = vec![Topic::Room(room)];
+        if let Some(change) = membership {
+            topics.push(Topic::User(change.user.0));
+            if change.membership == Membership::Join {
+                bus.follow(change.user.0, room);
+            }
+        }
+        bus.advance(position, &topics);
+        if let Some(change) = membership.filter(|change| change.membership != Membership::Join) {
+            bus.unfollow(change.user.0, room);
+        }
+    });
+}

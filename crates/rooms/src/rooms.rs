@@ -1,0 +1,86 @@
+//! The rooms of this server: what the domain is made of.
+
+use std::sync::Arc;
+
+use ruma_common::{OwnedServerName, OwnedUserId};
+use starling_bus::Bus;
+use starling_events::{RoomVersion, SigningKey};
+use starling_runtime::{Chance, Clock};
+use starling_store::{DeviceNum, Store, UserNum};
+
+use crate::pipeline::Heads;
+use crate::transaction::InFlight;
+
+/// What the rooms are built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The store.
+    pub store: Store,
+    /// Who wakes up.
+    pub bus: Bus,
+    /// The time.
+    pub clock: Clock,
+    /// Chance, for room ids.
+    pub chance: Chance,
+    /// The name of this server.
+    pub server_name: OwnedServerName,
+    /// The key that signs events.
+    pub signing_key: Arc<SigningKey>,
+    /// The version of a new room when its creator names none.
+    pub default_version: RoomVersion,
+}
+
+/// The rooms. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Rooms {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) heads: Arc<Heads>,
+    pub(crate) in_flight: Arc<InFlight>,
+}
+
+/// Who acts: a local user, on one of their devices.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// Their number.
+    pub user: UserNum,
+    /// Their id.
+    pub user_id: OwnedUserId,
+    /// The device, for transaction ids.
+    pub device: DeviceNum,
+}
+
+impl Rooms {
+    /// Puts the domain together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), heads: Arc::default(), in_flight: Arc::default() }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    /// The version of a new room when its creator names none.
+    #[must_use]
+    pub fn default_version(&self) -> RoomVersion {
+        self.parts.default_version
+    }
+
+    /// The name of this server.
+    #[must_use]
+    pub fn server_name(&self) -> &ruma_common::ServerName {
+        &self.parts.server_name
+    }
+
+    /// Forgets at most `most` transaction ids from before `before_ms`; how many it forgot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep_transactions(&self, before_ms: i64, most: i64) -> Result<u64, starling_db::Error> {
+        let write = starling_db::Write::new("sweep_transactions").relaxed();
+        let sweep = move |tx: &mut starling_db::Tx<'_>| {
+            starling_store::transactions::transactions_sweep(tx, before_ms, most)
+        };
+        self.store().db().write(write, sweep).await
+    }
+}

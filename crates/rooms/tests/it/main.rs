@@ -1,0 +1,8 @@
+//! Tests of rooms on both engines: the pipeline, membership, creation, state.
+#![cfg(test)]
+
+mod create;
+mod faults;
+mod membership;
+mod pipeline;
+mod state;

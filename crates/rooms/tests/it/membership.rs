@@ -1,0 +1,88 @@
+//! Membership: who may come, go, be asked in and be sent away.
+
+use starling_rooms::{Actor, Membership, MembershipAction, Preset, SendError};
+use starling_store::SCHEMA;
+use starling_testkit::{TestDb, World, on_each_engine};
+use MembershipAction::{Ban, Invite, Join, Kick, Leave, Unban};
+
+async fn membership(world: &World, room: &ruma_common::RoomId, who: &Actor) -> Option<Membership> {
+    let room = world.store.room_num(room).await.unwrap().unwrap();
+    world.rooms.current_membership(room, &who.user_id).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_room_lets_in_who_is_invited() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let room = world.rooms.create(&alice, World::plain(Preset::PrivateChat)).await.unwrap();
+        // Who acts, what, on whom, and the membership of the target afterwards (None: refused).
+        let steps = [
+            (&bob, Join, &bob, None),
+            (&bob, Leave, &bob, None),
+            (&alice, Kick, &bob, None),
+            (&alice, Unban, &bob, None),
+            (&alice, Invite, &bob, Some(Membership::Invite)),
+            (&bob, Leave, &bob, Some(Membership::Leave)),
+            (&bob, Join, &bob, None),
+            (&alice, Invite, &bob, Some(Membership::Invite)),
+            (&bob, Join, &bob, Some(Membership::Join)),
+            (&bob, Join, &bob, Some(Membership::Join)),
+            (&alice, Invite, &bob, None),
+            (&bob, Kick, &alice, None),
+            (&bob, Ban, &alice, None),
+            (&alice, Kick, &bob, Some(Membership::Leave)),
+            (&alice, Ban, &bob, Some(Membership::Ban)),
+            (&bob, Join, &bob, None),
+            (&alice, Invite, &bob, None),
+            (&alice, Kick, &bob, None),
+            (&alice, Unban, &bob, Some(Membership::Leave)),
+        ];
+        for (number, (actor, action, target, expected)) in steps.into_iter().enumerate() {
+            let before = membership(&world, &room, target).await;
+            let done = world.act(actor, &room, action, target).await;
+            let after = membership(&world, &room, target).await;
+            if expected.is_some() {
+                assert!(done.is_ok() && after == expected, "step {number}: {done:?}, {after:?}");
+            } else {
+                assert!(matches!(done, Err(SendError::Forbidden(_))), "step {number}: {done:?}");
+                assert_eq!(after, before, "step {number}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgetting_needs_leaving_first() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let room = world.room(&alice).await;
+        assert!(matches!(world.rooms.forget(&bob, &room).await, Err(SendError::UnknownRoom)));
+        world.act(&bob, &room, Join, &bob).await.unwrap();
+        assert!(matches!(world.rooms.forget(&bob, &room).await, Err(SendError::Forbidden(_))));
+        world.act(&bob, &room, Leave, &bob).await.unwrap();
+        world.rooms.forget(&bob, &room).await.unwrap();
+        assert!(world.rooms.joined_rooms(&bob).await.unwrap().is_empty());
+        world.act(&bob, &room, Join, &bob).await.unwrap();
+        assert_eq!(world.rooms.joined_rooms(&bob).await.unwrap(), [room]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_users_who_exist_are_invited() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let alice = world.user("alice").await;
+        let room = world.room(&alice).await;
+        let invite = async |user: &str| {
+            let user = ruma_common::OwnedUserId::try_from(user).unwrap();
+            world.rooms.change_membership(&alice, &room, Invite, &user, None).await
+        };
+        assert!(matches!(invite("@nobody:localhost").await, Err(SendError::UnknownUser)));
+        assert!(matches!(invite("@bob:elsewhere.example").await, Err(SendError::Forbidden(_))));
+    })
+    .await;
+}
