@@ -34,10 +34,6 @@ const ROWS: &[Row] = &[
         crates: &["accounts", "rooms", "sync"],
     },
     Row {
-        layer: "3b flows",
-        crates: &["flows"],
-    },
-    Row {
         layer: EDGE,
         crates: &["http"],
     },
