@@ -42,7 +42,7 @@ impl Config {
             .map_err(|error| file_error(text, &places, &error))?;
         for setting in settings {
             check_variable(&setting)?;
-            places.set_by_variable(&setting.path, &setting.variable);
+            places.set_by_variable(&setting.path, &setting.value, &setting.variable);
             insert(&mut table, &setting.path, setting.value);
         }
         let mut config: Self = table

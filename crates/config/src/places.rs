@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
 
 use crate::Place;
 
@@ -52,16 +52,19 @@ impl Places {
     }
 
     /// A variable sets a key, and with it all that is below.
-    pub(crate) fn set_by_variable(&mut self, path: &str, variable: &str) {
+    pub(crate) fn set_by_variable(&mut self, path: &str, value: &Value, variable: &str) {
         let below = format!("{path}.");
         self.places.retain(|known, _| !known.starts_with(&below));
         self.places
             .insert(path.to_owned(), Place::Variable(variable.to_owned()));
+        for (key, value) in value.as_table().into_iter().flatten() {
+            self.set_by_variable(&join(path, key), value, variable);
+        }
     }
 
-    /// Whether somebody wrote this key, or the table that it stands in.
+    /// Whether somebody wrote this key.
     pub(crate) fn is_set(&self, path: &str) -> bool {
-        self.places.contains_key(path) || self.by_variable(path).is_some()
+        self.places.contains_key(path)
     }
 
     /// Where a key was written; for a part of a value, where the value was.
@@ -84,13 +87,6 @@ impl Places {
         around
             .min_by_key(|(_, span)| span.len())
             .map(|(path, _)| path.as_str())
-    }
-
-    fn by_variable(&self, path: &str) -> Option<&Place> {
-        let (parent, _) = path.rsplit_once('.')?;
-        self.places
-            .get(parent)
-            .filter(|place| matches!(place, Place::Variable(_)))
     }
 }
 

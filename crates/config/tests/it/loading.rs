@@ -118,6 +118,21 @@ fn variables_win_over_the_file() {
 }
 
 #[test]
+fn a_section_set_by_a_variable_says_only_what_stands_in_it() {
+    let config = load(None, &[("STARLING__REGISTRATION", "{ guests = true }")]).unwrap();
+    assert_eq!(
+        (config.registration.mode, config.registration.guests),
+        (RegistrationMode::Open, true)
+    );
+    let outside = ("STARLING__LISTENERS", "[{ address = \"0.0.0.0:2\" }]");
+    load(
+        None,
+        &[outside, ("STARLING__REGISTRATION", "{ guests = true }")],
+    )
+    .unwrap_err();
+}
+
+#[test]
 fn a_variable_may_hold_any_text_as_a_string() {
     let config = load(
         None,

@@ -1,0 +1,111 @@
+//! What every request of a listener goes through, and the addresses for operators.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing};
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use starling_config::{Listener, Network, Serves};
+use starling_runtime::{Chance, Clock};
+use tracing::Instrument;
+
+use crate::address::{Peer, client_address};
+use crate::log::Described;
+use crate::metrics::{InFlight, record};
+use crate::{ClientAddress, MatrixError, Metrics, cors, panics};
+
+/// The length of a request's id.
+const ID_LENGTH: usize = 16;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Says whether the server can serve, or why it cannot.
+pub type Health = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What the requests of all listeners share.
+#[derive(Clone)]
+pub struct Edge {
+    /// Measures how long requests take.
+    pub clock: Clock,
+    /// Makes the requests' ids.
+    pub chance: Chance,
+    /// Asked by `GET /_starling/health`.
+    pub health: Health,
+    /// Shown by `GET /_starling/metrics` on listeners that serve it.
+    pub metrics: Option<Metrics>,
+}
+
+#[derive(Clone)]
+struct Around {
+    clock: Clock,
+    chance: Chance,
+    trusted_proxies: Arc<[Network]>,
+}
+
+impl Edge {
+    /// The whole service of a listener: these routes of APIs, those for operators, and around them log, metrics, CORS and the
+    /// answers for what is unknown.
+    pub fn app(&self, listener: &Listener, api: Router) -> Router {
+        let health = self.health.clone();
+        let mut router = api.route("/_starling/health", routing::get(move || healthy(health)));
+        if let Some(metrics) = self
+            .metrics
+            .clone()
+            .filter(|_| listener.serves.contains(&Serves::Metrics))
+        {
+            router = router.route(
+                "/_starling/metrics",
+                routing::get(async move || metrics.page()),
+            );
+        }
+        let around = Around {
+            clock: self.clock.clone(),
+            chance: self.chance.clone(),
+            trusted_proxies: listener.trusted_proxies.clone().into(),
+        };
+        router
+            .method_not_allowed_fallback(async || MatrixError::unrecognized_method())
+            .fallback(async || MatrixError::unrecognized())
+            .layer(from_fn_with_state(around, go_around))
+    }
+}
+
+async fn healthy(health: Health) -> Response {
+    match health().await {
+        Ok(()) => (StatusCode::OK, "OK\n").into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn go_around(State(around): State<Around>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let peer = parts.extensions.get().map(|Peer(peer)| peer.ip());
+    let address = peer.map(|peer| client_address(peer, &around.trusted_proxies, &parts.headers));
+    parts.extensions.insert(ClientAddress(address));
+    let described = Described::new(&parts);
+    let id = around.chance.token(ID_LENGTH);
+    let span = described.span(&id, address);
+    let is_preflight = parts.method == Method::OPTIONS;
+    let request = Request::from_parts(parts, body);
+    let answer = async move {
+        let in_flight = InFlight::begin();
+        let start = around.clock.monotonic();
+        let mut response = if is_preflight {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            panics::catch(next.run(request)).await
+        };
+        cors::allow_any_origin(response.headers_mut());
+        if let Ok(id) = HeaderValue::try_from(id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        let took = around.clock.monotonic().duration_since(start);
+        described.log(response.status(), took);
+        record(&described, response.status(), took);
+        drop(in_flight);
+        response
+    };
+    answer.instrument(span).await
+}

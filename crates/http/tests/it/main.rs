@@ -1,0 +1,13 @@
+//! The edge, through its router and through real sockets.
+#![cfg(test)]
+
+mod address;
+mod auth;
+mod extractors;
+mod fixture;
+mod log;
+mod metrics;
+mod router;
+mod sockets;
+mod stopping;
+mod tls;
