@@ -1,0 +1,108 @@
+//! Accounts of this server: registration, login and sessions, passwords, profiles, account data and filters.
+//!
+//! [`Accounts`] is all of it, cheap to clone. What a caller does, in order of use:
+//!
+//! * [`Accounts::authenticate`] tells whose an access token is, from memory when it can, and [`Accounts::seen`] notes
+//!   that the device was here;
+//! * [`Accounts::register`] and [`Accounts::login_password`] begin sessions; [`Accounts::logout`],
+//!   [`Accounts::logout_all`], [`Accounts::set_password`] and [`Accounts::deactivate`] end them: each in one
+//!   transaction, and after its commit the token is worth nothing and the device's long polls wake up;
+//! * [`SharedSecret`] lets tools register accounts that know a secret of the configuration;
+//! * the rest reads and writes what belongs to one account.
+//!
+//! Secrets: passwords are hashed with argon2id, access tokens with SHA-256 (they are random enough); neither is logged.
+
+mod account_data;
+mod filters;
+mod json;
+mod login;
+mod manage;
+mod password;
+mod profile;
+mod register;
+mod session_cache;
+mod sessions;
+mod shared_secret;
+mod token;
+mod user_id;
+
+use std::sync::Arc;
+
+use ruma_common::{OwnedServerName, ServerName};
+use starling_bus::Bus;
+use starling_runtime::{Chance, Clock, Cpu};
+use starling_store::Store;
+
+use crate::session_cache::SessionCache;
+
+pub use account_data::{ACCOUNT_DATA_BYTES, AccountDataError};
+pub use filters::{FILTER_BYTES, FILTERS_PER_USER, FilterError};
+pub use login::{LoggedIn, LoginError, PasswordLogin};
+pub use manage::{KeepSession, SetPasswordError};
+pub use password::{HashError, InvalidCost, PASSWORD_BYTES, PasswordCost, PasswordError};
+pub use profile::{Field, Profile, ProfileError};
+pub use register::{NewAccount, RegisterError, Registered};
+pub use sessions::{DeviceError, NewDevice, Session};
+pub use shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
+pub use starling_store::accounts::{Account, AccountKind};
+pub use token::AccessToken;
+
+/// What [`Accounts`] works with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The database.
+    pub store: Store,
+    /// Hears of every change, after its commit.
+    pub bus: Bus,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Makes tokens, salts and names.
+    pub chance: Chance,
+    /// Hashes passwords.
+    pub cpu: Cpu,
+    /// The name of this server.
+    pub server_name: OwnedServerName,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
+}
+
+/// The accounts of this server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    setup: Setup,
+    sessions: SessionCache,
+}
+
+impl Accounts {
+    /// The accounts in `setup.store`.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let sessions = SessionCache::new(setup.store.db().dialect());
+        Self {
+            shared: Arc::new(Shared { setup, sessions }),
+        }
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.shared.setup
+    }
+
+    fn store(&self) -> &Store {
+        &self.shared.setup.store
+    }
+
+    /// The name of this server.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName {
+        &self.shared.setup.server_name
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.shared.setup.clock.now_ms()
+    }
+}

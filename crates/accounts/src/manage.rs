@@ -1,0 +1,108 @@
+//! What an administrator does with accounts: list them, set a password, deactivate. Users do the last two themselves.
+
+use starling_db::{Error, Tx};
+use starling_store::accounts::{self, Account};
+use starling_store::{DeviceNum, UserNum, devices};
+
+use crate::Accounts;
+use crate::password::{self, HashError, PasswordError};
+use crate::user_id::login_user_ids;
+
+/// Which sessions go on after the password was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepSession {
+    /// All.
+    All,
+    /// That of one device.
+    Only(DeviceNum),
+    /// None.
+    None,
+}
+
+/// Why a password was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum SetPasswordError {
+    /// No account may have this password.
+    #[error("the password is not allowed")]
+    Password(#[from] PasswordError),
+    /// The password could not be hashed.
+    #[error("the password could not be stored")]
+    Hash(#[from] HashError),
+    /// The database failed.
+    #[error("the password could not be stored")]
+    Database(#[from] Error),
+}
+
+impl Accounts {
+    /// At most `limit` accounts, deactivated ones too, in the order in which their names became known; those above
+    /// `after` (`UserNum(0)`: from the first).
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn list(&self, after: UserNum, limit: u32) -> Result<Vec<Account>, Error> {
+        let list = move |tx: &mut Tx<'_>| accounts::account_list(tx, after, limit);
+        self.store().db().scan("account_list", list).await
+    }
+
+    /// The account that `user` (a localpart or a whole id) means as it does in a login.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn find(&self, user: &str) -> Result<Option<Account>, Error> {
+        let ids = login_user_ids(user, self.server_name());
+        let find = move |tx: &mut Tx<'_>| {
+            for id in &ids {
+                let account = accounts::account_find(tx, id)?;
+                if account.is_some() {
+                    return Ok(account);
+                }
+            }
+            Ok(None)
+        };
+        self.store().db().read("account_find", find).await
+    }
+
+    /// Sets the password of `user`, and ends the sessions that aren't kept. False when there is no such account in use.
+    ///
+    /// # Errors
+    /// Why it was not set; then no session has ended either.
+    pub async fn set_password(
+        &self,
+        user: UserNum,
+        password: String,
+        keep: KeepSession,
+    ) -> Result<bool, SetPasswordError> {
+        password::check(&password)?;
+        let setup = self.setup();
+        let hash =
+            password::hash(&setup.cpu, &setup.chance, &setup.password_cost, password).await?;
+        let work = move |tx: &mut Tx<'_>| {
+            if !accounts::password_set(tx, user, &hash)? {
+                return Ok::<_, SetPasswordError>(None);
+            }
+            let ended = match keep {
+                KeepSession::All => Vec::new(),
+                KeepSession::Only(device) => devices::user_devices_delete(tx, user, Some(device))?,
+                KeepSession::None => devices::user_devices_delete(tx, user, None)?,
+            };
+            Ok(Some(ended))
+        };
+        self.end_sessions("password_set", user, work).await
+    }
+
+    /// Deactivates the account of `user`: nobody can log in, all sessions end, and the name stays taken. False when
+    /// there is no such account in use. Leaving rooms is up to the caller.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has changed.
+    pub async fn deactivate(&self, user: UserNum) -> Result<bool, Error> {
+        let now_ms = self.now_ms();
+        let work = move |tx: &mut Tx<'_>| {
+            if !accounts::account_deactivate(tx, user, now_ms)? {
+                return Ok::<_, Error>(None);
+            }
+            devices::user_devices_delete(tx, user, None).map(Some)
+        };
+        self.end_sessions("deactivate", user, work).await
+    }
+}

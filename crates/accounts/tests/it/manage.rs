@@ -1,0 +1,160 @@
+//! Listing accounts, setting passwords, deactivation.
+
+use starling_accounts::{KeepSession, LoginError, PasswordError, SetPasswordError};
+use starling_bus::Topic;
+use starling_store::UserNum;
+use starling_store::devices::device_list;
+
+use crate::world::{PASSWORD, START_MS, account, on_each_engine};
+
+#[tokio::test]
+async fn accounts_are_listed_in_pages() {
+    on_each_engine(|world| async move {
+        let mut admin = account("admin");
+        admin.is_admin = true;
+        world.try_register(admin).await.unwrap();
+        let (gone, _) = world.register("gone").await;
+        world.register("alice").await;
+        world.accounts.deactivate(gone.user).await.unwrap();
+        let first = world.accounts.list(UserNum(0), 2).await.unwrap();
+        let rest = world.accounts.list(first[1].user, 2).await.unwrap();
+        let all: Vec<_> = first
+            .iter()
+            .chain(&rest)
+            .map(|account| {
+                let name = account.user_id.localpart().to_owned();
+                (name, account.is_admin, account.deactivated_at.is_some())
+            })
+            .collect();
+        let expected = [
+            ("admin".to_owned(), true, false),
+            ("gone".to_owned(), false, true),
+            ("alice".to_owned(), false, false),
+        ];
+        assert_eq!(all, expected);
+        assert!(first[0].created_at >= START_MS);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_is_found_by_name() {
+    on_each_engine(|world| async move {
+        let (alice, _) = world.register("alice").await;
+        for name in ["alice", "ALICE", "@alice:example.org"] {
+            let found = world.accounts.find(name).await.unwrap().unwrap();
+            assert_eq!(found.user, alice.user);
+        }
+        for name in ["bob", "", "@alice:elsewhere.org"] {
+            assert_eq!(world.accounts.find(name).await.unwrap(), None);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_password_replaces_the_old_and_ends_the_sessions_that_are_not_kept() {
+    on_each_engine(|world| async move {
+        let (alice, first) = world.register("alice").await;
+        let second = world.login("alice", PASSWORD).await.unwrap();
+        let second = world.session(&second).await;
+        let set = async |password: &str, keep| {
+            let set = world
+                .accounts
+                .set_password(alice.user, password.to_owned(), keep);
+            set.await.unwrap()
+        };
+        let valid = async || {
+            let first = world.accounts.is_valid(&first).await.unwrap();
+            (first, world.accounts.is_valid(&second).await.unwrap())
+        };
+        assert!(set("second", KeepSession::All).await);
+        assert_eq!(valid().await, (true, true));
+        let old = world.login("alice", PASSWORD).await;
+        assert!(matches!(old, Err(LoginError::Refused)));
+        let third = world.login("alice", "second").await.unwrap();
+
+        let ear = world.listen(&first);
+        assert!(set("third", KeepSession::Only(second.device)).await);
+        assert_eq!(valid().await, (false, true));
+        assert!(world.whose(&third).await.is_none());
+        assert_eq!(ear.heard(), [Topic::Device(first.device.0)]);
+
+        assert!(set("fourth", KeepSession::None).await);
+        assert_eq!(valid().await, (false, false));
+        world.login("alice", "fourth").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_login_with_the_old_password_does_not_outlive_its_change() {
+    on_each_engine(|world| async move {
+        let (alice, _) = world.register("alice").await;
+        let mut old = PASSWORD.to_owned();
+        for round in 0..20 {
+            let new = format!("password {round}");
+            let set = world
+                .accounts
+                .set_password(alice.user, new.clone(), KeepSession::None);
+            let (login, set) = tokio::join!(world.login("alice", &old), set);
+            assert!(set.unwrap());
+            match login {
+                Ok(login) => assert!(world.whose(&login).await.is_none()),
+                Err(error) => assert!(matches!(error, LoginError::Refused)),
+            }
+            old = new;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_not_allowed_changes_nothing() {
+    on_each_engine(|world| async move {
+        let (alice, session) = world.register("alice").await;
+        for (password, expected) in [
+            (String::new(), PasswordError::Empty),
+            ("x".repeat(513), PasswordError::TooLong),
+        ] {
+            let set = world
+                .accounts
+                .set_password(alice.user, password, KeepSession::None);
+            match set.await {
+                Err(SetPasswordError::Password(error)) => assert_eq!(error, expected),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(world.accounts.is_valid(&session).await.unwrap());
+        world.login("alice", PASSWORD).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deactivation_ends_all_at_once() {
+    on_each_engine(|world| async move {
+        let (alice, session) = world.register("alice").await;
+        let other = world.login("alice", PASSWORD).await.unwrap();
+        let ear = world.listen(&session);
+        assert!(world.accounts.deactivate(alice.user).await.unwrap());
+        assert!(!world.accounts.is_valid(&session).await.unwrap());
+        assert!(world.whose(&other).await.is_none());
+        assert_eq!(ear.heard(), [Topic::Device(session.device.0)]);
+        let devices = world.read(move |tx| device_list(tx, alice.user)).await;
+        assert_eq!(devices, []);
+        let found = world.accounts.find("alice").await.unwrap().unwrap();
+        assert!(found.deactivated_at >= Some(START_MS));
+        // There is nothing left to do, and nothing brings the account back.
+        assert!(!world.accounts.deactivate(alice.user).await.unwrap());
+        let set = world
+            .accounts
+            .set_password(alice.user, "new".to_owned(), KeepSession::All);
+        assert!(!set.await.unwrap());
+        let login = world.login("alice", "new").await;
+        assert!(matches!(login, Err(LoginError::Refused)));
+        let nobody = world.accounts.deactivate(UserNum(12_345)).await;
+        assert!(!nobody.unwrap());
+    })
+    .await;
+}
