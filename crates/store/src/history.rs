@@ -104,6 +104,12 @@ impl Viewer {
             .map_or(Membership::Leave, |place| self.membership(place, true))
     }
 
+    /// The user's membership just before the event.
+    #[must_use]
+    pub fn membership_before(&self, event: &Event) -> Membership {
+        event.place.map_or(Membership::Leave, |place| self.membership(place, false))
+    }
+
     /// Whether the user has ever been joined.
     #[must_use]
     pub fn ever_joined(&self) -> bool {

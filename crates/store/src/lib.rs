@@ -9,6 +9,7 @@ pub mod aliases;
 pub mod append;
 pub mod account_data;
 mod cache;
+pub mod client_view;
 pub mod devices;
 pub mod events;
 pub mod filters;

@@ -1,0 +1,77 @@
+//! What a client is told: `/sync`, filters and pages of history.
+//!
+//! * [`Sync::sync`] answers `/sync`, at once or when something happens;
+//! * [`Sync::messages`] answers `/rooms/{roomId}/messages`;
+//! * [`Filter`] and [`RoomEventFilter`] are what clients want to be told of.
+//!
+//! Answers are JSON bytes, spliced from stored events. Each is as of one position of the log, fixed first; nothing
+//! above it is told. The rules are in `docs/dev/streams.md`.
+
+pub mod filter;
+mod json;
+mod messages;
+mod scan;
+mod state;
+mod sync;
+mod write;
+
+use ruma_common::OwnedUserId;
+use starling_bus::Bus;
+use starling_runtime::Clock;
+use starling_store::tokens::NotAToken;
+use starling_store::{DeviceNum, Store, UserNum};
+use tokio::sync::watch;
+
+pub use filter::{Filter, FilterError, RoomEventFilter};
+pub use messages::MessagesRequest;
+pub use sync::{MAX_TIMEOUT, SyncRequest};
+
+/// Who reads.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// The user.
+    pub user: UserNum,
+    /// The user's name.
+    pub user_id: OwnedUserId,
+    /// The device that asks.
+    pub device: DeviceNum,
+}
+
+/// Why a reader gets no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A text is no token of this server, or, but for `since`, one of another time.
+    #[error(transparent)]
+    NotAToken(#[from] NotAToken),
+    /// There is no such room here.
+    #[error("the room is not known")]
+    UnknownRoom,
+    /// The user is not and never was in the room, or has forgotten it, and not everyone may read it.
+    #[error("the user may not read the room")]
+    NotAllowed,
+    /// The database cannot be read.
+    #[error(transparent)]
+    Db(#[from] starling_db::Error),
+}
+
+/// Tells clients what they ask for. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sync {
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Sync {
+    /// Reads from `store`, waits on `bus`, and stops waiting when `stopping` becomes true or its sender is gone.
+    #[must_use]
+    pub fn new(store: Store, bus: Bus, clock: Clock, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            store,
+            bus,
+            clock,
+            stopping,
+        }
+    }
+}

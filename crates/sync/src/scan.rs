@@ -1,0 +1,191 @@
+//! Looking through a room's order for events that are wanted, in bounded steps.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use starling_db::Tx;
+use starling_store::events::Event;
+use starling_store::timeline::{Direction, Stretch, end_of};
+use starling_store::tokens::Place;
+use starling_store::{RoomNum, Store};
+
+use crate::Error;
+
+/// After so many events a scan ends, whatever it found: a filter that matches nothing must not read a whole room.
+pub(crate) const MOST_SCANNED: usize = 1_000;
+
+/// How many events are read at once where more than the first few are needed.
+const STEP: usize = 200;
+
+/// What to look through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scan {
+    pub(crate) room: RoomNum,
+    pub(crate) stretch: Stretch,
+    pub(crate) direction: Direction,
+    /// How many events are wanted at most.
+    pub(crate) limit: usize,
+}
+
+/// What a scan found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// In the direction of the scan.
+    pub(crate) events: Vec<Arc<Event>>,
+    /// The boundary from which to go on, unless all of the stretch was looked through.
+    pub(crate) next: Option<Place>,
+}
+
+/// The newest wanted events of a room in a stretch of the log.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    /// Oldest first.
+    pub(crate) events: Vec<Arc<Event>>,
+    /// The boundary before which there may be more of the stretch, if that is so.
+    pub(crate) limited_at: Option<Place>,
+    /// Whether these are all events of the stretch, wanted or not, and none of them is of the room's state.
+    pub(crate) stateless: bool,
+}
+
+/// Scans, keeping the events for which `keep` is true.
+pub(crate) fn scan(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    scan: &Scan,
+    keep: impl FnMut(&Event) -> bool,
+) -> Result<Found, Error> {
+    Scanner::new(scan, keep).run(store, tx, scan.limit + 1)
+}
+
+/// Scans the live events of `room` after position `after` and up to `upto`, newest first, and takes them from memory
+/// where they are at hand.
+pub(crate) fn newest(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    (room, after, upto): (RoomNum, i64, i64),
+    limit: usize,
+    mut keep: impl FnMut(&Event) -> bool,
+) -> Result<Newest, Error> {
+    let stretch = Stretch {
+        from: end_of(after),
+        to: end_of(upto),
+    };
+    let mut has_state = false;
+    let mut scanner = Scanner::new(
+        &Scan {
+            room,
+            stretch,
+            direction: Direction::Backwards,
+            limit,
+        },
+        |event: &Event| {
+            has_state |= event.key.is_some();
+            event.position().is_some() && keep(event)
+        },
+    );
+    let found = match store.timelines().page(room, after, upto, limit + 1) {
+        None => scanner.run(store, tx, limit + 1)?,
+        Some(page) => match page
+            .events
+            .iter()
+            .rev()
+            .try_for_each(|event| scanner.feed(event))
+        {
+            ControlFlow::Continue(()) if page.limited => scanner.run(store, tx, STEP)?,
+            _ => scanner.finish(),
+        },
+    };
+    let mut events = found.events;
+    events.reverse();
+    Ok(Newest {
+        events,
+        limited_at: found.next,
+        stateless: !has_state && found.next.is_none(),
+    })
+}
+
+struct Scanner<K> {
+    scan: Scan,
+    keep: K,
+    kept: Vec<Arc<Event>>,
+    scanned: usize,
+    next: Option<Place>,
+}
+
+impl<K: FnMut(&Event) -> bool> Scanner<K> {
+    fn new(scan: &Scan, keep: K) -> Self {
+        Self {
+            scan: *scan,
+            keep,
+            kept: Vec::new(),
+            scanned: 0,
+            next: None,
+        }
+    }
+
+    fn run(mut self, store: &Store, tx: &mut Tx<'_>, first: usize) -> Result<Found, Error> {
+        let mut step = first;
+        loop {
+            let Scan {
+                room,
+                stretch,
+                direction,
+                ..
+            } = self.scan;
+            let wanted = i64::try_from(step).unwrap_or(i64::MAX);
+            let events = store.timeline_page(tx, room, stretch, direction, wanted)?;
+            let flow = events.iter().try_for_each(|event| self.feed(event));
+            if flow.is_break() || events.len() < step {
+                return Ok(self.finish());
+            }
+            step = STEP;
+        }
+    }
+
+    /// Looks at the next event; breaks when it is enough.
+    fn feed(&mut self, event: &Arc<Event>) -> ControlFlow<()> {
+        let Some(place) = event.place else {
+            return ControlFlow::Continue(());
+        };
+        if (self.keep)(event) {
+            if self.kept.len() >= self.scan.limit {
+                self.next = self
+                    .kept
+                    .last()
+                    .and_then(|last| last.place)
+                    .map(|last| self.beyond(last));
+                return ControlFlow::Break(());
+            }
+            self.kept.push(Arc::clone(event));
+        }
+        let boundary = self.beyond(place);
+        match self.scan.direction {
+            Direction::Backwards => self.scan.stretch.to = boundary,
+            Direction::Forwards => self.scan.stretch.from = boundary,
+        }
+        self.scanned += 1;
+        if self.scanned < MOST_SCANNED {
+            return ControlFlow::Continue(());
+        }
+        self.next = Some(boundary);
+        ControlFlow::Break(())
+    }
+
+    /// The boundary behind an event, in the direction of the scan.
+    fn beyond(&self, place: Place) -> Place {
+        match self.scan.direction {
+            Direction::Backwards => place,
+            Direction::Forwards => Place {
+                major: place.major,
+                minor: place.minor + 1,
+            },
+        }
+    }
+
+    fn finish(self) -> Found {
+        Found {
+            events: self.kept,
+            next: self.next,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! A room's state as of a position, and what of it a client is told beside the timeline.
+//!
+//! Everything here relies on the room's order being that in which its state changed: so it is in rooms that only this
+//! server is in. A live event's number is its position, so "as of" is a comparison of numbers.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use starling_db::Tx;
+use starling_store::events::Event;
+use starling_store::memberships::Membership;
+use starling_store::names::types;
+use starling_store::rooms::RoomSnapshot;
+use starling_store::snapshots::snapshot_load;
+use starling_store::state_map::{Entry, StateMap};
+use starling_store::timeline::state_deltas;
+use starling_store::{EventNum, KeyNum, RoomNum, Store, TypeNum};
+
+use crate::Error;
+
+/// A type and a state key.
+pub(crate) type Key = (TypeNum, KeyNum);
+
+/// A room's state as of a position.
+#[derive(Debug)]
+pub(crate) struct StateAt {
+    state: StateMap,
+    /// The keys that have changed since, with what they held: `None` where they weren't there yet.
+    earlier: HashMap<Key, Option<Entry>>,
+}
+
+impl StateAt {
+    /// The state after the last event up to `upto`, from a snapshot that may be newer.
+    pub(crate) fn of_snapshot(
+        store: &Store,
+        tx: &mut Tx<'_>,
+        snapshot: &RoomSnapshot,
+        upto: i64,
+    ) -> Result<Self, Error> {
+        let state = snapshot.state.clone();
+        if snapshot.last_position <= upto {
+            return Ok(Self {
+                state,
+                earlier: HashMap::new(),
+            });
+        }
+        let newer: Vec<Entry> = state
+            .iter()
+            .filter(|entry| entry.event.0 > upto)
+            .copied()
+            .collect();
+        let earlier = rewind(store, tx, newer, upto)?;
+        Ok(Self { state, earlier })
+    }
+
+    /// The state after `event`.
+    pub(crate) fn after(tx: &mut Tx<'_>, event: &Event) -> Result<Self, Error> {
+        let state = match event.snapshot {
+            Some(snapshot) => snapshot_load(tx, snapshot)?.0,
+            None => StateMap::default(),
+        };
+        Ok(Self {
+            state,
+            earlier: HashMap::new(),
+        })
+    }
+
+    pub(crate) fn get(&self, (kind, key): Key) -> Option<Entry> {
+        match self.earlier.get(&(kind, key)) {
+            Some(earlier) => *earlier,
+            None => self.state.get(kind, key).copied(),
+        }
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.state
+            .iter()
+            .filter_map(|entry| self.get((entry.kind, entry.key)))
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = Entry> {
+        self.state
+            .members()
+            .filter_map(|entry| self.get((entry.kind, entry.key)))
+    }
+
+    pub(crate) fn membership(&self, user: KeyNum) -> Option<Membership> {
+        self.get((types::MEMBER, user))
+            .and_then(|entry| Membership::from_code(entry.tag))
+    }
+}
+
+/// What keys held after position `last`, given what they hold now: each of `entries` is newer than that.
+fn rewind(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    mut entries: Vec<Entry>,
+    last: i64,
+) -> Result<HashMap<Key, Option<Entry>>, Error> {
+    let mut held = HashMap::new();
+    let mut members = Vec::new();
+    // Each round goes back by one change of every key.
+    while !entries.is_empty() {
+        let events = by_number(store, tx, entries.iter().map(|entry| entry.event))?;
+        let mut newer = Vec::new();
+        for entry in entries {
+            let replaced = events.get(&entry.event).and_then(|event| event.replaces);
+            let before = replaced.map(|event| Entry { event, ..entry });
+            match before {
+                Some(before) if before.event.0 > last => newer.push(before),
+                Some(before) if before.kind == types::MEMBER => members.push(before),
+                before => drop(held.insert((entry.kind, entry.key), before)),
+            }
+        }
+        entries = newer;
+    }
+    let events = by_number(store, tx, members.iter().map(|entry| entry.event))?;
+    for entry in members {
+        let tag = events
+            .get(&entry.event)
+            .and_then(|event| membership_of(event))
+            .map_or(0, Membership::code);
+        held.insert((entry.kind, entry.key), Some(Entry { tag, ..entry }));
+    }
+    Ok(held)
+}
+
+/// What some keys held after position `last`, in the order of the events.
+pub(crate) fn held(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    snapshot: &RoomSnapshot,
+    keys: &BTreeSet<Key>,
+    last: i64,
+) -> Result<Vec<Entry>, Error> {
+    let now = keys
+        .iter()
+        .filter_map(|(kind, key)| snapshot.state.get(*kind, *key).copied());
+    let (newer, mut held): (Vec<Entry>, Vec<Entry>) = now.partition(|entry| entry.event.0 > last);
+    held.extend(rewind(store, tx, newer, last)?.into_values().flatten());
+    held.sort_unstable_by_key(|entry| entry.event);
+    Ok(held)
+}
+
+fn membership_of(event: &Event) -> Option<Membership> {
+    let membership = starling_events::Value::new(event.pdu.content()).get("membership")?;
+    Membership::parse(&membership.as_str()?)
+}
+
+fn by_number(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    numbers: impl Iterator<Item = EventNum>,
+) -> Result<HashMap<EventNum, Arc<Event>>, Error> {
+    let numbers: Vec<EventNum> = numbers.collect();
+    let events = store.events_read(tx, &numbers)?;
+    Ok(events.into_iter().map(|event| (event.num, event)).collect())
+}
+
+/// The keys of a room's state that changed after position `after` and up to `upto`.
+pub(crate) fn changed(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    after: i64,
+    upto: i64,
+) -> Result<BTreeSet<Key>, Error> {
+    let deltas = state_deltas(tx, room, after, upto)?;
+    Ok(deltas
+        .into_iter()
+        .map(|delta| (delta.kind, delta.key))
+        .collect())
+}
+
+/// Which part of a room's state to tell.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Of a room told whole: everything. Else what has changed.
+    pub(crate) changed: Option<&'a BTreeSet<Key>>,
+    /// With lazy loading: the members to tell of, changed or not. Without: `None`, and the others of a whole room too.
+    pub(crate) members: Option<&'a BTreeSet<KeyNum>>,
+    /// The position after which a client doesn't know the changes.
+    pub(crate) after: i64,
+    /// Whether to tell the state after the timeline, or before.
+    pub(crate) state_after: bool,
+}
+
+/// The events of the state to tell beside `timeline`, the events that are told.
+///
+/// A key that an event of the timeline changes is told as it was before the first event of the timeline. Any other is
+/// told as it is at the end, also where a change lies between events of the timeline and the filter left it out: a
+/// client that takes the state and then the timeline ends with the state that the room has.
+pub(crate) fn told(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    at: &StateAt,
+    timeline: &[Arc<Event>],
+    wanted: &Wanted<'_>,
+) -> Result<Vec<EventNum>, Error> {
+    let candidates = candidates(at, wanted);
+    let Some(start) = timeline
+        .first()
+        .and_then(|event| event.position())
+        .filter(|_| !wanted.state_after)
+    else {
+        return Ok(candidates.into_iter().map(|entry| entry.event).collect());
+    };
+    let shown: BTreeSet<Key> = timeline
+        .iter()
+        .filter_map(|event| Some((event.kind, event.key?)))
+        .collect();
+    let (shown, mut told): (Vec<Entry>, Vec<Entry>) = candidates
+        .into_iter()
+        .partition(|entry| shown.contains(&(entry.kind, entry.key)));
+    let newer: Vec<Entry> = shown
+        .into_iter()
+        .filter(|entry| entry.event.0 >= start)
+        .collect();
+    let mut before: Vec<Entry> = rewind(store, tx, newer, start - 1)?
+        .into_values()
+        .flatten()
+        .collect();
+    before.retain(|entry| wanted.wants(entry));
+    told.append(&mut before);
+    told.sort_unstable_by_key(|entry| entry.event);
+    Ok(told.into_iter().map(|entry| entry.event).collect())
+}
+
+impl Wanted<'_> {
+    /// Whether an event that holds a key is to be told, if the client doesn't get it with the timeline.
+    fn wants(&self, entry: &Entry) -> bool {
+        let is_new = self.changed.is_none() || entry.event.0 > self.after;
+        match self.members {
+            Some(members) if entry.kind == types::MEMBER => {
+                members.contains(&entry.key) || (self.changed.is_some() && is_new)
+            }
+            _ => is_new,
+        }
+    }
+}
+
+/// The entries to tell as they are at the end.
+fn candidates(at: &StateAt, wanted: &Wanted<'_>) -> Vec<Entry> {
+    let Some(changed) = wanted.changed else {
+        return at.entries().filter(|entry| wanted.wants(entry)).collect();
+    };
+    let lazy = wanted
+        .members
+        .into_iter()
+        .flatten()
+        .map(|key| (types::MEMBER, *key));
+    let keys: BTreeSet<Key> = changed.iter().copied().chain(lazy).collect();
+    keys.into_iter()
+        .filter_map(|key| at.get(key))
+        .filter(|entry| wanted.wants(entry))
+        .collect()
+}

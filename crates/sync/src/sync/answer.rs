@@ -1,0 +1,213 @@
+//! Putting an answer together, a few rooms at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use starling_db::Tx;
+use starling_store::RoomNum;
+use starling_store::account_data::{AccountData, GLOBAL};
+use starling_store::history::Viewer;
+use starling_store::rooms::RoomSnapshot;
+use starling_store::tokens::Token;
+
+use super::plan::{Plan, Section};
+use super::room::Part;
+use super::{Scope, account_data, invited, joined, left};
+use crate::Error;
+use crate::json::Object;
+
+/// So many rooms are read in one transaction: it bounds how long that is open.
+const ROOMS_STEP: usize = 32;
+
+/// An answer's parts, as bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    account_data: Vec<AccountData>,
+    rooms: Rooms,
+}
+
+/// The members of each object of rooms, without the object's braces.
+#[derive(Debug, Default)]
+struct Rooms {
+    invite: Vec<u8>,
+    join: Vec<u8>,
+    knock: Vec<u8>,
+    leave: Vec<u8>,
+}
+
+/// A few rooms of a plan.
+#[derive(Debug)]
+struct Step {
+    rooms: Vec<(Arc<RoomSnapshot>, Section)>,
+    account_data: HashMap<RoomNum, Vec<AccountData>>,
+}
+
+impl Answer {
+    /// Reads and writes what the plan says.
+    pub(crate) async fn write(scope: &Scope, mut plan: Plan) -> Result<Self, Error> {
+        let global = plan.account_data.remove(&GLOBAL).unwrap_or_default();
+        let user_id = scope.reader.user_id.as_str();
+        let mut answer = Self {
+            account_data: account_data::wanted(&global, &scope.filter.account_data, user_id),
+            rooms: Rooms::default(),
+        };
+        let rooms: Vec<(RoomNum, Section)> = std::mem::take(&mut plan.rooms).into_iter().collect();
+        for numbers in rooms.chunks(ROOMS_STEP) {
+            // Before the transaction that reads the rest: it sees all that these were made of.
+            let snapshots = snapshots(scope, numbers.to_vec()).await?;
+            let account_data = snapshots
+                .iter()
+                .filter_map(|(snapshot, _)| plan.account_data.remove_entry(&snapshot.room))
+                .collect();
+            let (scope, step) = (
+                scope.clone(),
+                Step {
+                    rooms: snapshots,
+                    account_data,
+                },
+            );
+            if step.rooms.is_empty() {
+                continue;
+            }
+            let (store, is_initial) = (scope.store.clone(), scope.since.is_none());
+            let rooms = std::mem::take(&mut answer.rooms);
+            let body = move |tx: &mut Tx<'_>| write_step(&scope, tx, &step, rooms);
+            answer.rooms = if is_initial {
+                store.db().scan("sync_rooms", body).await?
+            } else {
+                store.db().read("sync_rooms", body).await?
+            };
+        }
+        Ok(answer)
+    }
+
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Rooms {
+            invite,
+            join,
+            knock,
+            leave,
+        } = &self.rooms;
+        self.account_data.is_empty() && [invite, join, knock, leave].into_iter().all(Vec::is_empty)
+    }
+
+    /// The whole answer. `upto` is what the client has then been told.
+    pub(crate) fn into_bytes(self, epoch: i64, upto: i64) -> Vec<u8> {
+        let Rooms {
+            invite,
+            join,
+            knock,
+            leave,
+        } = self.rooms;
+        let sections = [
+            ("invite", invite),
+            ("join", join),
+            ("knock", knock),
+            ("leave", leave),
+        ];
+        let mut out =
+            Vec::with_capacity(sections.iter().map(|(_, rooms)| rooms.len()).sum::<usize>() + 256);
+        let mut object = Object::begin(&mut out);
+        object.key(&mut out, "account_data");
+        account_data::write(&mut out, &self.account_data);
+        object.string(
+            &mut out,
+            "next_batch",
+            &Token::Sync {
+                epoch,
+                position: upto,
+            }
+            .to_string(),
+        );
+        object.key(&mut out, "rooms");
+        let mut all = Object::begin(&mut out);
+        for (name, rooms) in sections {
+            all.key(&mut out, name);
+            out.push(b'{');
+            out.extend_from_slice(&rooms);
+            out.push(b'}');
+        }
+        out.push(b'}');
+        out.push(b'}');
+        out
+    }
+}
+
+/// The committed snapshots of the rooms that the filter lets through.
+async fn snapshots(
+    scope: &Scope,
+    numbers: Vec<(RoomNum, Section)>,
+) -> Result<Vec<(Arc<RoomSnapshot>, Section)>, Error> {
+    let store = scope.store.clone();
+    let found: Vec<_> = numbers
+        .iter()
+        .map(|(room, section)| (store.rooms().get(*room), *section))
+        .collect();
+    let mut found = if found.iter().all(|(snapshot, _)| snapshot.is_some()) {
+        found
+            .into_iter()
+            .filter_map(|(snapshot, section)| Some((snapshot?, section)))
+            .collect()
+    } else {
+        let body = move |tx: &mut Tx<'_>| {
+            let mut found = Vec::with_capacity(numbers.len());
+            for (room, section) in numbers {
+                found.extend(
+                    store
+                        .room_read(tx, room)?
+                        .map(|snapshot| (snapshot, section)),
+                );
+            }
+            Ok::<_, starling_db::Error>(found)
+        };
+        scope.store.db().scan("sync_snapshots", body).await?
+    };
+    found.retain(|(snapshot, _)| scope.filter.room.rooms.allows(snapshot.room_id.as_str()));
+    Ok(found)
+}
+
+fn write_step(
+    scope: &Scope,
+    tx: &mut Tx<'_>,
+    step: &Step,
+    mut rooms: Rooms,
+) -> Result<Rooms, Error> {
+    let names = scope.store.names();
+    // Without a state key of their own the user has never been a member of anything.
+    let Some(own) = names.key(tx, scope.reader.user_id.as_str())? else {
+        return Ok(rooms);
+    };
+    let numbers: Vec<RoomNum> = step
+        .rooms
+        .iter()
+        .map(|(snapshot, _)| snapshot.room)
+        .collect();
+    let viewers = Viewer::load_rooms(tx, &scope.store, scope.reader.user, &numbers)?;
+    for (snapshot, section) in &step.rooms {
+        let Some(viewer) = viewers.get(&snapshot.room) else {
+            continue;
+        };
+        let account_data = step
+            .account_data
+            .get(&snapshot.room)
+            .map_or(&[][..], Vec::as_slice);
+        let part = Part {
+            snapshot,
+            viewer,
+            own,
+            account_data,
+        };
+        match section {
+            Section::Joined(extent) => joined::write(scope, tx, &part, *extent, &mut rooms.join)?,
+            Section::Invited => {
+                invited::write(scope, tx, &part, "invite_state", &mut rooms.invite)?;
+            }
+            Section::Knocked => invited::write(scope, tx, &part, "knock_state", &mut rooms.knock)?,
+            Section::Left(row, extent) => {
+                left::write(scope, tx, &part, (row, *extent), &mut rooms.leave)?;
+            }
+        }
+    }
+    Ok(rooms)
+}

@@ -1,0 +1,75 @@
+//! Rooms that the reader has left, was kicked or banned from, and invites that came to nothing.
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_left-room>
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use starling_db::Tx;
+use starling_store::events::Event;
+use starling_store::memberships::{Membership, MembershipRow};
+
+use super::Scope;
+use super::plan::Extent;
+use super::room::{Part, Told};
+use crate::Error;
+use crate::json::{self, Object};
+use crate::scan::Newest;
+use crate::state::{StateAt, changed};
+
+/// Appends `"!room": {…}`: the room up to the member event with which the reader's membership ended.
+pub(crate) fn write(
+    scope: &Scope,
+    tx: &mut Tx<'_>,
+    part: &Part<'_>,
+    (row, extent): (&MembershipRow, Extent),
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let Some(end) = scope.store.event_read(tx, row.event)? else {
+        return Ok(());
+    };
+    let told = if part.viewer.membership_before(&end) == Membership::Join {
+        up_to(scope, tx, part, &end, extent)?
+    } else {
+        // Never in the room since it was last told of: nothing but the end of an invite, or a ban, is the user's.
+        let allowed = scope.filter.room.timeline.matches(&end.pdu);
+        let events = allowed.then_some(end).into_iter().collect();
+        Told {
+            timeline: Newest {
+                events,
+                limited_at: None,
+                stateless: false,
+            },
+            state: Vec::new(),
+            account_data: scope.room_account_data(part),
+        }
+    };
+    json::separate(out, 0);
+    json::string(out, part.snapshot.room_id.as_str());
+    out.push(b':');
+    let mut room = Object::begin(out);
+    scope.write_room(tx, part, &told, extent.after, (out, &mut room))?;
+    out.push(b'}');
+    Ok(())
+}
+
+fn up_to(
+    scope: &Scope,
+    tx: &mut Tx<'_>,
+    part: &Part<'_>,
+    end: &Arc<Event>,
+    extent: Extent,
+) -> Result<Told, Error> {
+    let at = StateAt::after(tx, end)?;
+    let timeline = scope.timeline(tx, part, extent.after, end.num.0)?;
+    let changed = if extent.whole {
+        BTreeSet::new()
+    } else {
+        changed(tx, part.snapshot.room, extent.after, scope.upto)?
+    };
+    let state = scope.state_beside(tx, part, (&at, &timeline, extent), &changed, &[])?;
+    Ok(Told {
+        timeline,
+        state,
+        account_data: scope.room_account_data(part),
+    })
+}

@@ -1,0 +1,231 @@
+//! Which rooms an answer is about, and as what each is told.
+
+use std::collections::{BTreeMap, HashMap};
+
+use starling_bus::Topic;
+use starling_db::Tx;
+use starling_store::account_data::{AccountData, account_data_changed, account_data_of_room};
+use starling_store::memberships::{
+    Membership, MembershipRow, membership_at, membership_changes, membership_list, rooms_changed,
+};
+use starling_store::{RoomNum, UserNum};
+
+use super::Scope;
+use crate::Error;
+
+/// What an answer is about.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// In the order of their numbers.
+    pub(crate) rooms: BTreeMap<RoomNum, Section>,
+    /// What is to be told of the user's data, by room.
+    pub(crate) account_data: HashMap<RoomNum, Vec<AccountData>>,
+}
+
+/// As what a room is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Section {
+    /// One that the user is in, if that is so.
+    Joined(Extent),
+    /// One that the user is invited to.
+    Invited,
+    /// One that the user asks to be let into.
+    Knocked,
+    /// One that the user is no longer in, by this member event.
+    Left(MembershipRow, Extent),
+}
+
+/// How much of a room is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    /// Events after this position.
+    pub(crate) after: i64,
+    /// The whole state, not what changed.
+    pub(crate) whole: bool,
+}
+
+impl Extent {
+    const ALL: Self = Self {
+        after: 0,
+        whole: true,
+    };
+}
+
+impl Plan {
+    /// Finds out what to tell. Where the listener knows, and only rooms' timelines have grown, there is no query.
+    pub(crate) async fn make(
+        scope: &Scope,
+        changes: Option<Vec<(i64, Topic)>>,
+    ) -> Result<Self, Error> {
+        let db = scope.store.db();
+        let scope = scope.clone();
+        let Some(since) = scope.since else {
+            return db.scan("sync_initial", move |tx| initial(tx, &scope)).await;
+        };
+        let grown: Option<Vec<RoomNum>> = changes
+            .as_deref()
+            .map(|changes| changes.iter().filter_map(room_of).collect());
+        let only_rooms = changes.is_some_and(|changes| {
+            changes
+                .iter()
+                .all(|(_, topic)| matches!(topic, Topic::Room(_)))
+        });
+        match grown {
+            Some(grown) if only_rooms && !scope.full_state => {
+                let extent = Extent {
+                    after: since,
+                    whole: false,
+                };
+                let rooms = grown
+                    .into_iter()
+                    .map(|room| (room, Section::Joined(extent)))
+                    .collect();
+                Ok(Self {
+                    rooms,
+                    account_data: HashMap::new(),
+                })
+            }
+            grown => {
+                db.read("sync_changes", move |tx| {
+                    incremental(tx, &scope, since, grown)
+                })
+                .await
+            }
+        }
+    }
+
+    fn add_account_data(&mut self, changed: Vec<AccountData>) {
+        for data in changed {
+            self.account_data.entry(data.room).or_default().push(data);
+        }
+    }
+}
+
+fn room_of((_, topic): &(i64, Topic)) -> Option<RoomNum> {
+    match topic {
+        Topic::Room(room) => Some(RoomNum(*room)),
+        Topic::User(_) | Topic::Device(_) => None,
+    }
+}
+
+/// Everything.
+fn initial(tx: &mut Tx<'_>, scope: &Scope) -> Result<Plan, Error> {
+    let user = scope.reader.user;
+    let mut plan = Plan::default();
+    for row in memberships(tx, user, scope.upto)? {
+        let section = match row.membership {
+            Membership::Join => Section::Joined(Extent::ALL),
+            Membership::Invite => Section::Invited,
+            Membership::Knock => Section::Knocked,
+            Membership::Leave | Membership::Ban
+                if row.forgotten || !scope.filter.room.include_leave =>
+            {
+                continue;
+            }
+            Membership::Leave | Membership::Ban => Section::Left(row, Extent::ALL),
+        };
+        plan.rooms.insert(row.room, section);
+    }
+    plan.add_account_data(account_data_changed(tx, user, 0, scope.upto)?);
+    Ok(plan)
+}
+
+/// The user's memberships as of a position.
+fn memberships(tx: &mut Tx<'_>, user: UserNum, upto: i64) -> Result<Vec<MembershipRow>, Error> {
+    let mut rows = membership_list(tx, user)?;
+    for row in rows.iter_mut().filter(|row| row.position > upto) {
+        // Changed since the head was read: seldom more than one.
+        if let Some(before) = membership_at(tx, user, row.room, upto)? {
+            *row = before;
+        }
+    }
+    rows.retain(|row| row.position <= upto);
+    Ok(rows)
+}
+
+/// What changed after `since`; `grown` are the rooms of which the listener heard, if it remembers that far back.
+fn incremental(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    since: i64,
+    grown: Option<Vec<RoomNum>>,
+) -> Result<Plan, Error> {
+    let (user, upto) = (scope.reader.user, scope.upto);
+    let mut plan = Plan::default();
+    plan.add_account_data(account_data_changed(tx, user, since, upto)?);
+    let grown = match grown {
+        Some(grown) => grown,
+        None => rooms_changed(tx, user, since)?,
+    };
+    let with_data = plan.account_data.keys().copied();
+    for room in grown.into_iter().chain(with_data).collect::<Vec<_>>() {
+        plan.rooms.insert(
+            room,
+            Section::Joined(Extent {
+                after: since,
+                whole: false,
+            }),
+        );
+    }
+    if scope.full_state {
+        let joined = memberships(tx, user, upto)?
+            .into_iter()
+            .filter(|row| row.membership == Membership::Join);
+        let extent = Extent {
+            after: since,
+            whole: true,
+        };
+        plan.rooms
+            .extend(joined.map(|row| (row.room, Section::Joined(extent))));
+    }
+    let mut changed: BTreeMap<RoomNum, Vec<MembershipRow>> = BTreeMap::new();
+    for row in membership_changes(tx, user, since, upto)? {
+        changed.entry(row.room).or_default().push(row);
+    }
+    for (room, changes) in changed {
+        let before = membership_at(tx, user, room, since)?.map(|row| row.membership);
+        let Some(section) = section_of(before, &changes, since, scope.full_state) else {
+            continue;
+        };
+        if matches!(section, Section::Joined(Extent { after: 0, .. })) {
+            plan.account_data
+                .insert(room, account_data_of_room(tx, user, room, upto)?);
+        }
+        plan.rooms.insert(room, section);
+    }
+    plan.rooms.remove(&starling_store::account_data::GLOBAL);
+    Ok(plan)
+}
+
+/// As what a room is told of which the membership was `before` at `since` and changed by `changes`.
+fn section_of(
+    before: Option<Membership>,
+    changes: &[MembershipRow],
+    since: i64,
+    full_state: bool,
+) -> Option<Section> {
+    let last = changes.last()?;
+    let mut previous = before;
+    let mut joined_anew = false;
+    for change in changes {
+        joined_anew |= change.membership == Membership::Join && previous != Some(Membership::Join);
+        previous = Some(change.membership);
+    }
+    let extent = if joined_anew {
+        Extent::ALL
+    } else {
+        Extent {
+            after: since,
+            whole: false,
+        }
+    };
+    Some(match last.membership {
+        Membership::Join => Section::Joined(Extent {
+            whole: extent.whole || full_state,
+            ..extent
+        }),
+        Membership::Invite => Section::Invited,
+        Membership::Knock => Section::Knocked,
+        Membership::Leave | Membership::Ban => Section::Left(*last, extent),
+    })
+}

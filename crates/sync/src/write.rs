@@ -1,0 +1,56 @@
+//! Writing events into an answer, in the format and with the fields that the filter asks for.
+
+use std::sync::Arc;
+
+use starling_db::Tx;
+use starling_store::Store;
+use starling_store::client_view::{Asker, ClientView};
+use starling_store::events::Event;
+use starling_store::history::Viewer;
+
+use crate::Error;
+use crate::filter::{EventFormat, FieldPath, select};
+use crate::json;
+
+/// How events are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format<'a> {
+    pub(crate) asker: Asker,
+    pub(crate) shape: EventFormat,
+    pub(crate) fields: Option<&'a [FieldPath]>,
+    pub(crate) room_id: bool,
+}
+
+/// Appends `[…]`, the events of a page.
+pub(crate) fn events(
+    out: &mut Vec<u8>,
+    store: &Store,
+    tx: &mut Tx<'_>,
+    format: &Format<'_>,
+    viewer: &Viewer,
+    page: &[Arc<Event>],
+) -> Result<(), Error> {
+    let view = ClientView::load(store, tx, format.asker, page)?;
+    out.push(b'[');
+    let start = out.len();
+    let mut whole = Vec::new();
+    for event in page {
+        json::separate(out, start);
+        let Some(fields) = format.fields else {
+            one(out, &view, format, viewer, event);
+            continue;
+        };
+        whole.clear();
+        one(&mut whole, &view, format, viewer, event);
+        select(out, &whole, fields);
+    }
+    out.push(b']');
+    Ok(())
+}
+
+fn one(out: &mut Vec<u8>, view: &ClientView, format: &Format<'_>, viewer: &Viewer, event: &Event) {
+    match format.shape {
+        EventFormat::Client => view.write(out, event, viewer, format.room_id),
+        EventFormat::Federation => out.extend_from_slice(event.pdu.json()),
+    }
+}

@@ -1,0 +1,233 @@
+//! Filters: which are accepted, and what they let through.
+
+use std::sync::Arc;
+
+use ruma_common::OwnedEventId;
+use serde_json::json;
+use starling_events::{Pdu, RoomVersion};
+use starling_sync::RoomEventFilter;
+use starling_sync::filter::{
+    DEFAULT_LIMIT, EventFormat, Filter, FilterError, MAX_FILTER_BYTES, MAX_LIMIT,
+};
+
+/// An event of this type and sender, with or without a `url`.
+fn event(kind: &str, sender: &str, has_url: bool) -> Pdu {
+    let content = if has_url {
+        json!({ "url": "mxc://localhost/x" })
+    } else {
+        json!({ "body": "x" })
+    };
+    let event = json!({
+        "auth_events": [], "content": content, "depth": 1, "hashes": { "sha256": "" }, "origin_server_ts": 1,
+        "prev_events": [], "room_id": "!room:localhost", "sender": sender, "signatures": {}, "type": kind,
+    });
+    let bytes = Arc::from(serde_json::to_vec(&event).unwrap());
+    Pdu::from_stored(
+        RoomVersion::V11,
+        OwnedEventId::try_from("$event").unwrap(),
+        bytes,
+    )
+    .unwrap()
+}
+
+#[test]
+fn what_a_filter_lets_through() {
+    let (message, member) = ("m.room.message", "m.room.member");
+    let (alice, bob) = ("@alice:localhost", "@bob:localhost");
+    // The filter; type, sender and whether there is a URL; whether it is let through.
+    let cases = [
+        ("{}", (message, alice, false), true),
+        (
+            r#"{"types":["m.room.message"]}"#,
+            (message, alice, false),
+            true,
+        ),
+        (
+            r#"{"types":["m.room.message"]}"#,
+            (member, alice, false),
+            false,
+        ),
+        (r#"{"types":[]}"#, (message, alice, false), false),
+        (r#"{"types":["m.room.*"]}"#, (member, alice, false), true),
+        (
+            r#"{"types":["m.*.message"]}"#,
+            (message, alice, false),
+            true,
+        ),
+        (
+            r#"{"types":["m.*.message"]}"#,
+            (member, alice, false),
+            false,
+        ),
+        (r#"{"types":["*message*"]}"#, (message, alice, false), true),
+        (r#"{"types":["*"]}"#, (message, alice, false), true),
+        (r#"{"types":["*e*r*"]}"#, (member, alice, false), true),
+        (
+            r#"{"types":["m.room.message*m.room.message"]}"#,
+            (message, alice, false),
+            false,
+        ),
+        (r#"{"types":["M.ROOM.*"]}"#, (message, alice, false), false),
+        (
+            r#"{"not_types":["m.room.*"]}"#,
+            (message, alice, false),
+            false,
+        ),
+        (
+            r#"{"types":["*"],"not_types":["m.room.member"]}"#,
+            (member, alice, false),
+            false,
+        ),
+        (
+            r#"{"types":["*"],"not_types":["m.room.member"]}"#,
+            (message, alice, false),
+            true,
+        ),
+        (
+            r#"{"senders":["@alice:localhost"]}"#,
+            (message, alice, false),
+            true,
+        ),
+        (
+            r#"{"senders":["@alice:localhost"]}"#,
+            (message, bob, false),
+            false,
+        ),
+        (r#"{"senders":[]}"#, (message, bob, false), false),
+        (
+            r#"{"senders":["@*:localhost"]}"#,
+            (message, bob, false),
+            false,
+        ),
+        (
+            r#"{"not_senders":["@bob:localhost"]}"#,
+            (message, bob, false),
+            false,
+        ),
+        (
+            r#"{"senders":["@bob:localhost"],"not_senders":["@bob:localhost"]}"#,
+            (message, bob, false),
+            false,
+        ),
+        (r#"{"contains_url":true}"#, (message, alice, true), true),
+        (r#"{"contains_url":true}"#, (message, alice, false), false),
+        (r#"{"contains_url":false}"#, (message, alice, true), false),
+        (r#"{"contains_url":false}"#, (message, alice, false), true),
+        (
+            r#"{"types":null,"senders":null}"#,
+            (message, alice, false),
+            true,
+        ),
+        (r#"{"unknown":1}"#, (message, alice, false), true),
+    ];
+    for (filter, (kind, sender, has_url), expected) in cases {
+        let parsed = RoomEventFilter::parse(filter).unwrap();
+        assert_eq!(
+            parsed.matches(&event(kind, sender, has_url)),
+            expected,
+            "{filter} on {kind} of {sender}"
+        );
+    }
+}
+
+#[test]
+fn a_room_that_is_left_out_stays_out() {
+    let filter = r#"{"room":{"rooms":["!a:x","!b:x"],"not_rooms":["!b:x"],"timeline":{"not_rooms":["!a:x"]}}}"#;
+    let room = Filter::parse(filter).unwrap().room;
+    let allowed = ["!a:x", "!b:x", "!c:x"].map(|name| room.rooms.allows(name));
+    assert_eq!(allowed, [true, false, false]);
+    assert!(
+        !room.timeline.rooms.allows("!a:x")
+            && room.timeline.rooms.allows("!c:x")
+            && room.state.rooms.allows("!a:x")
+    );
+}
+
+#[test]
+fn limits_have_bounds() {
+    let limit = |filter: &str| RoomEventFilter::parse(filter).unwrap().events.limit();
+    assert_eq!(limit("{}"), DEFAULT_LIMIT);
+    assert_eq!(limit(r#"{"limit":7}"#), 7);
+    assert_eq!(limit(r#"{"limit":0}"#), 1);
+    assert_eq!(limit(r#"{"limit":18446744073709551615}"#), MAX_LIMIT);
+}
+
+#[test]
+fn every_field_is_read() {
+    let filter = Filter::parse(
+        r#"{"event_fields":["type"],"event_format":"federation","presence":{"types":["a"]},"account_data":{"types":["b"]},
+            "room":{"include_leave":true,"ephemeral":{"types":["c"]},"account_data":{"types":["d"]},
+                "state":{"lazy_load_members":true,"include_redundant_members":true},
+                "timeline":{"unread_thread_notifications":true,"limit":3}}}"#,
+    )
+    .unwrap();
+    assert_eq!(filter.event_fields.map(|fields| fields.len()), Some(1));
+    assert_eq!(filter.event_format, EventFormat::Federation);
+    assert!(filter.presence.allows_type("a") && !filter.presence.allows_type("b"));
+    assert!(filter.account_data.allows_type("b") && !filter.account_data.allows_type("a"));
+    assert!(
+        filter.room.ephemeral.events.allows_type("c")
+            && !filter.room.ephemeral.events.allows_type("d")
+    );
+    assert!(
+        filter.room.account_data.events.allows_type("d")
+            && !filter.room.account_data.events.allows_type("c")
+    );
+    assert!(filter.room.include_leave);
+    assert!(filter.room.state.lazy_load_members && filter.room.state.include_redundant_members);
+    assert!(filter.room.timeline.unread_thread_notifications);
+    assert_eq!(filter.room.timeline.events.limit(), 3);
+    assert_eq!(Filter::parse("{}"), Ok(Filter::default()));
+}
+
+#[test]
+fn an_error_names_the_field() {
+    let cases = [
+        (r#"{"room":[]}"#, "room"),
+        (
+            r#"{"room":{"timeline":{"limit":"10"}}}"#,
+            "room.timeline.limit",
+        ),
+        (
+            r#"{"room":{"timeline":{"limit":-1}}}"#,
+            "room.timeline.limit",
+        ),
+        (
+            r#"{"room":{"timeline":{"limit":1.5}}}"#,
+            "room.timeline.limit",
+        ),
+        (
+            r#"{"room":{"state":{"types":"m.room.*"}}}"#,
+            "room.state.types",
+        ),
+        (r#"{"room":{"state":{"types":[1]}}}"#, "room.state.types"),
+        (
+            r#"{"room":{"state":{"lazy_load_members":"true"}}}"#,
+            "room.state.lazy_load_members",
+        ),
+        (r#"{"room":{"rooms":{}}}"#, "room.rooms"),
+        (r#"{"room":{"include_leave":1}}"#, "room.include_leave"),
+        (
+            r#"{"account_data":{"not_senders":{}}}"#,
+            "account_data.not_senders",
+        ),
+        (r#"{"event_fields":"type"}"#, "event_fields"),
+        (r#"{"event_format":"xml"}"#, "event_format"),
+        (r#"{"event_format":1}"#, "event_format"),
+    ];
+    for (filter, expected) in cases {
+        match Filter::parse(filter) {
+            Err(FilterError::Field { field, .. }) => assert_eq!(field, expected, "{filter}"),
+            other => panic!("{filter}: {other:?}"),
+        }
+    }
+    for text in ["", "[]", "1", "{", "null"] {
+        assert_eq!(
+            Filter::parse(text),
+            Err(FilterError::NotAnObject),
+            "{text:?}"
+        );
+    }
+    let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(MAX_FILTER_BYTES));
+    assert_eq!(Filter::parse(&large), Err(FilterError::TooLarge));
+}
