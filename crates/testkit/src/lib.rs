@@ -4,12 +4,17 @@
 //!   environment variable `STARLING_TEST_POSTGRES` names the cluster (`scripts/with-postgres.sh` starts one and sets
 //!   it); without it such a test fails, it is never skipped.
 //! * [`World`] (feature `rooms`) is a server's rooms without its edge: users who create rooms, join and send.
+//! * [`TestServer`] (feature `server`) is a server with its client API, called without sockets.
 //! * [`TestDb::simulated`] is a database whose writer and disk are simulated: delays, faults, power cuts.
 
 mod database;
+#[cfg(feature = "server")]
+mod server;
 #[cfg(feature = "rooms")]
 mod world;
 
 pub use database::{TestDb, on_each_engine};
+#[cfg(feature = "server")]
+pub use server::{TestAnswer, TestServer};
 #[cfg(feature = "rooms")]
 pub use world::World;

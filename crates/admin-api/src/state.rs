@@ -1,0 +1,55 @@
+//! What handlers work with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use starling_accounts::{Accounts, Session, SharedSecret};
+use starling_config::Config;
+use starling_http::{Access, BoxError, Sessions};
+use starling_runtime::{Chance, Clock};
+
+/// The state of the API's router. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(crate) accounts: Accounts,
+    /// `None` when tools may not register accounts.
+    pub(crate) shared_secret: Option<Arc<SharedSecret>>,
+    token_in_query: bool,
+}
+
+impl State {
+    /// The state of a server with this configuration.
+    #[must_use]
+    pub fn new(config: &Config, accounts: Accounts, clock: Clock, chance: Chance) -> Self {
+        let secret = config.registration.shared_secret.expose();
+        Self {
+            accounts,
+            shared_secret: SharedSecret::new(secret, clock, chance).map(Arc::new),
+            token_in_query: config.compat.access_token_in_query,
+        }
+    }
+}
+
+impl Sessions for State {
+    type Session = Session;
+
+    async fn authenticate(
+        &self,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Access<Session>, BoxError> {
+        let Some(session) = self.accounts.authenticate(token).await? else {
+            return Ok(Access::Unknown);
+        };
+        self.accounts.seen(&session, address);
+        Ok(Access::Granted(session))
+    }
+
+    fn is_admin(session: &Session) -> bool {
+        session.is_admin
+    }
+
+    fn token_in_query(&self) -> bool {
+        self.token_in_query
+    }
+}

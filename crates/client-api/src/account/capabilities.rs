@@ -1,0 +1,29 @@
+//! `GET /capabilities`: <https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation>
+
+use axum::extract;
+use serde_json::{Map, Value, json};
+use starling_events::RoomVersion;
+use starling_http::{Auth, Json, Routes};
+
+use super::profile;
+use crate::State;
+
+pub(super) fn routes() -> Routes<State> {
+    Routes::new().get("/_matrix/client/v3/capabilities", Auth::User, capabilities)
+}
+
+async fn capabilities(extract::State(state): extract::State<State>) -> Json<Value> {
+    let stable = |version: RoomVersion| (version.as_str().to_owned(), Value::from("stable"));
+    let available: Map<String, Value> = RoomVersion::ALL.map(stable).into_iter().collect();
+    Json(json!({
+        "capabilities": {
+            "m.change_password": { "enabled": false },
+            "m.room_versions": { "default": state.rooms.default_version().as_str(), "available": available },
+            "m.set_displayname": { "enabled": true },
+            "m.set_avatar_url": { "enabled": true },
+            "m.3pid_changes": { "enabled": false },
+            "m.get_login_token": { "enabled": false },
+            "m.profile_fields": { "enabled": true, "allowed": profile::FIELDS },
+        }
+    }))
+}

@@ -1,0 +1,17 @@
+//! `GET /versions`: <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions>
+
+use bytes::Bytes;
+use starling_http::{Auth, JsonBytes, Routes};
+
+use crate::State;
+
+const VERSIONS: &[u8] = br#"{"versions":["v1.1","v1.2","v1.3","v1.4","v1.5","v1.6","v1.7","v1.8","v1.9","v1.10","v1.11","v1.12","v1.13","v1.14","v1.15","v1.16","v1.17","v1.18","v1.19"],"unstable_features":{}}"#;
+
+pub(super) fn routes() -> Routes<State> {
+    // The answer is the same for everybody, so a token that has ended doesn't matter.
+    Routes::new().get("/_matrix/client/versions", Auth::None, versions)
+}
+
+async fn versions() -> JsonBytes {
+    JsonBytes(Bytes::from_static(VERSIONS))
+}

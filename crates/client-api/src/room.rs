@@ -1,0 +1,67 @@
+//! Endpoints of rooms: creating, joining, sending, reading, and being told what happens.
+
+mod aliases;
+mod client_events;
+mod create;
+mod error;
+mod event;
+mod join;
+mod joined_rooms;
+mod members;
+mod membership;
+mod messages;
+mod path;
+mod redact;
+mod send;
+mod state;
+mod sync;
+
+use starling_accounts::Session;
+use starling_http::{MatrixError, Routes};
+use starling_rooms::Actor;
+use starling_store::tokens::Token;
+use starling_sync::Reader;
+
+use crate::State;
+
+/// The largest body of an event, in bytes: an event has at most 64 KiB, and JSON may write each as six.
+const EVENT_BODY_BYTES: usize = 400_000;
+
+/// Their routes.
+pub(crate) fn routes() -> Routes<State> {
+    create::routes()
+        .merge(aliases::routes())
+        .merge(join::routes())
+        .merge(membership::routes())
+        .merge(joined_rooms::routes())
+        .merge(members::routes())
+        .merge(send::routes())
+        .merge(redact::routes())
+        .merge(state::routes())
+        .merge(event::routes())
+        .merge(messages::routes())
+        .merge(sync::routes())
+}
+
+/// Who acts in rooms with this session.
+fn actor(session: &Session) -> Actor {
+    Actor {
+        user: session.user,
+        user_id: session.user_id.clone(),
+        device: session.device,
+    }
+}
+
+/// Who is told with this session.
+fn reader(session: &Session) -> Reader {
+    Reader {
+        user: session.user,
+        user_id: session.user_id.clone(),
+        device: session.device,
+    }
+}
+
+/// A token in a query.
+fn token(text: &str) -> Result<Token, MatrixError> {
+    Token::parse(text).map_err(|error| MatrixError::invalid_param(error.to_string()))
+}

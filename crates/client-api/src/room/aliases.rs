@@ -1,0 +1,95 @@
+//! `GET`, `PUT` and `DELETE /directory/room/{roomAlias}`, and `GET /rooms/{roomId}/aliases`
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-aliases>
+
+use axum::extract;
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName};
+use serde::{Deserialize, Serialize};
+use starling_accounts::Session;
+use starling_http::{Auth, Authenticated, Json, JsonBytes, MatrixError, Path, Routes};
+
+use super::path::{AliasPart, RoomIdPart, room_in_body};
+use super::{actor, error};
+use crate::State;
+
+const ALIAS: &str = "/_matrix/client/v3/directory/room/{roomAlias}";
+
+pub(super) fn routes() -> Routes<State> {
+    Routes::new()
+        .get(ALIAS, Auth::None, get)
+        .put(ALIAS, Auth::User, put)
+        .delete(ALIAS, Auth::User, delete)
+        .get(
+            "/_matrix/client/v3/rooms/{roomId}/aliases",
+            Auth::User,
+            of_room,
+        )
+}
+
+#[derive(Debug, Serialize)]
+struct AliasAnswer {
+    room_id: OwnedRoomId,
+    servers: [OwnedServerName; 1],
+}
+
+async fn get(
+    extract::State(api): extract::State<State>,
+    Path(AliasPart(alias)): Path<AliasPart>,
+) -> Result<Json<AliasAnswer>, MatrixError> {
+    let target = api
+        .rooms
+        .resolve_alias(&alias)
+        .await
+        .map_err(MatrixError::internal)?;
+    let target = target.ok_or_else(|| MatrixError::not_found("There is no such alias"))?;
+    let servers = [api.rooms.server_name().to_owned()];
+    Ok(Json(AliasAnswer {
+        room_id: target.room_id,
+        servers,
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+struct PutBody {
+    room_id: String,
+}
+
+async fn put(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(AliasPart(alias)): Path<AliasPart>,
+    Json(PutBody { room_id }): Json<PutBody>,
+) -> Result<JsonBytes, MatrixError> {
+    let room_id = room_in_body(&room_id)?;
+    let created = api
+        .rooms
+        .create_alias(&actor(&session), &alias, &room_id)
+        .await;
+    created.map_err(error::alias)?;
+    Ok(JsonBytes::empty())
+}
+
+async fn delete(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(AliasPart(alias)): Path<AliasPart>,
+) -> Result<JsonBytes, MatrixError> {
+    let deleted = api.rooms.delete_alias(&actor(&session), &alias).await;
+    deleted.map_err(error::alias)?;
+    Ok(JsonBytes::empty())
+}
+
+#[derive(Debug, Serialize)]
+struct AliasesAnswer {
+    aliases: Vec<OwnedRoomAliasId>,
+}
+
+async fn of_room(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+) -> Result<Json<AliasesAnswer>, MatrixError> {
+    let aliases = api.rooms.aliases(&actor(&session), &room_id).await;
+    Ok(Json(AliasesAnswer {
+        aliases: aliases.map_err(error::read)?,
+    }))
+}

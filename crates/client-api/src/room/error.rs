@@ -1,0 +1,107 @@
+//! What the room domain's errors are in the API: one table per family.
+//! <https://spec.matrix.org/v1.19/client-server-api/#standard-error-response>
+
+use http::StatusCode;
+use starling_events::JsonError;
+use starling_http::MatrixError;
+use starling_rooms::{AliasError, CreateError, ReadError, SendError};
+
+/// Sending events, and everything that is an event in the end.
+///
+/// A room that isn't here is answered as one that the user isn't in: so nobody learns which rooms exist.
+pub(super) fn send(error: SendError) -> MatrixError {
+    let message = error.to_string();
+    match error {
+        SendError::UnknownRoom => MatrixError::forbidden("You are not in this room"),
+        SendError::Forbidden(_) => MatrixError::forbidden(message),
+        SendError::UnknownUser | SendError::UnknownEvent => MatrixError::not_found(message),
+        SendError::TooLarge(_) => MatrixError::too_large(message),
+        SendError::Content(error) => content(error),
+        SendError::Invalid(_) => MatrixError::invalid_param(message),
+        SendError::BadAlias(_) => MatrixError::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", message),
+        SendError::Db(error) => MatrixError::internal(error),
+    }
+}
+
+/// Coming in and going: of a room that isn't here, that is the answer.
+pub(super) fn enter_or_leave(error: SendError) -> MatrixError {
+    match error {
+        SendError::UnknownRoom => MatrixError::not_found("There is no such room"),
+        other => send(other),
+    }
+}
+
+/// Forgetting: who is still in the room gets the code that the specification shows.
+pub(super) fn forget(error: SendError) -> MatrixError {
+    match error {
+        SendError::Forbidden(why) => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", why),
+        other => enter_or_leave(other),
+    }
+}
+
+/// A body that is no content of an event.
+pub(super) fn content(error: JsonError) -> MatrixError {
+    let message = error.to_string();
+    match error {
+        JsonError::NotUtf8 | JsonError::Syntax(_) => MatrixError::not_json(message),
+        JsonError::NotAnInteger(_)
+        | JsonError::IntegerRange(_)
+        | JsonError::DuplicateKey(_)
+        | JsonError::TooDeep
+        | JsonError::NotAnObject => MatrixError::bad_json(message),
+    }
+}
+
+/// Creating a room.
+pub(super) fn create(error: CreateError) -> MatrixError {
+    let message = error.to_string();
+    match error {
+        CreateError::UnsupportedVersion(_) => MatrixError::unsupported_room_version(),
+        CreateError::AliasTaken(_) => MatrixError::room_in_use(),
+        CreateError::InvalidAlias(_) => MatrixError::invalid_param(message),
+        CreateError::InvalidState(SendError::UnknownUser) => MatrixError::invalid_param(message),
+        CreateError::InvalidState(
+            SendError::Forbidden(_) | SendError::BadAlias(_) | SendError::Invalid(_),
+        ) => MatrixError::invalid_room_state(message),
+        CreateError::InvalidState(other) => send(other),
+        CreateError::Db(error) => MatrixError::internal(error),
+    }
+}
+
+/// Reading a room. As for sending, an unknown room is one that the user isn't in.
+pub(super) fn read(error: ReadError) -> MatrixError {
+    let message = error.to_string();
+    match error {
+        ReadError::UnknownRoom | ReadError::NotAllowed => {
+            MatrixError::forbidden("You are not in this room")
+        }
+        ReadError::NotFound => MatrixError::not_found(message),
+        ReadError::NotAToken => MatrixError::invalid_param(message),
+        ReadError::Db(error) => MatrixError::internal(error),
+    }
+}
+
+/// Changing aliases.
+pub(super) fn alias(error: AliasError) -> MatrixError {
+    let message = error.to_string();
+    match error {
+        AliasError::UnknownRoom => MatrixError::forbidden("You are not in this room"),
+        AliasError::UnknownAlias => MatrixError::not_found(message),
+        AliasError::OtherServer => MatrixError::invalid_param(message),
+        AliasError::Taken => MatrixError::new(StatusCode::CONFLICT, "M_UNKNOWN", message),
+        AliasError::Forbidden(_) => MatrixError::forbidden(message),
+        AliasError::Db(error) => MatrixError::internal(error),
+    }
+}
+
+/// Reading what is told to clients.
+pub(super) fn sync(error: starling_sync::Error) -> MatrixError {
+    let message = error.to_string();
+    match error {
+        starling_sync::Error::NotAToken(_) => MatrixError::invalid_param(message),
+        starling_sync::Error::UnknownRoom | starling_sync::Error::NotAllowed => {
+            MatrixError::forbidden("You are not in this room")
+        }
+        starling_sync::Error::Db(error) => MatrixError::internal(error),
+    }
+}

@@ -1,0 +1,138 @@
+//! `POST /rooms/{roomId}/invite`, `leave`, `forget`, `kick`, `ban` and `unban`
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
+
+use axum::extract;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use starling_accounts::Session;
+use starling_http::{
+    Auth, Authenticated, Json, JsonBytes, MatrixError, OptionalJson, Path, Routes,
+};
+use starling_rooms::MembershipAction;
+
+use super::path::{RoomIdPart, user_in_body};
+use super::{actor, error};
+use crate::State;
+
+pub(super) fn routes() -> Routes<State> {
+    Routes::new()
+        .post(
+            "/_matrix/client/v3/rooms/{roomId}/invite",
+            Auth::User,
+            invite,
+        )
+        .post("/_matrix/client/v3/rooms/{roomId}/leave", Auth::User, leave)
+        .post(
+            "/_matrix/client/v3/rooms/{roomId}/forget",
+            Auth::User,
+            forget,
+        )
+        .post("/_matrix/client/v3/rooms/{roomId}/kick", Auth::User, kick)
+        .post("/_matrix/client/v3/rooms/{roomId}/ban", Auth::User, ban)
+        .post("/_matrix/client/v3/rooms/{roomId}/unban", Auth::User, unban)
+}
+
+#[derive(Debug, Deserialize)]
+struct TargetBody {
+    user_id: String,
+    reason: Option<String>,
+}
+
+/// An invite names a user, or a third-party id and who can look it up.
+#[derive(Debug, Deserialize)]
+struct InviteBody {
+    user_id: Option<String>,
+    reason: Option<String>,
+    medium: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeaveBody {
+    reason: Option<String>,
+}
+
+async fn invite(
+    state: extract::State<State>,
+    session: Authenticated<Session>,
+    path: Path<RoomIdPart>,
+    Json(body): Json<InviteBody>,
+) -> Result<JsonBytes, MatrixError> {
+    let Some(user_id) = body.user_id else {
+        return Err(match body.medium {
+            Some(_) => MatrixError::forbidden("This server does not send third-party invites"),
+            None => MatrixError::bad_json("missing field `user_id`"),
+        });
+    };
+    let body = TargetBody {
+        user_id,
+        reason: body.reason,
+    };
+    change(state, session, path, body, MembershipAction::Invite).await
+}
+
+async fn kick(
+    state: extract::State<State>,
+    session: Authenticated<Session>,
+    path: Path<RoomIdPart>,
+    Json(body): Json<TargetBody>,
+) -> Result<JsonBytes, MatrixError> {
+    change(state, session, path, body, MembershipAction::Kick).await
+}
+
+async fn ban(
+    state: extract::State<State>,
+    session: Authenticated<Session>,
+    path: Path<RoomIdPart>,
+    Json(body): Json<TargetBody>,
+) -> Result<JsonBytes, MatrixError> {
+    change(state, session, path, body, MembershipAction::Ban).await
+}
+
+async fn unban(
+    state: extract::State<State>,
+    session: Authenticated<Session>,
+    path: Path<RoomIdPart>,
+    Json(body): Json<TargetBody>,
+) -> Result<JsonBytes, MatrixError> {
+    change(state, session, path, body, MembershipAction::Unban).await
+}
+
+async fn change(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+    TargetBody { user_id, reason }: TargetBody,
+    action: MembershipAction,
+) -> Result<JsonBytes, MatrixError> {
+    let target = user_in_body(&user_id)?;
+    let actor = actor(&session);
+    let change = api
+        .rooms
+        .change_membership(&actor, &room_id, action, &target, reason);
+    change.await.map_err(error::send)?;
+    Ok(JsonBytes::empty())
+}
+
+async fn leave(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+    OptionalJson(LeaveBody { reason }): OptionalJson<LeaveBody>,
+) -> Result<JsonBytes, MatrixError> {
+    let (actor, action) = (actor(&session), MembershipAction::Leave);
+    let change = api
+        .rooms
+        .change_membership(&actor, &room_id, action, &actor.user_id, reason);
+    change.await.map_err(error::enter_or_leave)?;
+    Ok(JsonBytes::empty())
+}
+
+async fn forget(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+) -> Result<JsonBytes, MatrixError> {
+    let forgotten = api.rooms.forget(&actor(&session), &room_id).await;
+    forgotten.map_err(error::forget)?;
+    Ok(JsonBytes::empty())
+}

@@ -1,0 +1,96 @@
+//! `GET /sync`
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract;
+use serde::Deserialize;
+use starling_accounts::Session;
+use starling_http::{Auth, Authenticated, JsonBytes, MatrixError, Query, Routes};
+use starling_sync::{Filter, SyncRequest};
+
+use super::{error, reader};
+use crate::State;
+
+pub(super) fn routes() -> Routes<State> {
+    Routes::new().get("/_matrix/client/v3/sync", Auth::User, get)
+}
+
+#[derive(Debug, Deserialize)]
+struct SyncQuery {
+    filter: Option<String>,
+    since: Option<String>,
+    #[serde(default)]
+    full_state: bool,
+    #[serde(default)]
+    use_state_after: bool,
+    /// In milliseconds.
+    #[serde(default)]
+    timeout: u64,
+    /// Taken, and of no effect: nobody is told who is online.
+    #[serde(rename = "set_presence")]
+    _set_presence: Option<Presence>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Presence {
+    Offline,
+    Online,
+    Unavailable,
+}
+
+async fn get(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Query(query): Query<SyncQuery>,
+) -> Result<JsonBytes, MatrixError> {
+    let request = SyncRequest {
+        filter: Arc::new(filter(&api, &session, query.filter).await?),
+        since: query.since,
+        full_state: query.full_state,
+        use_state_after: query.use_state_after,
+        timeout: Duration::from_millis(query.timeout),
+    };
+    let answer = api
+        .sync
+        .sync(&reader(&session), &request)
+        .await
+        .map_err(error::sync)?;
+    // The session may have ended while this waited.
+    let is_valid = api
+        .accounts
+        .is_valid(&session)
+        .await
+        .map_err(MatrixError::internal)?;
+    if is_valid {
+        Ok(JsonBytes(answer.into()))
+    } else {
+        Err(MatrixError::unknown_token(false))
+    }
+}
+
+/// A filter as it is in the query: a JSON object, or the number of one that was stored before.
+async fn filter(
+    api: &State,
+    session: &Session,
+    named: Option<String>,
+) -> Result<Filter, MatrixError> {
+    let Some(text) = named else {
+        return Ok(Filter::default());
+    };
+    if text.starts_with('{') {
+        return Filter::parse(&text).map_err(|error| MatrixError::invalid_param(error.to_string()));
+    }
+    let unknown = || MatrixError::invalid_param("There is no such filter");
+    let number: i64 = text.parse().map_err(|_| unknown())?;
+    let stored = api
+        .accounts
+        .filter(session.user, number)
+        .await
+        .map_err(MatrixError::internal)?;
+    // What is no filter could be stored all the same, since it is only read here.
+    Filter::parse(&stored.ok_or_else(unknown)?)
+        .map_err(|error| MatrixError::invalid_param(error.to_string()))
+}

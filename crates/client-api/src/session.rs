@@ -1,0 +1,43 @@
+//! Who calls: the session that an access token stands for.
+
+use std::net::IpAddr;
+
+use starling_accounts::Session;
+use starling_http::{Access, BoxError, MatrixError, Sessions};
+
+use crate::State;
+
+impl Sessions for State {
+    type Session = Session;
+
+    async fn authenticate(
+        &self,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Access<Session>, BoxError> {
+        let Some(session) = self.accounts.authenticate(token).await? else {
+            return Ok(Access::Unknown);
+        };
+        self.accounts.seen(&session, address);
+        Ok(Access::Granted(session))
+    }
+
+    fn is_admin(session: &Session) -> bool {
+        session.is_admin
+    }
+
+    fn token_in_query(&self) -> bool {
+        self.config.compat.access_token_in_query
+    }
+}
+
+/// Refuses a path that names another user than the caller.
+pub(crate) fn check_own(session: &Session, user_id: &str) -> Result<(), MatrixError> {
+    if session.user_id == user_id {
+        Ok(())
+    } else {
+        Err(MatrixError::forbidden(
+            "You cannot do this for another user",
+        ))
+    }
+}

@@ -1,0 +1,53 @@
+//! What handlers work with.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use starling_accounts::Accounts;
+use starling_config::Config;
+use starling_http::Shutdown;
+use starling_rooms::Rooms;
+use starling_runtime::{Chance, Clock};
+use starling_store::Store;
+use starling_sync::Sync;
+
+/// What the API is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// Accounts and sessions.
+    pub accounts: Accounts,
+    /// Rooms.
+    pub rooms: Rooms,
+    /// What clients are told.
+    pub sync: Sync,
+    /// The time.
+    pub clock: Clock,
+    /// Makes ids of sessions of interactive authentication.
+    pub chance: Chance,
+    /// Ends long polls.
+    pub shutdown: Shutdown,
+}
+
+/// The state of the API's router. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct State(Arc<Parts>);
+
+impl State {
+    /// The state made of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for State {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

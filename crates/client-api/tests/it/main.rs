@@ -1,0 +1,4 @@
+//! Tests of the client-server API: by behaviour, through the router in process, on both engines.
+#![cfg(test)]
+
+mod room;

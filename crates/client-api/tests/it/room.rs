@@ -1,0 +1,11 @@
+//! Rooms: by behaviour, through the router in process, on both engines.
+
+mod aliases;
+mod bad_input;
+mod caller;
+mod create;
+mod membership;
+mod read;
+mod send;
+mod state;
+mod sync;

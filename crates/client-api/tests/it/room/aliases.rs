@@ -1,0 +1,98 @@
+//! Room aliases. <https://spec.matrix.org/v1.19/client-server-api/#room-aliases>
+
+use serde_json::json;
+
+use super::caller::{on_servers, segment};
+
+#[tokio::test]
+async fn an_alias_is_made_resolved_listed_and_removed() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({})).await;
+        let alias = format!("directory/room/{}", segment("#name:localhost"));
+        alice.get(&alias).await.fails(404, "M_NOT_FOUND");
+        alice.put(&alias, &json!({ "room_id": room })).await.ok();
+        let target = json!({ "room_id": room, "servers": ["localhost"] });
+        assert_eq!(alice.get(&alias).await.ok(), target);
+        // Anybody may ask, also without a token.
+        assert_eq!(server.anonymous().get(&alias).await.ok(), target);
+        let list = format!("rooms/{}/aliases", segment(&room));
+        assert_eq!(
+            alice.get(&list).await.ok(),
+            json!({ "aliases": ["#name:localhost"] })
+        );
+        let taken = alice.put(&alias, &json!({ "room_id": room })).await;
+        taken.fails(409, "M_UNKNOWN");
+        assert_eq!(alice.delete(&alias).await.ok(), json!({}));
+        alice.get(&alias).await.fails(404, "M_NOT_FOUND");
+        alice.delete(&alias).await.fails(404, "M_NOT_FOUND");
+        assert_eq!(alice.get(&list).await.ok(), json!({ "aliases": [] }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_who_may_changes_and_lists_aliases() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let carol = server.user("carol").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        let path = |name: &str| format!("directory/room/{}", segment(name));
+        let body = json!({ "room_id": room });
+        carol
+            .put(&path("#carols:localhost"), &body)
+            .await
+            .fails(403, "M_FORBIDDEN");
+        bob.put(&path("#bobs:localhost"), &body).await.ok();
+        alice.put(&path("#alices:localhost"), &body).await.ok();
+        bob.delete(&path("#alices:localhost"))
+            .await
+            .fails(403, "M_FORBIDDEN");
+        carol
+            .delete(&path("#bobs:localhost"))
+            .await
+            .fails(403, "M_FORBIDDEN");
+        let list = format!("rooms/{}/aliases", segment(&room));
+        carol.get(&list).await.fails(403, "M_FORBIDDEN");
+        let mut aliases = bob.get(&list).await.ok();
+        aliases["aliases"]
+            .as_array_mut()
+            .unwrap()
+            .sort_by_key(ToString::to_string);
+        assert_eq!(
+            aliases,
+            json!({ "aliases": ["#alices:localhost", "#bobs:localhost"] })
+        );
+        let visibility = format!("rooms/{}/state/m.room.history_visibility", segment(&room));
+        alice
+            .put(
+                &visibility,
+                &json!({ "history_visibility": "world_readable" }),
+            )
+            .await
+            .ok();
+        carol.get(&list).await.ok();
+        // Who may change the canonical alias may remove every alias.
+        alice.delete(&path("#bobs:localhost")).await.ok();
+        let unknown = json!({ "room_id": "!unknown:localhost" });
+        alice
+            .put(&path("#other:localhost"), &unknown)
+            .await
+            .fails(403, "M_FORBIDDEN");
+        alice
+            .put(&path("#name:other.example"), &body)
+            .await
+            .fails(400, "M_INVALID_PARAM");
+        alice
+            .put(&path("#other:localhost"), &json!({ "room_id": "room" }))
+            .await
+            .fails(400, "M_INVALID_PARAM");
+        alice
+            .put(&path("#other:localhost"), &json!({}))
+            .await
+            .fails(400, "M_BAD_JSON");
+    })
+    .await;
+}

@@ -1,0 +1,283 @@
+//! Users of a server, as the tests speak of them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use starling_store::SCHEMA;
+use starling_testkit::{TestAnswer, TestServer, on_each_engine};
+use tower::ServiceExt as _;
+
+const PREFIX: &str = "/_matrix/client/v3/";
+
+/// A server in process. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Server(Arc<TestServer>);
+
+/// Who calls a server. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Caller {
+    server: Arc<TestServer>,
+    token: Option<String>,
+    pub(super) user_id: String,
+}
+
+/// What the server answered, and to what.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    answer: TestAnswer,
+    request: String,
+}
+
+/// Runs a test with a fresh server on each engine.
+pub(super) async fn on_servers<F: AsyncFn(Server)>(test: F) {
+    on_each_engine(&SCHEMA, async |db| {
+        let server = Server(Arc::new(TestServer::start(&db).await));
+        test(server).await;
+    })
+    .await;
+}
+
+/// One segment of a path, or one value of a query.
+pub(super) fn segment(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// The ids of a list of events.
+pub(super) fn event_ids(events: &Value) -> Vec<String> {
+    let events = events
+        .as_array()
+        .unwrap_or_else(|| panic!("no list of events: {events}"));
+    events
+        .iter()
+        .map(|event| event["event_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+impl Server {
+    /// A new user.
+    pub(super) async fn user(&self, name: &str) -> Caller {
+        self.caller(&self.0.register(name).await)
+    }
+
+    /// Another device of a user.
+    pub(super) async fn device(&self, name: &str) -> Caller {
+        let login = json!({
+            "type": "m.login.password", "identifier": { "type": "m.id.user", "user": name }, "password": name,
+        });
+        self.caller(&self.anonymous().post("login", &login).await.ok())
+    }
+
+    fn caller(&self, session: &Value) -> Caller {
+        let text = |key: &str| session[key].as_str().unwrap().to_owned();
+        Caller {
+            server: Arc::clone(&self.0),
+            token: Some(text("access_token")),
+            user_id: text("user_id"),
+        }
+    }
+
+    /// Somebody without a token.
+    pub(super) fn anonymous(&self) -> Caller {
+        Caller {
+            server: Arc::clone(&self.0),
+            token: None,
+            user_id: String::new(),
+        }
+    }
+
+    /// Somebody with this token.
+    pub(super) fn with_token(&self, token: &str) -> Caller {
+        Caller {
+            token: Some(token.to_owned()),
+            ..self.anonymous()
+        }
+    }
+}
+
+impl Caller {
+    async fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        let method: Method = method.parse().unwrap();
+        let request = format!("{method} {}", path.chars().take(120).collect::<String>());
+        let answer = self
+            .server
+            .raw(method, path, self.token.as_deref(), body.to_vec())
+            .await;
+        Answer {
+            status: answer.status.as_u16(),
+            answer,
+            request,
+        }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", &format!("{PREFIX}{path}"), b"").await
+    }
+
+    /// As older clients spell it.
+    pub(super) async fn get_r0(&self, path: &str) -> Answer {
+        self.request("GET", &format!("/_matrix/client/r0/{path}"), b"")
+            .await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send_raw("POST", path, body.to_string().as_bytes())
+            .await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send_raw("PUT", path, body.to_string().as_bytes())
+            .await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Answer {
+        self.send_raw("DELETE", path, b"").await
+    }
+
+    pub(super) async fn send_raw(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.request(method, &format!("{PREFIX}{path}"), body).await
+    }
+
+    /// The bytes of a good answer.
+    pub(super) async fn bytes(&self, path: &str) -> Vec<u8> {
+        let token = self.token.as_deref().unwrap_or_default();
+        let request = Request::get(format!("{PREFIX}{path}"))
+            .header("authorization", format!("Bearer {token}"));
+        let router = starling_client_api::routes().into_router(self.server.state.clone());
+        let response = router
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .to_vec()
+    }
+
+    /// A new room's id.
+    pub(super) async fn create(&self, wanted: Value) -> String {
+        self.post("createRoom", &wanted).await.ok()["room_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    pub(super) async fn join(&self, room: &str) -> Answer {
+        self.post(&format!("rooms/{}/join", segment(room)), &json!({}))
+            .await
+    }
+
+    pub(super) async fn leave(&self, room: &str) -> Answer {
+        self.post(&format!("rooms/{}/leave", segment(room)), &json!({}))
+            .await
+    }
+
+    /// Invites, kicks, bans or unbans.
+    pub(super) async fn act(&self, room: &str, action: &str, target: &Caller) -> Answer {
+        self.post(
+            &format!("rooms/{}/{action}", segment(room)),
+            &json!({ "user_id": target.user_id }),
+        )
+        .await
+    }
+
+    pub(super) async fn send(
+        &self,
+        room: &str,
+        kind: &str,
+        txn_id: &str,
+        content: &Value,
+    ) -> Answer {
+        self.put(
+            &format!("rooms/{}/send/{kind}/{}", segment(room), segment(txn_id)),
+            content,
+        )
+        .await
+    }
+
+    /// The content of a state event.
+    pub(super) async fn state(&self, room: &str, kind: &str, key: &str) -> Answer {
+        self.get(&format!(
+            "rooms/{}/state/{kind}/{}",
+            segment(room),
+            segment(key)
+        ))
+        .await
+    }
+
+    /// The ids of the events of all pages of a room's history, in the order in which they come.
+    pub(super) async fn page_all(
+        &self,
+        room: &str,
+        query: &str,
+        from: Option<&str>,
+    ) -> Vec<String> {
+        let (mut from, mut all) = (from.map(str::to_owned), Vec::new());
+        for _ in 0..100 {
+            let start = from
+                .as_ref()
+                .map(|from| format!("&from={from}"))
+                .unwrap_or_default();
+            let page = self
+                .get(&format!("rooms/{}/messages?{query}{start}", segment(room)))
+                .await
+                .ok();
+            all.extend(event_ids(&page["chunk"]));
+            let Some(end) = page["end"].as_str() else {
+                return all;
+            };
+            from = Some(end.to_owned());
+        }
+        panic!("history never ends");
+    }
+}
+
+impl Answer {
+    /// The body of a good answer.
+    pub(super) fn ok(self) -> Value {
+        self.ok_for("")
+    }
+
+    /// As [`Answer::ok`], of a case that a failure names.
+    pub(super) fn ok_for(self, case: &str) -> Value {
+        assert_eq!(
+            self.status, 200,
+            "{}: {} ({case})",
+            self.request, self.answer.body
+        );
+        self.answer.body
+    }
+
+    /// The id of the event that was sent.
+    pub(super) fn event_id(self) -> String {
+        self.ok()["event_id"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn fails(self, status: u16, errcode: &str) {
+        self.fails_for("", status, errcode);
+    }
+
+    /// As [`Answer::fails`], of a case that a failure names.
+    pub(super) fn fails_for(self, case: &str, status: u16, errcode: &str) {
+        assert_eq!(
+            self.answer.error(),
+            (status, errcode),
+            "{}: {} ({case})",
+            self.request,
+            self.answer.body
+        );
+        assert!(self.answer.body["error"].is_string(), "{}", self.request);
+    }
+}

@@ -1,0 +1,394 @@
+//! What clients are told. <https://spec.matrix.org/v1.19/client-server-api/#syncing>
+
+use serde_json::{Value, json};
+
+use super::caller::{Caller, event_ids, on_servers, segment};
+
+async fn sync(caller: &Caller, query: &str) -> (Value, String) {
+    let answer = caller.get(&format!("sync?{query}")).await.ok();
+    let token = answer["next_batch"].as_str().unwrap().to_owned();
+    (answer, token)
+}
+
+fn joined<'a>(answer: &'a Value, room: &str) -> &'a Value {
+    &answer["rooms"]["join"][room]
+}
+
+#[tokio::test]
+async fn two_users_are_told_of_the_same_room_from_the_beginning_and_as_it_goes_on() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let (_, nothing) = sync(&bob, "").await;
+        let room = alice
+            .create(json!({ "name": "Room", "invite": [bob.user_id] }))
+            .await;
+
+        let (answer, invited) = sync(&bob, &format!("since={nothing}")).await;
+        let stripped = answer["rooms"]["invite"][&room]["invite_state"]["events"]
+            .as_array()
+            .unwrap();
+        let told: Vec<&str> = stripped
+            .iter()
+            .map(|event| event["type"].as_str().unwrap())
+            .collect();
+        for kind in [
+            "m.room.create",
+            "m.room.name",
+            "m.room.join_rules",
+            "m.room.member",
+        ] {
+            assert!(told.contains(&kind), "{kind} in {told:?}");
+        }
+        assert!(joined(&answer, &room).is_null());
+
+        bob.join(&room).await.ok();
+        let (answer, joined_at) = sync(&bob, &format!("since={invited}")).await;
+        let whole = joined(&answer, &room);
+        let state = whole["state"]["events"].as_array().unwrap().len();
+        let timeline = whole["timeline"]["events"].as_array().unwrap().len();
+        // create, two members (bob's invite before the join), levels, rules, visibility, guests, name
+        assert!(state + timeline >= 9, "{answer}");
+        assert!(answer["rooms"]["invite"].get(&room).is_none());
+
+        let first = alice
+            .send(&room, "m.room.message", "1", &json!({ "body": "one" }))
+            .await
+            .event_id();
+        let second = bob
+            .send(&room, "m.room.message", "2", &json!({ "body": "two" }))
+            .await
+            .event_id();
+        let (answer, since) = sync(&bob, &format!("since={joined_at}")).await;
+        let timeline = &joined(&answer, &room)["timeline"];
+        assert_eq!(event_ids(&timeline["events"]), [first, second]);
+        assert_eq!(timeline["limited"], false);
+        assert_eq!(timeline["events"][1]["unsigned"]["transaction_id"], "2");
+        assert!(timeline["events"][0].get("room_id").is_none());
+
+        let (answer, again) = sync(&bob, &format!("since={since}")).await;
+        assert!(joined(&answer, &room).is_null(), "{answer}");
+        assert_eq!(again, since);
+
+        let (answer, _) = sync(&alice, "").await;
+        let summary = &joined(&answer, &room)["summary"];
+        assert_eq!(summary["m.joined_member_count"], 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_when_something_happens() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        let (_, since) = sync(&bob, "").await;
+        let poll = format!("since={since}&timeout=300000");
+        let content = json!({ "body": "wake up" });
+        let (polled, sent) = tokio::join!(
+            sync(&bob, &poll),
+            alice.send(&room, "m.room.message", "1", &content)
+        );
+        let events = &joined(&polled.0, &room)["timeline"]["events"];
+        assert_eq!(event_ids(events), [sent.event_id()]);
+
+        // What is none of the user's business doesn't end it; an invite does.
+        let other = alice.create(json!({})).await;
+        let poll = format!("since={}&timeout=300000", polled.1);
+        let (polled, _) = tokio::join!(sync(&bob, &poll), async {
+            alice
+                .send(&other, "m.room.message", "1", &content)
+                .await
+                .event_id();
+            alice.act(&other, "invite", &bob).await.ok()
+        });
+        assert!(
+            polled.0["rooms"]["invite"][&other].is_object(),
+            "{}",
+            polled.0
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_poll_of_a_session_that_ends_is_refused() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let tablet = server.device("alice").await;
+        let (_, since) = sync(&tablet, "").await;
+        let poll = format!("sync?since={since}&timeout=300000");
+        let (polled, _) = tokio::join!(tablet.get(&poll), async {
+            alice.post("logout/all", &json!({})).await.ok()
+        });
+        polled.fails(401, "M_UNKNOWN_TOKEN");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_poll_without_news_ends_with_its_time() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        alice.create(json!({})).await;
+        let (_, since) = sync(&alice, "").await;
+        let (answer, next) = sync(&alice, &format!("since={since}&timeout=1")).await;
+        assert_eq!(
+            answer["rooms"]
+                .get("join")
+                .and_then(|rooms| rooms.as_object())
+                .map_or(0, |rooms| rooms.len()),
+            0
+        );
+        assert_eq!(next, since);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gap_in_the_timeline_is_paged_through_without_loss() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        let (_, since) = sync(&bob, "").await;
+        let mut sent = Vec::new();
+        for number in 0..30 {
+            let id = number.to_string();
+            sent.push(
+                alice
+                    .send(&room, "m.room.message", &id, &json!({}))
+                    .await
+                    .event_id(),
+            );
+            if number == 3 {
+                let name = format!("rooms/{}/state/m.room.name", segment(&room));
+                sent.push(
+                    alice
+                        .put(&name, &json!({ "name": "in the gap" }))
+                        .await
+                        .event_id(),
+                );
+            }
+        }
+        let filter = segment(r#"{"room":{"timeline":{"limit":5}}}"#);
+        let (answer, _) = sync(&bob, &format!("since={since}&filter={filter}")).await;
+        let told = joined(&answer, &room);
+        assert_eq!(told["timeline"]["limited"], true);
+        let last = event_ids(&told["timeline"]["events"]);
+        assert_eq!(last, sent[sent.len() - 5..]);
+        // State that changed within the gap is told.
+        let state = told["state"]["events"].as_array().unwrap();
+        assert!(
+            state
+                .iter()
+                .any(|event| event["content"]["name"] == "in the gap"),
+            "{state:?}"
+        );
+        let gap = told["timeline"]["prev_batch"].as_str().unwrap();
+        let query = format!("dir=b&limit=7&to={since}");
+        let mut missed = bob.page_all(&room, &query, Some(gap)).await;
+        missed.reverse();
+        assert_eq!([missed, last].concat(), sent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn full_state_is_the_whole_state_of_every_joined_room() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({ "name": "Room" })).await;
+        let (_, since) = sync(&alice, "").await;
+        let (answer, _) = sync(
+            &alice,
+            &format!("since={since}&full_state=true&timeout=300000"),
+        )
+        .await;
+        let mut kinds: Vec<&str> = joined(&answer, &room)["state"]["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["type"].as_str().unwrap())
+            .collect();
+        kinds.sort_unstable();
+        let expected = [
+            "m.room.create",
+            "m.room.guest_access",
+            "m.room.history_visibility",
+            "m.room.join_rules",
+            "m.room.member",
+            "m.room.name",
+            "m.room.power_levels",
+        ];
+        assert_eq!(kinds, expected);
+        let (answer, _) = sync(
+            &alice,
+            &format!("since={since}&full_state=true&use_state_after=true"),
+        )
+        .await;
+        let told = joined(&answer, &room);
+        assert_eq!(
+            told["state_after"]["events"].as_array().unwrap().len(),
+            expected.len()
+        );
+        assert!(told.get("state").is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_left_room_ends_with_the_leave() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        let (_, since) = sync(&bob, "").await;
+        let before = alice
+            .send(&room, "m.room.message", "1", &json!({}))
+            .await
+            .event_id();
+        bob.leave(&room).await.ok();
+        alice
+            .send(&room, "m.room.message", "2", &json!({}))
+            .await
+            .event_id();
+        let (answer, next) = sync(&bob, &format!("since={since}")).await;
+        let left = &answer["rooms"]["leave"][&room];
+        let events = left["timeline"]["events"].as_array().unwrap();
+        assert_eq!(events.len(), 2, "{answer}");
+        assert_eq!(events[0]["event_id"], before);
+        assert_eq!(events[1]["content"]["membership"], "leave");
+        assert!(joined(&answer, &room).is_null());
+        let (answer, _) = sync(&bob, &format!("since={next}")).await;
+        assert!(answer["rooms"]["leave"].get(&room).is_none());
+        // An invite that is declined, and one that is taken back.
+        for (number, by) in [(1, "bob"), (2, "alice")] {
+            let name = format!("declined {number}");
+            let room = alice
+                .create(json!({ "name": name, "invite": [bob.user_id] }))
+                .await;
+            let (_, invited) = sync(&bob, "").await;
+            match by {
+                "bob" => bob.leave(&room).await.ok(),
+                _ => alice.act(&room, "kick", &bob).await.ok(),
+            };
+            let (answer, _) = sync(&bob, &format!("since={invited}")).await;
+            assert!(
+                answer["rooms"]["leave"][&room].is_object(),
+                "{by}: {answer}"
+            );
+            assert!(answer["rooms"]["invite"].get(&room).is_none());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn account_data_is_told_when_it_changes() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({})).await;
+        let (_, since) = sync(&alice, "").await;
+        let user = segment(&alice.user_id);
+        let global = json!({ "a": 1 });
+        alice
+            .put(
+                &format!("user/{user}/account_data/org.example.all"),
+                &global,
+            )
+            .await
+            .ok();
+        let path = format!(
+            "user/{user}/rooms/{}/account_data/org.example.room",
+            segment(&room)
+        );
+        let of_room = json!({ "b": 2 });
+        alice.put(&path, &of_room).await.ok();
+        let (answer, next) = sync(&alice, &format!("since={since}")).await;
+        let expected = json!([{ "type": "org.example.all", "content": global }]);
+        assert_eq!(answer["account_data"]["events"], expected);
+        let expected = json!([{ "type": "org.example.room", "content": of_room }]);
+        assert_eq!(joined(&answer, &room)["account_data"]["events"], expected);
+        let (answer, _) = sync(&alice, &format!("since={next}")).await;
+        assert!(joined(&answer, &room).is_null());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_filter_is_named_by_number_or_written_out() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({})).await;
+        let message = alice
+            .send(&room, "m.room.message", "1", &json!({}))
+            .await
+            .event_id();
+        let filter = json!({ "room": { "timeline": { "types": ["m.room.message"] } } });
+        let path = format!("user/{}/filter", segment(&alice.user_id));
+        let stored = alice.post(&path, &filter).await.ok();
+        let number = stored["filter_id"].as_str().unwrap().to_owned();
+        for text in [number, segment(&filter.to_string())] {
+            let (answer, _) = sync(&alice, &format!("filter={text}")).await;
+            assert_eq!(
+                event_ids(&joined(&answer, &room)["timeline"]["events"]),
+                [message.as_str()]
+            );
+        }
+        for query in [
+            "filter=99",
+            "filter=name",
+            "filter=%7B",
+            "filter=%7B%22room%22%3A1%7D",
+            "since=none",
+            "since=",
+            "timeout=-1",
+            "timeout=a",
+            "full_state=maybe",
+            "set_presence=busy",
+        ] {
+            alice
+                .get(&format!("sync?{query}"))
+                .await
+                .fails_for(query, 400, "M_INVALID_PARAM");
+        }
+        sync(&alice, "set_presence=offline").await;
+        server
+            .anonymous()
+            .get("sync")
+            .await
+            .fails(401, "M_MISSING_TOKEN");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokens_of_another_time_begin_again() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({})).await;
+        for token in ["s1_999999999", "s7_1"] {
+            let (answer, _) = sync(&alice, &format!("since={token}")).await;
+            assert!(
+                joined(&answer, &room)["timeline"]["events"].is_array(),
+                "{token}: {answer}"
+            );
+            let path = format!("rooms/{}/messages?dir=b&from={token}", segment(&room));
+            alice
+                .get(&path)
+                .await
+                .fails_for(token, 400, "M_INVALID_PARAM");
+            let path = format!("rooms/{}/members?at={token}", segment(&room));
+            alice
+                .get(&path)
+                .await
+                .fails_for(token, 400, "M_INVALID_PARAM");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,234 @@
+//! A server without sockets: the client API over a test's database, called in the process.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::header::AUTHORIZATION;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use ruma_common::owned_server_name;
+use serde_json::{Value, json};
+use starling_accounts::{Accounts, PasswordCost, Setup};
+use starling_bus::Bus;
+use starling_client_api::{Parts, State};
+use starling_config::{Config, Listener, RegistrationMode};
+use starling_db::Db;
+use starling_events::{RoomVersion, SigningKey};
+use starling_http::{Edge, Shutdown};
+use starling_rooms::Rooms;
+use starling_runtime::{Chance, Clock, Cpu};
+use starling_store::{CacheSizes, Store};
+use starling_sync::Sync;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::database::TestDb;
+
+/// When the clock of a test's server starts, in milliseconds since 1970.
+const START_MS: i64 = 1_700_000_000_000;
+
+/// A server called `localhost`. It answers as the program does, errors and unknown paths included.
+#[derive(Debug)]
+pub struct TestServer {
+    /// What its handlers work with.
+    pub state: State,
+    app: Router,
+    stop_sync: watch::Sender<bool>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestAnswer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The body; null when there is none.
+    pub body: Value,
+}
+
+impl TestAnswer {
+    /// The `errcode`, or nothing.
+    #[must_use]
+    pub fn errcode(&self) -> &str {
+        self.body
+            .get("errcode")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// Status and `errcode`, for comparing.
+    #[must_use]
+    pub fn error(&self) -> (u16, &str) {
+        (self.status.as_u16(), self.errcode())
+    }
+}
+
+impl TestServer {
+    /// A configuration for tests: registration is open, and passwords cost little.
+    #[must_use]
+    pub fn config() -> Config {
+        let mut config = Config::default();
+        config.registration.mode = RegistrationMode::Open;
+        config.passwords.memory_kib = 8;
+        config.passwords.iterations = 1;
+        config
+    }
+
+    /// Starts on a database, as the program does.
+    ///
+    /// # Panics
+    /// When the database cannot be read.
+    pub async fn start(db: &TestDb) -> Self {
+        Self::start_with(db, Self::config()).await
+    }
+
+    /// As [`TestServer::start`], with this configuration.
+    ///
+    /// # Panics
+    /// When the database cannot be read, or there are no rooms of the configured version.
+    pub async fn start_with(db: &TestDb, config: Config) -> Self {
+        Self::over(db.db().clone(), config).await
+    }
+
+    /// Another node on the same database (PostgreSQL).
+    ///
+    /// # Panics
+    /// As [`TestServer::start_with`].
+    pub async fn second_node(&self, db: Db) -> Self {
+        Self::over(db, self.state.config.as_ref().clone()).await
+    }
+
+    async fn over(db: Db, config: Config) -> Self {
+        let (head, epoch) = db.head().await.expect("the head is read");
+        let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
+        let (bus, clock, chance) = (Bus::new(head), Clock::simulated(START_MS), chance());
+        let shutdown = Shutdown::new();
+        let (stop_sync, stopping) = watch::channel(false);
+        let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);
+        let accounts = Accounts::new(Setup {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            chance: chance.clone(),
+            cpu: Cpu::in_place(),
+            server_name: owned_server_name!("localhost"),
+            password_cost: cost.expect("argon2 allows this cost"),
+        });
+        let rooms = Rooms::new(starling_rooms::Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            chance: chance.clone(),
+            server_name: owned_server_name!("localhost"),
+            signing_key: Arc::new(SigningKey::generate([7; 32], "test").expect("a key")),
+            default_version: RoomVersion::parse(&config.rooms.default_version)
+                .expect("a known room version"),
+        });
+        let state = State::new(Parts {
+            config: Arc::new(config),
+            store: store.clone(),
+            accounts,
+            rooms,
+            sync: Sync::new(store, bus, clock.clone(), stopping),
+            clock: clock.clone(),
+            chance: chance.clone(),
+            shutdown,
+        });
+        let edge = Edge {
+            clock,
+            chance,
+            health: Arc::new(|| Box::pin(async { Ok(()) })),
+            metrics: None,
+        };
+        let routes = starling_client_api::routes().into_router(state.clone());
+        Self {
+            app: edge.app(&Listener::default(), routes),
+            state,
+            stop_sync,
+        }
+    }
+
+    /// Calls `path` (from the first slash on) with this access token and body.
+    ///
+    /// # Panics
+    /// When the request is malformed, or the answer is no JSON.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> TestAnswer {
+        let bytes = body
+            .map(|body| body.to_string().into_bytes())
+            .unwrap_or_default();
+        self.raw(method, path, token, bytes).await
+    }
+
+    /// As [`TestServer::request`], with a body that may be anything.
+    ///
+    /// # Panics
+    /// As [`TestServer::request`].
+    pub async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Vec<u8>,
+    ) -> TestAnswer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Body::from(body)).expect("a request");
+        let response = self
+            .app
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router never fails");
+        let status = response.status();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a whole body")
+            .to_bytes();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).expect("JSON")
+        };
+        TestAnswer { status, body }
+    }
+
+    /// Registers a user; the answer holds `user_id`, `access_token` and `device_id`. The password is the name.
+    ///
+    /// # Panics
+    /// When the user cannot be registered.
+    pub async fn register(&self, name: &str) -> Value {
+        let body =
+            json!({ "username": name, "password": name, "auth": { "type": "m.login.dummy" } });
+        let answer = self
+            .request(
+                Method::POST,
+                "/_matrix/client/v3/register",
+                None,
+                Some(body),
+            )
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body
+    }
+
+    /// Tells long polls that the server stops, as the program does at its end.
+    pub fn stop(&self) {
+        self.state.shutdown.begin();
+        self.stop_sync.send_replace(true);
+    }
+}
+
+/// Two servers on one database must not make the same tokens.
+fn chance() -> Chance {
+    Chance::system().expect("the system has random bytes")
+}
