@@ -1,0 +1,159 @@
+//! The command line.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::configuration::{self, Configuration};
+use crate::failure::Failure;
+use crate::{serve, user, version};
+
+/// Starling, a Matrix homeserver.
+#[derive(Debug, Parser)]
+#[command(name = "starling", disable_version_flag = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server; without a file, with the development profile.
+    Serve(Serve),
+    /// Prints or checks a configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Makes, lists and changes accounts, whether the server runs or not.
+    User(User),
+    /// Prints the version, the commit and the version of the schema.
+    Version,
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    file: File,
+    /// How a line of the log looks; overrides `logging.format`.
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+    /// What is logged (error, warn, info, debug, trace, or a filter); overrides `logging.filter`.
+    #[arg(long, env = "STARLING_LOG", value_name = "FILTER")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct File {
+    /// The configuration; without it, the development profile.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Prints the commented example.
+    Default,
+    /// Checks a file: an unknown key, a bad value or an unreadable path is an error.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct User {
+    #[command(flatten)]
+    file: File,
+    #[command(subcommand)]
+    command: UserCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Makes an account.
+    Create {
+        /// The localpart, or the whole user id.
+        name: String,
+        /// A file whose first line is the password; otherwise it is asked for, or one line of standard input is read.
+        #[arg(long, value_name = "F")]
+        password_file: Option<PathBuf>,
+        /// Makes it an administrator's.
+        #[arg(long)]
+        admin: bool,
+    },
+    /// Lists the accounts: user id, kind and state, one in each line.
+    List,
+    /// Sets a password; all sessions of the account end.
+    SetPassword {
+        /// The localpart, or the whole user id.
+        name: String,
+        /// A file whose first line is the password; otherwise it is asked for, or one line of standard input is read.
+        #[arg(long, value_name = "F")]
+        password_file: Option<PathBuf>,
+    },
+    /// Deactivates an account: nobody can log in, all sessions end, and the name stays taken.
+    Deactivate {
+        /// The localpart, or the whole user id.
+        name: String,
+    },
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> Result<(), Failure> {
+    match Cli::parse().command {
+        Command::Serve(Serve {
+            file,
+            log_format,
+            log_level,
+        }) => {
+            let mut configuration = Configuration::load(file.config.as_deref())?;
+            let logging = &mut configuration.config.logging;
+            match log_format {
+                Some(LogFormat::Text) => logging.format = starling_config::LogFormat::Text,
+                Some(LogFormat::Json) => logging.format = starling_config::LogFormat::Json,
+                None => {}
+            }
+            if let Some(filter) = log_level {
+                logging.filter = filter;
+            }
+            serve::run(configuration)
+        }
+        Command::Config(ConfigCommand::Default) => print(starling_config::example()),
+        Command::Config(ConfigCommand::Check { file }) => configuration::check(&file),
+        Command::User(User { file, command }) => {
+            let configuration = Configuration::load(file.config.as_deref())?;
+            match command {
+                UserCommand::Create {
+                    name,
+                    password_file,
+                    admin,
+                } => user::create(&configuration.config, name, password_file.as_deref(), admin),
+                UserCommand::List => user::list(&configuration.config),
+                UserCommand::SetPassword {
+                    name,
+                    password_file,
+                } => user::set_password(&configuration.config, name, password_file.as_deref()),
+                UserCommand::Deactivate { name } => user::deactivate(&configuration.config, name),
+            }
+        }
+        Command::Version => print(version::line()),
+    }
+}
+
+/// Writes `text` to standard output.
+pub(crate) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
+    let text = text.as_ref().trim_end();
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::of("cannot write to standard output", &error)),
+        Ok(()) => Ok(()),
+    }
+}

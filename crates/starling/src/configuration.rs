@@ -1,0 +1,96 @@
+//! The configuration, from a file and the environment.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use starling_config::{Config, Source};
+use starling_events::RoomVersion;
+
+use crate::cli::print;
+use crate::failure::Failure;
+
+/// The largest file that is read, in bytes.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// The configuration, and whether it is the development profile.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    pub(crate) config: Config,
+    /// `rooms.default_version`.
+    pub(crate) default_version: RoomVersion,
+    /// There is no file.
+    pub(crate) is_development: bool,
+}
+
+impl Configuration {
+    /// Reads `file`, or takes the development profile, and then the environment.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, Failure> {
+        let text = file.map(read).transpose()?;
+        let folder = folder(file)?;
+        let source = Source {
+            text: text.as_deref(),
+            folder: &folder,
+            environment: environment(),
+            readable: &is_readable,
+        };
+        let file_name = file.map_or_else(
+            || "the configuration".to_owned(),
+            |file| file.display().to_string(),
+        );
+        let config =
+            Config::load(source).map_err(|error| Failure::new(format!("{file_name}: {error}")))?;
+        let version = RoomVersion::parse(&config.rooms.default_version).ok_or_else(|| {
+            let known = RoomVersion::ALL.map(RoomVersion::as_str).join(", ");
+            Failure::new(format!(
+                "{file_name}: rooms.default_version: not built yet; write one of {known}"
+            ))
+        })?;
+        Ok(Self {
+            config,
+            default_version: version,
+            is_development: file.is_none(),
+        })
+    }
+}
+
+/// `starling config check FILE`.
+pub(crate) fn check(file: &Path) -> Result<(), Failure> {
+    let configuration = Configuration::load(Some(file))?;
+    let warnings = configuration.config.unbuilt();
+    let lines: Vec<String> = warnings
+        .iter()
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect();
+    print(format!("{}{}: no errors", lines.concat(), file.display()))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let failed = |error: io::Error| Failure::of(format!("cannot read {}", file.display()), &error);
+    if fs::metadata(file).map_err(failed)?.len() > FILE_BYTES {
+        return Err(Failure::new(format!(
+            "{} has more than {FILE_BYTES} bytes",
+            file.display()
+        )));
+    }
+    fs::read_to_string(file).map_err(failed)
+}
+
+/// The folder that the paths of the configuration start from, as an absolute path.
+fn folder(file: Option<&Path>) -> Result<PathBuf, Failure> {
+    let file = file.unwrap_or(Path::new("configuration"));
+    let absolute = std::path::absolute(file)
+        .map_err(|error| Failure::of("there is no current folder", &error))?;
+    Ok(absolute.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+/// The variables that are text; ours are.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn is_readable(path: &Path) -> io::Result<()> {
+    fs::File::open(path).map(drop)
+}

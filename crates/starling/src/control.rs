@@ -1,0 +1,10 @@
+//! The socket in the data folder, through which the `user` commands reach a server that runs: one line of JSON each way.
+
+mod address;
+mod client;
+mod request;
+mod server;
+
+pub(crate) use client::{CallError, call};
+pub(crate) use request::{Answer, ListedAccount, Request};
+pub(crate) use server::ControlSocket;

@@ -1,0 +1,50 @@
+//! What is asked of a server, and its answers. The password of a user passes here, so none of it is logged.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest line, in bytes.
+pub(super) const LINE_BYTES: u64 = 1 << 20;
+
+/// What a `user` command asks for.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "user", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Make an account.
+    Create {
+        name: String,
+        password: String,
+        admin: bool,
+    },
+    /// One page of the accounts: those after the one with this number, 0 for the first.
+    List { after: i64 },
+    /// Set a password, and end all sessions.
+    SetPassword { name: String, password: String },
+    /// Deactivate an account.
+    Deactivate { name: String },
+}
+
+/// The answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// Done; the user id that it was done to.
+    Done { user_id: String },
+    /// A page of accounts; `next` is what to ask for after it.
+    Accounts {
+        accounts: Vec<ListedAccount>,
+        next: Option<i64>,
+    },
+    /// Not done, and why.
+    Refused { reason: String },
+}
+
+/// An account in a list.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListedAccount {
+    /// The user id.
+    pub(crate) user_id: String,
+    /// `admin`, `user` or `guest`.
+    pub(crate) kind: String,
+    /// `active` or `deactivated`.
+    pub(crate) state: String,
+}

@@ -1,0 +1,29 @@
+//! The program: command line, wiring, signals.
+
+mod cli;
+mod configuration;
+mod control;
+mod data_dir;
+mod failure;
+mod logs;
+mod open;
+mod pages;
+mod passwords;
+mod serve;
+mod signals;
+mod signing_key;
+mod sweep;
+mod user;
+mod version;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

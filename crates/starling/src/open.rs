@@ -1,0 +1,80 @@
+//! Opens the data: what the server and the offline `user` commands have in common.
+
+use ruma_common::{OwnedServerName, ServerName};
+use starling_accounts::{Accounts, PasswordCost, Setup};
+use starling_bus::Bus;
+use starling_config::{Config, DatabaseUrl};
+use starling_db::{Db, Error, Options, Tx, Write};
+use starling_runtime::{Chance, Clock, Cpu};
+use starling_store::{CacheSizes, SCHEMA, Store, server};
+
+use crate::failure::Failure;
+use crate::user::Users;
+
+/// The data of a server, open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+    pub(crate) server_name: OwnedServerName,
+    pub(crate) users: Users,
+}
+
+/// Opens the database of this configuration, or makes it. The data folder is locked by the caller.
+pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
+    let server_name = ServerName::parse(config.server_name.as_str())
+        .map_err(|error| Failure::of("server_name", &error))?;
+    let chance = Chance::system().map_err(|error| Failure::of("no random bytes", &error))?;
+    let clock = Clock::system();
+    let failed = |error: Error| Failure::of("cannot open the database", &error);
+    let db = open_database(config).await.map_err(failed)?;
+    let name = server_name.clone();
+    let record = move |tx: &mut Tx<'_>| server::server_name_record(tx, name.as_str());
+    db.write(Write::new("server_name"), record)
+        .await
+        .map_err(failed)?;
+    let (head, epoch) = db.head().await.map_err(failed)?;
+    let bus = Bus::new(head);
+    let store = Store::new(db, epoch, CacheSizes::new(config.max_memory.0));
+    let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);
+    let accounts = Accounts::new(Setup {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        chance: chance.clone(),
+        cpu: Cpu::threads(std::thread::available_parallelism().map_or(1, usize::from)),
+        server_name: server_name.clone(),
+        password_cost: cost.map_err(|error| Failure::of("[passwords]", &error))?,
+    });
+    let users = Users {
+        accounts,
+        server_name: server_name.clone(),
+    };
+    Ok(Opened {
+        store,
+        bus,
+        clock,
+        chance,
+        server_name,
+        users,
+    })
+}
+
+async fn open_database(config: &Config) -> Result<Db, Error> {
+    let options = Options::default();
+    match &config.database.url {
+        DatabaseUrl::Sqlite(path) => {
+            // The folder of the database may be another than the data folder.
+            if let Some(Err(error)) = path.parent().map(std::fs::create_dir_all) {
+                return Err(Error::Unavailable(format!(
+                    "the folder of {}: {error}",
+                    path.display()
+                )));
+            }
+            Db::open_sqlite(path, &SCHEMA, &options)
+        }
+        DatabaseUrl::Postgres(url) => Db::open_postgres(url.expose(), &SCHEMA, &options).await,
+    }
+}

@@ -1,0 +1,291 @@
+//! `starling serve`: puts the server together, and runs it until a signal.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use starling_client_api::{Parts, State};
+use starling_config::{Config, DatabaseUrl, Listener, Serves};
+use starling_db::Db;
+use starling_http::{Certificates, Edge, Health, Limits, Metrics, Server, Shutdown};
+use starling_rooms::Rooms;
+use starling_store::UserNum;
+use starling_sync::Sync;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::configuration::Configuration;
+use crate::control::ControlSocket;
+use crate::data_dir::{DataDir, LockError};
+use crate::failure::Failure;
+use crate::open::{self, Opened};
+use crate::pages::{self, Pages, SetupLink};
+use crate::signals::{Asked, Signals};
+use crate::{logs, signing_key, sweep};
+
+/// How long the database may take to say that it is there.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the server until SIGTERM or SIGINT.
+pub(crate) fn run(configuration: Configuration) -> Result<(), Failure> {
+    logs::start(&configuration.config.logging)?;
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| Failure::new("TLS is set up already"))?;
+    let data_dir = lock(&configuration.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of("cannot start the runtime", &error))?;
+    runtime.block_on(Box::pin(serve(Arc::new(configuration), data_dir)))
+}
+
+fn lock(config: &Config) -> Result<DataDir, Failure> {
+    DataDir::lock(&config.data_dir).map_err(|error| match error {
+        LockError::Failed(failure) => failure,
+        LockError::Held(holder) => Failure::new(format!(
+            "the data folder {} is in use by {holder}",
+            config.data_dir.display()
+        )),
+    })
+}
+
+async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    for warning in configuration.config.unbuilt() {
+        tracing::warn!("{warning}");
+    }
+    let opened = open::open(&configuration.config).await?;
+    let shutdown = Shutdown::new();
+    let (stop_sync, stopping) = watch::channel(false);
+    let state = state(&configuration, &opened, &shutdown, stopping).await?;
+    let setup = setup_link(&configuration, &opened).await?;
+    let (server, addresses) = listen(&configuration.config, &opened, &state, setup.clone()).await?;
+    let socket = ControlSocket::bind(data_dir.path())
+        .map_err(|error| Failure::of("cannot listen on the socket in the data folder", &error))?;
+    announce(&configuration, &data_dir, &addresses, setup.as_deref())?;
+    let certificates = server.certificates();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run());
+    let stop = shutdown.clone();
+    tasks.spawn(socket.serve(opened.users.clone(), async move { stop.begun().await }));
+    tasks.spawn(sweep::run(
+        state.rooms.clone(),
+        opened.bus.clone(),
+        opened.clock.clone(),
+        shutdown.clone(),
+    ));
+    until_stopped(&mut signals, &certificates).await;
+    tracing::info!("stopping");
+    shutdown.begin();
+    stop_sync.send_replace(true);
+    while tasks.join_next().await.is_some() {}
+    opened.store.db().close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for a signal that ends the server; on another one, certificates are read again.
+async fn until_stopped(signals: &mut Signals, certificates: &Certificates) {
+    while signals.next().await == Asked::Reload {
+        match certificates.reload() {
+            Ok(()) => tracing::info!("certificates were read again"),
+            Err(error) => tracing::error!(
+                error = Failure::of("reload", &error).line(),
+                "a certificate is kept as it was"
+            ),
+        }
+    }
+}
+
+/// What the client API works with.
+async fn state(
+    configuration: &Configuration,
+    opened: &Opened,
+    shutdown: &Shutdown,
+    stopping: watch::Receiver<bool>,
+) -> Result<State, Failure> {
+    let config = &configuration.config;
+    let Opened {
+        store,
+        bus,
+        clock,
+        chance,
+        server_name,
+        users,
+    } = opened;
+    let key_path = &config.signing_key_path;
+    let signing_key = match config.database.url {
+        DatabaseUrl::Sqlite(_) => signing_key::from_file(key_path, chance)?,
+        DatabaseUrl::Postgres(_) => {
+            signing_key::from_database(store.db(), key_path, chance).await?
+        }
+    };
+    let rooms = Rooms::new(starling_rooms::Parts {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        chance: chance.clone(),
+        server_name: server_name.clone(),
+        signing_key: Arc::new(signing_key),
+        default_version: configuration.default_version,
+    });
+    Ok(State::new(Parts {
+        config: Arc::new(config.clone()),
+        store: store.clone(),
+        accounts: users.accounts.clone(),
+        rooms,
+        sync: Sync::new(store.clone(), bus.clone(), clock.clone(), stopping),
+        clock: clock.clone(),
+        chance: chance.clone(),
+        shutdown: shutdown.clone(),
+    }))
+}
+
+/// The way to a first administrator, in the development profile, as long as there is no account.
+async fn setup_link(
+    configuration: &Configuration,
+    opened: &Opened,
+) -> Result<Option<Arc<SetupLink>>, Failure> {
+    if !configuration.is_development {
+        return Ok(None);
+    }
+    let accounts = opened.users.accounts.list(UserNum(0), 1).await;
+    let accounts = accounts.map_err(|error| Failure::of("cannot read the accounts", &error))?;
+    Ok(accounts
+        .is_empty()
+        .then(|| Arc::new(SetupLink::new(opened.clock.clone(), &opened.chance))))
+}
+
+/// Opens the listeners.
+async fn listen(
+    config: &Config,
+    opened: &Opened,
+    state: &State,
+    setup: Option<Arc<SetupLink>>,
+) -> Result<(Server, Vec<(Listener, SocketAddr)>), Failure> {
+    let is_served = |wanted| {
+        config
+            .listeners
+            .iter()
+            .any(|listener| listener.serves.contains(&wanted))
+    };
+    let metrics = if is_served(Serves::Metrics) {
+        Some(start_metrics(&state.shutdown)?)
+    } else {
+        None
+    };
+    let edge = Edge {
+        clock: opened.clock.clone(),
+        chance: opened.chance.clone(),
+        health: health(opened.store.db().clone(), state.shutdown.clone()),
+        metrics,
+    };
+    let pages = Pages {
+        server_name: opened.server_name.clone(),
+        registration: config.registration.mode,
+        accounts: opened.users.accounts.clone(),
+        setup,
+    };
+    let mut server = Server::new(Limits::default(), state.shutdown.clone());
+    let mut addresses = Vec::new();
+    for listener in &config.listeners {
+        let app = edge.app(listener, routes(listener, state, opened, &pages));
+        let address = server
+            .listen(listener, app)
+            .await
+            .map_err(|error| Failure::of("cannot start", &error))?;
+        addresses.push((listener.clone(), address));
+    }
+    Ok((server, addresses))
+}
+
+fn start_metrics(shutdown: &Shutdown) -> Result<Metrics, Failure> {
+    let metrics = Metrics::install().map_err(|error| Failure::of("cannot start", &error))?;
+    tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
+    Ok(metrics)
+}
+
+/// What one listener answers.
+fn routes(listener: &Listener, state: &State, opened: &Opened, pages: &Pages) -> Router {
+    let mut router = Router::new();
+    if listener.serves.contains(&Serves::Client) {
+        router = router.merge(starling_client_api::routes().into_router(state.clone()));
+    }
+    if listener.serves.contains(&Serves::Admin) {
+        let (clock, chance) = (opened.clock.clone(), opened.chance.clone());
+        let admin =
+            starling_admin_api::State::new(&state.config, state.accounts.clone(), clock, chance);
+        router = router.merge(starling_admin_api::routes(&admin).into_router(admin));
+    }
+    if listener.serves.contains(&Serves::Client) || listener.serves.contains(&Serves::Web) {
+        router = router.merge(pages::router(pages.clone()));
+    }
+    router
+}
+
+/// Healthy is a server that doesn't stop and whose database answers.
+fn health(db: Db, shutdown: Shutdown) -> Health {
+    Arc::new(move || {
+        let (db, shutdown) = (db.clone(), shutdown.clone());
+        Box::pin(async move {
+            if shutdown.has_begun() {
+                return Err("the server stops".to_owned());
+            }
+            match tokio::time::timeout(HEALTH_PATIENCE, db.head()).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(Failure::of("the database failed", &error).line().to_owned()),
+                Err(_) => Err("the database does not answer".to_owned()),
+            }
+        })
+    })
+}
+
+/// Says where the server listens: in the log, in the lock, and in the development profile to the person who started it.
+fn announce(
+    configuration: &Configuration,
+    data_dir: &DataDir,
+    addresses: &[(Listener, SocketAddr)],
+    setup: Option<&SetupLink>,
+) -> Result<(), Failure> {
+    let urls: Vec<String> = addresses
+        .iter()
+        .map(|(listener, address)| url(listener, address))
+        .collect();
+    for url in &urls {
+        tracing::info!(%url, "listening");
+    }
+    let holder = format!(
+        "process {}, listening on {}",
+        std::process::id(),
+        urls.join(" and ")
+    );
+    data_dir
+        .describe(&holder)
+        .map_err(|error| Failure::of("cannot write the lock file", &error))?;
+    if configuration.is_development {
+        let first = urls.first().map_or("", String::as_str);
+        let setup = setup.map_or_else(String::new, |setup| {
+            let hours = SetupLink::HOURS;
+            format!(
+                "  Create the administrator (once, within {hours} hours): {first}{}\n",
+                setup.path()
+            )
+        });
+        // Who started it may have closed standard error.
+        writeln!(std::io::stderr(), "\n  Open {first}/\n{setup}").ok();
+    }
+    Ok(())
+}
+
+fn url(listener: &Listener, address: &impl Display) -> String {
+    let scheme = if listener.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    format!("{scheme}://{address}")
+}
