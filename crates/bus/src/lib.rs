@@ -54,8 +54,13 @@ impl Bus {
     /// A bus that starts at `head`, the last position that is committed.
     #[must_use]
     pub fn new(head: i64) -> Self {
-        let shared = Shared { head: AtomicI64::new(head), listeners: Mutex::new(Listeners::default()) };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            head: AtomicI64::new(head),
+            listeners: Mutex::new(Listeners::default()),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// The last position that readers may see.
@@ -86,7 +91,11 @@ impl Bus {
         }
         let listener = Arc::new(Listener::new(user, device));
         listeners.devices.insert(device, Arc::clone(&listener));
-        listeners.users.entry(user).or_default().push(Arc::clone(&listener));
+        listeners
+            .users
+            .entry(user)
+            .or_default()
+            .push(Arc::clone(&listener));
         (listener, true)
     }
 
@@ -115,8 +124,12 @@ impl Bus {
     /// Forgets listeners that nobody has used since `before_ms` and on which nobody waits.
     pub fn sweep(&self, before_ms: i64) {
         let mut listeners = self.shared.listeners.lock();
-        let idle: Vec<Arc<Listener>> =
-            listeners.devices.values().filter(|listener| listener.is_idle(before_ms)).cloned().collect();
+        let idle: Vec<Arc<Listener>> = listeners
+            .devices
+            .values()
+            .filter(|listener| listener.is_idle(before_ms))
+            .cloned()
+            .collect();
         for listener in idle {
             listeners.forget(&listener);
         }
@@ -137,11 +150,16 @@ impl Listeners {
             let listeners = match topic {
                 Topic::Room(room) => self.rooms.get(room).map_or(&[][..], Vec::as_slice),
                 Topic::User(user) => self.users.get(user).map_or(&[][..], Vec::as_slice),
-                Topic::Device(device) => self.devices.get(device).map_or(&[][..], std::slice::from_ref),
+                Topic::Device(device) => self
+                    .devices
+                    .get(device)
+                    .map_or(&[][..], std::slice::from_ref),
             };
             for listener in listeners {
                 listener.note(position, *topic);
-                concerned.entry(listener.device()).or_insert_with(|| Arc::clone(listener));
+                concerned
+                    .entry(listener.device())
+                    .or_insert_with(|| Arc::clone(listener));
             }
         }
         let mut concerned: Vec<Arc<Listener>> = concerned.into_values().collect();
@@ -158,7 +176,9 @@ impl Listeners {
     }
 
     fn remove(&mut self, room: i64, which: impl Fn(&Listener) -> bool) {
-        let Some(followers) = self.rooms.get_mut(&room) else { return };
+        let Some(followers) = self.rooms.get_mut(&room) else {
+            return;
+        };
         followers.retain(|listener| {
             let gone = which(listener);
             if gone {

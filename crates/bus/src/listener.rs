@@ -33,8 +33,11 @@ struct Changes {
 
 impl Listener {
     pub(crate) fn new(user: i64, device: i64) -> Self {
-        let changes =
-            Changes { complete_after: i64::MAX, recent: VecDeque::new(), rooms: FxHashSet::default() };
+        let changes = Changes {
+            complete_after: i64::MAX,
+            recent: VecDeque::new(),
+            rooms: FxHashSet::default(),
+        };
         Self {
             user,
             device,
@@ -67,7 +70,12 @@ impl Listener {
             return None;
         }
         let mut found: Vec<(i64, Topic)> = Vec::new();
-        for (position, topic) in changes.recent.iter().rev().take_while(|(position, _)| *position > since) {
+        for (position, topic) in changes
+            .recent
+            .iter()
+            .rev()
+            .take_while(|(position, _)| *position > since)
+        {
             if !found.iter().any(|(_, other)| other == topic) {
                 found.push((*position, *topic));
             }
@@ -96,7 +104,11 @@ impl Listener {
     #[must_use]
     pub fn has_changed(&self, since: i64) -> bool {
         let changes = self.changes.lock();
-        since < changes.complete_after || changes.recent.back().is_some_and(|(position, _)| *position > since)
+        since < changes.complete_after
+            || changes
+                .recent
+                .back()
+                .is_some_and(|(position, _)| *position > since)
     }
 
     /// Notes that it is in use, for the sweep.
@@ -105,7 +117,8 @@ impl Listener {
     }
 
     pub(crate) fn is_idle(&self, before_ms: i64) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0 && self.last_used_ms.load(Ordering::Relaxed) < before_ms
+        self.waiting.load(Ordering::Relaxed) == 0
+            && self.last_used_ms.load(Ordering::Relaxed) < before_ms
     }
 
     pub(crate) fn note(&self, position: i64, topic: Topic) {

@@ -52,7 +52,9 @@ impl Rooms {
         let (store, alias) = (self.store().clone(), alias.to_owned());
         let read = move |tx: &mut starling_db::Tx<'_>| match alias_read(tx, &alias)? {
             None => Ok(None),
-            Some(found) => Ok(store.room_id(tx, found.room)?.map(|room_id| AliasTarget { room_id })),
+            Some(found) => Ok(store
+                .room_id(tx, found.room)?
+                .map(|room_id| AliasTarget { room_id })),
         };
         self.store().db().read("alias", read).await
     }
@@ -61,18 +63,37 @@ impl Rooms {
     ///
     /// # Errors
     /// [`AliasError`]
-    pub async fn create_alias(&self, actor: &Actor, alias: &RoomAliasId, room_id: &RoomId) -> Result<(), AliasError> {
+    pub async fn create_alias(
+        &self,
+        actor: &Actor,
+        alias: &RoomAliasId,
+        room_id: &RoomId,
+    ) -> Result<(), AliasError> {
         if alias.server_name() != self.server_name() {
             return Err(AliasError::OtherServer);
         }
-        let room = self.store().room_num(room_id).await?.ok_or(AliasError::UnknownRoom)?;
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(AliasError::UnknownRoom)?;
         if self.current_membership(room, &actor.user_id).await? != Some(Membership::Join) {
             return Err(AliasError::Forbidden("only who is in the room may name it"));
         }
-        let (alias, to) = (alias.to_owned(), Alias { room, creator: actor.user });
+        let (alias, to) = (
+            alias.to_owned(),
+            Alias {
+                room,
+                creator: actor.user,
+            },
+        );
         let now_ms = self.parts.clock.now_ms();
         let write = Write::new("create_alias").locking([room.0]);
-        let made = self.store().db().write(write, move |tx| alias_insert(tx, &alias, to, now_ms)).await?;
+        let made = self
+            .store()
+            .db()
+            .write(write, move |tx| alias_insert(tx, &alias, to, now_ms))
+            .await?;
         if made { Ok(()) } else { Err(AliasError::Taken) }
     }
 
@@ -85,15 +106,27 @@ impl Rooms {
             return Err(AliasError::OtherServer);
         }
         let wanted = alias.to_owned();
-        let found = self.store().db().read("alias", move |tx| alias_read(tx, &wanted)).await?;
+        let found = self
+            .store()
+            .db()
+            .read("alias", move |tx| alias_read(tx, &wanted))
+            .await?;
         let found = found.ok_or(AliasError::UnknownAlias)?;
         if found.creator != actor.user && !self.may_name(actor, found).await? {
             return Err(AliasError::Forbidden("you may not remove this alias"));
         }
         let alias = alias.to_owned();
         let write = Write::new("delete_alias").locking([found.room.0]);
-        let deleted = self.store().db().write(write, move |tx| alias_delete(tx, &alias)).await?;
-        if deleted { Ok(()) } else { Err(AliasError::UnknownAlias) }
+        let deleted = self
+            .store()
+            .db()
+            .write(write, move |tx| alias_delete(tx, &alias))
+            .await?;
+        if deleted {
+            Ok(())
+        } else {
+            Err(AliasError::UnknownAlias)
+        }
     }
 
     async fn may_name(&self, actor: &Actor, alias: Alias) -> Result<bool, Error> {
@@ -102,11 +135,21 @@ impl Rooms {
         }
         let (store, user) = (self.store().clone(), actor.user_id.clone());
         let read = move |tx: &mut starling_db::Tx<'_>| {
-            let Some(snapshot) = store.room_read(tx, alias.room)? else { return Ok(false) };
-            let numbers = [types::CREATE, types::POWER_LEVELS].map(|kind| snapshot.state_event(kind, EMPTY_KEY));
-            let events = store.events_read(tx, &numbers.into_iter().flatten().collect::<Vec<_>>())?;
-            let of = |kind| events.iter().find(|event| event.kind == kind).map(|event| &event.pdu);
-            let power = of(types::CREATE).and_then(|create| RoomPower::new(create, of(types::POWER_LEVELS)).ok());
+            let Some(snapshot) = store.room_read(tx, alias.room)? else {
+                return Ok(false);
+            };
+            let numbers = [types::CREATE, types::POWER_LEVELS]
+                .map(|kind| snapshot.state_event(kind, EMPTY_KEY));
+            let events =
+                store.events_read(tx, &numbers.into_iter().flatten().collect::<Vec<_>>())?;
+            let of = |kind| {
+                events
+                    .iter()
+                    .find(|event| event.kind == kind)
+                    .map(|event| &event.pdu)
+            };
+            let power = of(types::CREATE)
+                .and_then(|create| RoomPower::new(create, of(types::POWER_LEVELS)).ok());
             Ok(power.is_some_and(|power| {
                 power.user_level(&user) >= power.event_level("m.room.canonical_alias", true)
             }))
@@ -118,14 +161,32 @@ impl Rooms {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub async fn aliases(&self, actor: &Actor, room_id: &RoomId) -> Result<Vec<OwnedRoomAliasId>, ReadError> {
-        let room = self.store().room_num(room_id).await?.ok_or(ReadError::UnknownRoom)?;
-        let snapshot = self.store().room(room).await?.ok_or(ReadError::UnknownRoom)?;
+    pub async fn aliases(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+    ) -> Result<Vec<OwnedRoomAliasId>, ReadError> {
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(ReadError::UnknownRoom)?;
+        let snapshot = self
+            .store()
+            .room(room)
+            .await?
+            .ok_or(ReadError::UnknownRoom)?;
         let is_open = snapshot.visibility == starling_store::events::Visibility::WorldReadable;
-        if !is_open && self.current_membership(room, &actor.user_id).await? != Some(Membership::Join) {
+        if !is_open
+            && self.current_membership(room, &actor.user_id).await? != Some(Membership::Join)
+        {
             return Err(ReadError::NotAllowed);
         }
-        Ok(self.store().db().read("aliases", move |tx| alias_list(tx, room)).await?)
+        Ok(self
+            .store()
+            .db()
+            .read("aliases", move |tx| alias_list(tx, room))
+            .await?)
     }
 
     /// Every alias that a canonical alias event names must lead to its room.
@@ -135,12 +196,21 @@ impl Rooms {
         content: &CanonicalObject,
     ) -> Result<(), SendError> {
         let content = content.value();
-        let more = content.get("alt_aliases").filter(|aliases| aliases.is_array());
-        let named = content.get("alias").into_iter().chain(more.into_iter().flat_map(Value::elements));
-        let mut named: Vec<String> = named.filter_map(Value::as_str).map(Cow::into_owned).collect();
+        let more = content
+            .get("alt_aliases")
+            .filter(|aliases| aliases.is_array());
+        let named = content
+            .get("alias")
+            .into_iter()
+            .chain(more.into_iter().flat_map(Value::elements));
+        let mut named: Vec<String> = named
+            .filter_map(Value::as_str)
+            .map(Cow::into_owned)
+            .collect();
         named.retain(|alias| !alias.is_empty());
         for alias in named {
-            let parsed = OwnedRoomAliasId::try_from(alias.as_str()).map_err(|_| SendError::Invalid("alias"))?;
+            let parsed = OwnedRoomAliasId::try_from(alias.as_str())
+                .map_err(|_| SendError::Invalid("alias"))?;
             // Where aliases of other servers lead cannot be asked yet.
             if parsed.server_name() != self.server_name() {
                 continue;

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use starling_db::{Positions, Tx, Write};
 use starling_events::room_version::RoomIdForm;
 use starling_events::{CanonicalObject, Pdu, RoomVersion};
+use starling_store::UserNum;
 use starling_store::aliases::{Alias, alias_insert};
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::memberships::Membership;
 use starling_store::rooms::{RoomSnapshot, room_insert};
-use starling_store::UserNum;
 
 use crate::error::{CreateError, SendError};
 use crate::pipeline::{Chain, Draft, Link, Tip};
@@ -96,30 +96,51 @@ impl Rooms {
     ///
     /// # Errors
     /// [`CreateError`]; nothing is stored then.
-    pub async fn create(&self, actor: &Actor, wanted: CreateRoom) -> Result<OwnedRoomId, CreateError> {
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        wanted: CreateRoom,
+    ) -> Result<OwnedRoomId, CreateError> {
         let version = match &wanted.room_version {
             None => self.default_version(),
-            Some(name) => {
-                RoomVersion::parse(name).ok_or_else(|| CreateError::UnsupportedVersion(name.clone()))?
-            }
+            Some(name) => RoomVersion::parse(name)
+                .ok_or_else(|| CreateError::UnsupportedVersion(name.clone()))?,
         };
-        let alias = wanted.alias_name.as_deref().map(|name| self.new_alias(name)).transpose()?;
-        let drafts = self.first_drafts(actor, &wanted, version, alias.as_ref()).await?;
+        let alias = wanted
+            .alias_name
+            .as_deref()
+            .map(|name| self.new_alias(name))
+            .transpose()?;
+        let drafts = self
+            .first_drafts(actor, &wanted, version, alias.as_ref())
+            .await?;
         let names = drafts.iter().flat_map(crate::pipeline::names_of).collect();
         let built = self.build_first(actor, drafts, version, (alias, wanted.is_public))?;
-        self.store().names().intern_ahead(self.store().db(), names).await?;
+        self.store()
+            .names()
+            .intern_ahead(self.store().db(), names)
+            .await?;
         let (room_id, alias) = (built.room_id.clone(), built.alias.clone());
         self.store_new(built).await.map_err(|error| match error {
-            StoreError::AliasTaken => CreateError::AliasTaken(alias.map(String::from).unwrap_or_default()),
+            StoreError::AliasTaken => {
+                CreateError::AliasTaken(alias.map(String::from).unwrap_or_default())
+            }
             StoreError::Append(AppendError::Db(error)) => CreateError::Db(error),
-            StoreError::Append(other) => CreateError::Db(starling_db::Error::Damaged(other.to_string())),
+            StoreError::Append(other) => {
+                CreateError::Db(starling_db::Error::Damaged(other.to_string()))
+            }
         })?;
         Ok(room_id)
     }
 
     fn new_alias(&self, name: &str) -> Result<OwnedRoomAliasId, CreateError> {
-        if name.is_empty() || name.contains([':', '\0', '#']) || name.chars().any(char::is_whitespace) {
-            return Err(CreateError::InvalidAlias("an alias must not be empty or contain white space, ':' or '#'"));
+        if name.is_empty()
+            || name.contains([':', '\0', '#'])
+            || name.chars().any(char::is_whitespace)
+        {
+            return Err(CreateError::InvalidAlias(
+                "an alias must not be empty or contain white space, ':' or '#'",
+            ));
         }
         OwnedRoomAliasId::try_from(format!("#{name}:{}", self.server_name()))
             .map_err(|_| CreateError::InvalidAlias("this cannot be an alias"))
@@ -134,17 +155,28 @@ impl Rooms {
         alias: Option<&OwnedRoomAliasId>,
     ) -> Result<Vec<Draft>, CreateError> {
         let state = |kind: &str, content: Value| state_draft(actor, kind, "", &content);
-        let joined = self.member_content(Membership::Join, &actor.user_id).await.map_err(CreateError::InvalidState)?;
+        let joined = self
+            .member_content(Membership::Join, &actor.user_id)
+            .await
+            .map_err(CreateError::InvalidState)?;
         let mut drafts = vec![
             state("m.room.create", create_content(wanted, version))?,
-            state_draft(actor, "m.room.member", actor.user_id.as_str(), &Value::Object(joined))?,
+            state_draft(
+                actor,
+                "m.room.member",
+                actor.user_id.as_str(),
+                &Value::Object(joined),
+            )?,
             state("m.room.power_levels", power_levels(actor, wanted, version))?,
         ];
         if let Some(alias) = alias {
             drafts.push(state("m.room.canonical_alias", json!({ "alias": alias }))?);
         }
         for (kind, content) in preset_state(wanted.preset) {
-            let is_overridden = wanted.initial_state.iter().any(|(other, key, _)| other == kind && key.is_empty());
+            let is_overridden = wanted
+                .initial_state
+                .iter()
+                .any(|(other, key, _)| other == kind && key.is_empty());
             if !is_overridden {
                 drafts.push(state(kind, content)?);
             }
@@ -156,7 +188,12 @@ impl Rooms {
         };
         for (kind, key, content) in &wanted.initial_state {
             if !(key.is_empty() && overridden(kind)) {
-                drafts.push(Draft::state(actor.user_id.clone(), kind.clone(), key.clone(), content.clone()));
+                drafts.push(Draft::state(
+                    actor.user_id.clone(),
+                    kind.clone(),
+                    key.clone(),
+                    content.clone(),
+                ));
             }
         }
         if let Some(name) = &wanted.name {
@@ -164,7 +201,10 @@ impl Rooms {
         }
         if let Some(topic) = &wanted.topic {
             let text = json!({ "m.text": [{ "mimetype": "text/plain", "body": topic }] });
-            drafts.push(state("m.room.topic", json!({ "topic": topic, "m.topic": text }))?);
+            drafts.push(state(
+                "m.room.topic",
+                json!({ "topic": topic, "m.topic": text }),
+            )?);
         }
         for Invite { user } in &wanted.invites {
             drafts.push(self.invite_draft(actor, user, wanted.is_direct).await?);
@@ -172,13 +212,23 @@ impl Rooms {
         Ok(drafts)
     }
 
-    async fn invite_draft(&self, actor: &Actor, user: &OwnedUserId, is_direct: bool) -> Result<Draft, CreateError> {
+    async fn invite_draft(
+        &self,
+        actor: &Actor,
+        user: &OwnedUserId,
+        is_direct: bool,
+    ) -> Result<Draft, CreateError> {
         let content = self.member_content(Membership::Invite, user).await;
         let mut content = content.map_err(CreateError::InvalidState)?;
         if is_direct {
             content.insert("is_direct".to_owned(), Value::Bool(true));
         }
-        state_draft(actor, "m.room.member", user.as_str(), &Value::Object(content))
+        state_draft(
+            actor,
+            "m.room.member",
+            user.as_str(),
+            &Value::Object(content),
+        )
     }
 
     /// Builds, signs and checks the events, each on the last.
@@ -202,19 +252,43 @@ impl Rooms {
                 tip.learn(&kind, &key, None);
             }
             let built = tip
-                .build(draft, now_ms, &self.parts.server_name, &self.parts.signing_key)
+                .build(
+                    draft,
+                    now_ms,
+                    &self.parts.server_name,
+                    &self.parts.signing_key,
+                )
                 .map_err(CreateError::InvalidState)?;
             tip.advance(&built.pdu);
-            events.push(NewEvent { pdu: built.pdu, auth: built.auth, transaction: None, redacts: None, now_ms });
+            events.push(NewEvent {
+                pdu: built.pdu,
+                auth: built.auth,
+                transaction: None,
+                redacts: None,
+                now_ms,
+            });
         }
-        let room_id = events.first().map(|event| Pdu::room_id(&event.pdu).to_owned());
+        let room_id = events
+            .first()
+            .map(|event| Pdu::room_id(&event.pdu).to_owned());
         let room_id = room_id.ok_or(CreateError::InvalidState(SendError::Invalid("room")))?;
-        Ok(Built { room_id, version, alias, is_public, creator: actor.user, events })
+        Ok(Built {
+            room_id,
+            version,
+            alias,
+            is_public,
+            creator: actor.user,
+            events,
+        })
     }
 
     fn random_room_id(&self) -> Result<OwnedRoomId, CreateError> {
-        OwnedRoomId::try_from(format!("!{}:{}", self.parts.chance.token(18), self.server_name()))
-            .map_err(|_| CreateError::InvalidState(SendError::Invalid("room id")))
+        OwnedRoomId::try_from(format!(
+            "!{}:{}",
+            self.parts.chance.token(18),
+            self.server_name()
+        ))
+        .map_err(|_| CreateError::InvalidState(SendError::Invalid("room id")))
     }
 
     async fn store_new(&self, built: Built) -> Result<(), StoreError> {
@@ -223,12 +297,16 @@ impl Rooms {
         let place = move |tx: &mut Tx<'_>, positions: &mut Positions, (): ()| {
             let room = room_insert(tx, &built.room_id, built.version, built.is_public)?;
             if let Some(alias) = &built.alias {
-                let to = Alias { room, creator: built.creator };
+                let to = Alias {
+                    room,
+                    creator: built.creator,
+                };
                 if !alias_insert(tx, alias, to, parts.clock.now_ms())? {
                     return Err(StoreError::AliasTaken);
                 }
             }
-            let empty = RoomSnapshot::new(room, built.room_id.clone(), built.version, built.is_public);
+            let empty =
+                RoomSnapshot::new(room, built.room_id.clone(), built.version, built.is_public);
             let mut chain = Chain::Committed(Arc::new(empty));
             for (new, link) in built.events.iter().zip(&links) {
                 link.place(&parts, (tx, positions), &chain, new)?;
@@ -236,12 +314,21 @@ impl Rooms {
             }
             Ok(())
         };
-        self.store().db().write_placed(Write::new("create_room"), |_| Ok(()), place).await
+        self.store()
+            .db()
+            .write_placed(Write::new("create_room"), |_| Ok(()), place)
+            .await
     }
 }
 
-fn state_draft(actor: &Actor, kind: &str, key: &str, content: &Value) -> Result<Draft, CreateError> {
-    let content = CanonicalObject::from_serialize(content).map_err(|error| CreateError::InvalidState(error.into()))?;
+fn state_draft(
+    actor: &Actor,
+    kind: &str,
+    key: &str,
+    content: &Value,
+) -> Result<Draft, CreateError> {
+    let content = CanonicalObject::from_serialize(content)
+        .map_err(|error| CreateError::InvalidState(error.into()))?;
     Ok(Draft::state(actor.user_id.clone(), kind, key, content))
 }
 
@@ -251,7 +338,11 @@ fn create_content(wanted: &CreateRoom, version: RoomVersion) -> Value {
     content.remove("creator");
     content.insert("room_version".to_owned(), version.as_str().into());
     if wanted.preset == Preset::TrustedPrivateChat && version.rules().privileged_creators {
-        let mut creators = content.get("additional_creators").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut creators = content
+            .get("additional_creators")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         for Invite { user } in &wanted.invites {
             let user = Value::from(user.as_str());
             if !creators.contains(&user) {
@@ -271,7 +362,12 @@ fn power_levels(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Val
     if !has_infinite_power {
         users.insert(actor.user_id.to_string(), 100.into());
         if wanted.preset == Preset::TrustedPrivateChat {
-            users.extend(wanted.invites.iter().map(|invite| (invite.user.to_string(), 100.into())));
+            users.extend(
+                wanted
+                    .invites
+                    .iter()
+                    .map(|invite| (invite.user.to_string(), 100.into())),
+            );
         }
     }
     let mut events = json!({
@@ -283,7 +379,11 @@ fn power_levels(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Val
         // Above what any moderator gets by default: only creators upgrade the room.
         events.insert("m.room.tombstone".to_owned(), 150.into());
     }
-    let invite = if wanted.preset == Preset::PublicChat { 50 } else { 0 };
+    let invite = if wanted.preset == Preset::PublicChat {
+        50
+    } else {
+        0
+    };
     let mut levels = json!({
         "ban": 50, "events": events, "events_default": 0, "invite": invite, "kick": 50, "redact": 50,
         "state_default": 50, "users": users, "users_default": 0,
@@ -301,7 +401,10 @@ fn preset_state(preset: Preset) -> [(&'static str, Value); 3] {
     };
     [
         ("m.room.join_rules", json!({ "join_rule": join_rule })),
-        ("m.room.history_visibility", json!({ "history_visibility": "shared" })),
+        (
+            "m.room.history_visibility",
+            json!({ "history_visibility": "shared" }),
+        ),
         ("m.room.guest_access", json!({ "guest_access": guests })),
     ]
 }

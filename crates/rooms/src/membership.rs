@@ -5,7 +5,9 @@ use ruma_common::{OwnedRoomId, RoomId, UserId};
 use serde_json::{Map, Value};
 use starling_db::{Error, Write};
 use starling_events::CanonicalObject;
-use starling_store::memberships::{Membership, membership_forget, membership_list, membership_read};
+use starling_store::memberships::{
+    Membership, membership_forget, membership_list, membership_read,
+};
 use starling_store::{RoomNum, accounts, profiles};
 
 use crate::error::SendError;
@@ -54,7 +56,11 @@ impl Rooms {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), SendError> {
-        let room = self.store().room_num(room_id).await?.ok_or(SendError::UnknownRoom)?;
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(SendError::UnknownRoom)?;
         let current = self.current_membership(room, target).await?;
         if !is_needed(action, current)? {
             return Ok(());
@@ -62,7 +68,12 @@ impl Rooms {
         let mut content = self.member_content(action.membership(), target).await?;
         content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));
         let content = CanonicalObject::from_serialize(&content)?;
-        let draft = Draft::state(actor.user_id.clone(), "m.room.member", target.as_str(), content);
+        let draft = Draft::state(
+            actor.user_id.clone(),
+            "m.room.member",
+            target.as_str(),
+            content,
+        );
         self.append_new(room, draft, None).await.map(drop)
     }
 
@@ -70,12 +81,22 @@ impl Rooms {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn current_membership(&self, room: RoomNum, user: &UserId) -> Result<Option<Membership>, Error> {
+    pub async fn current_membership(
+        &self,
+        room: RoomNum,
+        user: &UserId,
+    ) -> Result<Option<Membership>, Error> {
         let (store, user) = (self.store().clone(), user.to_owned());
         let read = move |tx: &mut starling_db::Tx<'_>| {
-            let Some(snapshot) = store.room_read(tx, room)? else { return Ok(None) };
-            let Some(key) = store.names().key(tx, user.as_str())? else { return Ok(None) };
-            let entry = snapshot.state.get(starling_store::names::types::MEMBER, key);
+            let Some(snapshot) = store.room_read(tx, room)? else {
+                return Ok(None);
+            };
+            let Some(key) = store.names().key(tx, user.as_str())? else {
+                return Ok(None);
+            };
+            let entry = snapshot
+                .state
+                .get(starling_store::names::types::MEMBER, key);
             Ok(entry.and_then(|entry| Membership::from_code(entry.tag)))
         };
         self.store().db().read("membership", read).await
@@ -93,20 +114,33 @@ impl Rooms {
             return Ok(content);
         }
         if target.server_name() != self.server_name() {
-            return Err(SendError::Forbidden(format!("{target} is on another server, and this one does not federate")));
+            return Err(SendError::Forbidden(format!(
+                "{target} is on another server, and this one does not federate"
+            )));
         }
-        let profile = self.profile_of(target).await?.ok_or(SendError::UnknownUser)?;
-        for field in profile.into_iter().filter(|field| matches!(&*field.name, "displayname" | "avatar_url")) {
+        let profile = self
+            .profile_of(target)
+            .await?
+            .ok_or(SendError::UnknownUser)?;
+        for field in profile
+            .into_iter()
+            .filter(|field| matches!(&*field.name, "displayname" | "avatar_url"))
+        {
             content.insert(field.name, Value::String(field.value));
         }
         Ok(content)
     }
 
     /// The profile of a local user whose account is in use.
-    async fn profile_of(&self, user: &UserId) -> Result<Option<Vec<profiles::ProfileField>>, Error> {
+    async fn profile_of(
+        &self,
+        user: &UserId,
+    ) -> Result<Option<Vec<profiles::ProfileField>>, Error> {
         let user = user.to_owned();
         let read = move |tx: &mut starling_db::Tx<'_>| match accounts::account_find(tx, &user)? {
-            Some(account) if account.deactivated_at.is_none() => profiles::profile_read(tx, account.user).map(Some),
+            Some(account) if account.deactivated_at.is_none() => {
+                profiles::profile_read(tx, account.user).map(Some)
+            }
             _ => Ok(None),
         };
         self.store().db().read("profile", read).await
@@ -117,7 +151,11 @@ impl Rooms {
     /// # Errors
     /// [`SendError::UnknownRoom`] when the user was never in it; [`SendError::Forbidden`] when they still are.
     pub async fn forget(&self, actor: &Actor, room_id: &RoomId) -> Result<(), SendError> {
-        let room = self.store().room_num(room_id).await?.ok_or(SendError::UnknownRoom)?;
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(SendError::UnknownRoom)?;
         let user = actor.user;
         let write = Write::new("forget").locking([room.0]);
         let forgotten = self.store().db().write(write, move |tx| {
@@ -126,7 +164,9 @@ impl Rooms {
         });
         match forgotten.await? {
             (_, true) => Ok(()),
-            (true, false) => Err(SendError::Forbidden("leave the room before you forget it".to_owned())),
+            (true, false) => Err(SendError::Forbidden(
+                "leave the room before you forget it".to_owned(),
+            )),
             (false, false) => Err(SendError::UnknownRoom),
         }
     }
@@ -139,7 +179,10 @@ impl Rooms {
         let (store, user) = (self.store().clone(), actor.user);
         let read = move |tx: &mut starling_db::Tx<'_>| {
             let mut joined = Vec::new();
-            for row in membership_list(tx, user)?.iter().filter(|row| row.membership == Membership::Join) {
+            for row in membership_list(tx, user)?
+                .iter()
+                .filter(|row| row.membership == Membership::Join)
+            {
                 joined.extend(store.room_id(tx, row.room)?);
             }
             Ok(joined)
@@ -155,8 +198,12 @@ fn is_needed(action: MembershipAction, current: Option<Membership>) -> Result<bo
         (MembershipAction::Join, Some(Membership::Join)) => Ok(false),
         (MembershipAction::Unban, Some(Membership::Ban)) => Ok(true),
         (MembershipAction::Unban, _) => refuse("the user is not banned"),
-        (MembershipAction::Kick, Some(Membership::Ban)) => refuse("the user is banned; unban them instead"),
-        (MembershipAction::Kick, None | Some(Membership::Leave)) => refuse("the user is not in the room"),
+        (MembershipAction::Kick, Some(Membership::Ban)) => {
+            refuse("the user is banned; unban them instead")
+        }
+        (MembershipAction::Kick, None | Some(Membership::Leave)) => {
+            refuse("the user is not in the room")
+        }
         (MembershipAction::Leave, None) => refuse("you are not in the room"),
         _ => Ok(true),
     }

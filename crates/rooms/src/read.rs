@@ -45,9 +45,13 @@ pub struct MemberProfile {
 
 impl MemberFilter {
     fn wants(&self, entry: &Entry) -> bool {
-        let Some(membership) = Membership::from_code(entry.tag) else { return false };
+        let Some(membership) = Membership::from_code(entry.tag) else {
+            return false;
+        };
         self.membership.is_none_or(|wanted| wanted == membership)
-            && self.not_membership.is_none_or(|unwanted| unwanted != membership)
+            && self
+                .not_membership
+                .is_none_or(|unwanted| unwanted != membership)
     }
 }
 
@@ -56,7 +60,11 @@ impl Rooms {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub async fn state(&self, actor: &Actor, room_id: &RoomId) -> Result<Vec<Arc<Event>>, ReadError> {
+    pub async fn state(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+    ) -> Result<Vec<Arc<Event>>, ReadError> {
         self.read_room(actor, room_id, |store, tx, seen| {
             let numbers: Vec<EventNum> = seen.state.iter().map(|entry| entry.event).collect();
             Ok(store.events_read(tx, &numbers)?)
@@ -77,10 +85,15 @@ impl Rooms {
     ) -> Result<Arc<Event>, ReadError> {
         let (kind, key) = (kind.to_owned(), key.to_owned());
         self.read_room(actor, room_id, move |store, tx, seen| {
-            let numbers = store.names().kind(tx, &kind)?.zip(store.names().key(tx, &key)?);
+            let numbers = store
+                .names()
+                .kind(tx, &kind)?
+                .zip(store.names().key(tx, &key)?);
             let entry = numbers.and_then(|(kind, key)| seen.state.get(kind, key).copied());
             let entry = entry.ok_or(ReadError::NotFound)?;
-            store.event_read(tx, entry.event)?.ok_or(ReadError::NotFound)
+            store
+                .event_read(tx, entry.event)?
+                .ok_or(ReadError::NotFound)
         })
         .await
     }
@@ -102,7 +115,10 @@ impl Rooms {
                 Some(token) if token.epoch() != epoch => return Err(ReadError::NotAToken),
                 Some(token) => state_at(store, tx, &seen, token)?,
             };
-            let wanted = state.members().filter(|entry| filter.wants(entry)).map(|entry| entry.event);
+            let wanted = state
+                .members()
+                .filter(|entry| filter.wants(entry))
+                .map(|entry| entry.event);
             Ok(store.events_read(tx, &wanted.collect::<Vec<_>>())?)
         })
         .await
@@ -112,13 +128,20 @@ impl Rooms {
     ///
     /// # Errors
     /// [`ReadError::NotAllowed`] when the user is not joined; else [`ReadError`].
-    pub async fn joined_members(&self, actor: &Actor, room_id: &RoomId) -> Result<Vec<MemberProfile>, ReadError> {
+    pub async fn joined_members(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+    ) -> Result<Vec<MemberProfile>, ReadError> {
         let events = self
             .read_room(actor, room_id, |store, tx, seen| {
                 if !seen.is_joined {
                     return Err(ReadError::NotAllowed);
                 }
-                let joined = seen.state.members().filter(|entry| entry.tag == Membership::Join.code());
+                let joined = seen
+                    .state
+                    .members()
+                    .filter(|entry| entry.tag == Membership::Join.code());
                 let numbers: Vec<EventNum> = joined.map(|entry| entry.event).collect();
                 Ok(store.events_read(tx, &numbers)?)
             })
@@ -130,14 +153,35 @@ impl Rooms {
     ///
     /// # Errors
     /// [`ReadError::NotFound`] when there is none that the user may see.
-    pub async fn event(&self, actor: &Actor, room_id: &RoomId, event: &EventId) -> Result<Arc<Event>, ReadError> {
-        let room = self.store().room_num(room_id).await?.ok_or(ReadError::NotFound)?;
-        let (store, wanted, user, head) = (self.store().clone(), event.to_owned(), actor.user, self.parts.bus.head());
+    pub async fn event(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        event: &EventId,
+    ) -> Result<Arc<Event>, ReadError> {
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(ReadError::NotFound)?;
+        let (store, wanted, user, head) = (
+            self.store().clone(),
+            event.to_owned(),
+            actor.user,
+            self.parts.bus.head(),
+        );
         let read = move |tx: &mut Tx<'_>| {
-            let event = store.event_by_id(tx, &wanted)?.filter(|event| event.room == room);
-            let event = event.filter(|event| event.position().is_none_or(|position| position <= head));
+            let event = store
+                .event_by_id(tx, &wanted)?
+                .filter(|event| event.room == room);
+            let event =
+                event.filter(|event| event.position().is_none_or(|position| position <= head));
             let event = event.ok_or(ReadError::NotFound)?;
-            if Viewer::load(tx, &store, user, room)?.sees(&event) { Ok(event) } else { Err(ReadError::NotFound) }
+            if Viewer::load(tx, &store, user, room)?.sees(&event) {
+                Ok(event)
+            } else {
+                Err(ReadError::NotFound)
+            }
         };
         self.store().db().read("event", read).await
     }
@@ -149,8 +193,16 @@ impl Rooms {
         room_id: &RoomId,
         body: impl FnOnce(&Store, &mut Tx<'_>, Seen) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let room = self.store().room_num(room_id).await?.ok_or(ReadError::UnknownRoom)?;
-        let snapshot = self.store().room(room).await?.ok_or(ReadError::UnknownRoom)?;
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(ReadError::UnknownRoom)?;
+        let snapshot = self
+            .store()
+            .room(room)
+            .await?
+            .ok_or(ReadError::UnknownRoom)?;
         let (store, user) = (self.store().clone(), actor.user);
         let read = move |tx: &mut Tx<'_>| {
             let seen = seen(&store, tx, &snapshot, user)?;
@@ -169,7 +221,12 @@ struct Seen {
     until: Option<i64>,
 }
 
-fn seen(store: &Store, tx: &mut Tx<'_>, snapshot: &Arc<RoomSnapshot>, user: UserNum) -> Result<Seen, ReadError> {
+fn seen(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    snapshot: &Arc<RoomSnapshot>,
+    user: UserNum,
+) -> Result<Seen, ReadError> {
     let row = membership_read(tx, user, snapshot.room)?.filter(|row| !row.forgotten);
     let current = |is_joined| Seen {
         snapshot: Arc::clone(snapshot),
@@ -188,7 +245,12 @@ fn seen(store: &Store, tx: &mut Tx<'_>, snapshot: &Arc<RoomSnapshot>, user: User
                 return Err(ReadError::NotAllowed);
             }
             let state = state_after(store, tx, row.event)?;
-            Ok(Seen { snapshot: Arc::clone(snapshot), state, is_joined: false, until: Some(row.position) })
+            Ok(Seen {
+                snapshot: Arc::clone(snapshot),
+                state,
+                is_joined: false,
+                until: Some(row.position),
+            })
         }
         _ => Err(ReadError::NotAllowed),
     }
@@ -197,13 +259,22 @@ fn seen(store: &Store, tx: &mut Tx<'_>, snapshot: &Arc<RoomSnapshot>, user: User
 /// The state after an event.
 fn state_after(store: &Store, tx: &mut Tx<'_>, event: EventNum) -> Result<StateMap, ReadError> {
     let event = store.event_read(tx, event)?.ok_or(ReadError::NotFound)?;
-    let snapshot = event.snapshot.ok_or_else(|| Error::Damaged(format!("event {} has no state", event.num.0)))?;
+    let snapshot = event
+        .snapshot
+        .ok_or_else(|| Error::Damaged(format!("event {} has no state", event.num.0)))?;
     Ok(snapshot_load(tx, snapshot)?.0)
 }
 
 /// The state as of a token, at most up to what the user may see.
-fn state_at(store: &Store, tx: &mut Tx<'_>, seen: &Seen, token: Token) -> Result<StateMap, ReadError> {
-    let position = seen.until.map_or(token.position(), |until| until.min(token.position()));
+fn state_at(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    seen: &Seen,
+    token: Token,
+) -> Result<StateMap, ReadError> {
+    let position = seen
+        .until
+        .map_or(token.position(), |until| until.min(token.position()));
     if position >= seen.snapshot.last_position && seen.until.is_none() {
         return Ok(seen.snapshot.state.clone());
     }
@@ -217,9 +288,18 @@ fn state_at(store: &Store, tx: &mut Tx<'_>, seen: &Seen, token: Token) -> Result
 }
 
 fn profile(event: &Event) -> Option<MemberProfile> {
-    debug_assert_eq!(event.kind, types::MEMBER, "only member events have profiles");
+    debug_assert_eq!(
+        event.kind,
+        types::MEMBER,
+        "only member events have profiles"
+    );
     let content = Value::new(event.pdu.content());
-    let text = |key: &str| content.get(key).and_then(Value::as_str).map(Cow::into_owned);
+    let text = |key: &str| {
+        content
+            .get(key)
+            .and_then(Value::as_str)
+            .map(Cow::into_owned)
+    };
     Some(MemberProfile {
         user_id: OwnedUserId::try_from(event.pdu.state_key()?).ok()?,
         display_name: text("displayname"),

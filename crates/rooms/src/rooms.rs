@@ -53,7 +53,11 @@ impl Rooms {
     /// Puts the domain together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), heads: Arc::default(), in_flight: Arc::default() }
+        Self {
+            parts: Arc::new(parts),
+            heads: Arc::default(),
+            in_flight: Arc::default(),
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -76,7 +80,11 @@ impl Rooms {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn sweep_transactions(&self, before_ms: i64, most: i64) -> Result<u64, starling_db::Error> {
+    pub async fn sweep_transactions(
+        &self,
+        before_ms: i64,
+        most: i64,
+    ) -> Result<u64, starling_db::Error> {
         let write = starling_db::Write::new("sweep_transactions").relaxed();
         let sweep = move |tx: &mut starling_db::Tx<'_>| {
             starling_store::transactions::transactions_sweep(tx, before_ms, most)

@@ -27,12 +27,15 @@ impl Rooms {
     ) -> Result<OwnedEventId, SendError> {
         // A redaction takes effect however it is sent.
         if let Some(target) = redacts_of(&draft) {
-            return self.redact(actor, room_id, &target, draft.content, transaction).await;
+            return self
+                .redact(actor, room_id, &target, draft.content, transaction)
+                .await;
         }
         if draft.kind == "m.room.canonical_alias" && draft.state_key.is_some() {
             self.check_canonical_alias(room_id, &draft.content).await?;
         }
-        self.send_with(actor, room_id, draft, transaction, None).await
+        self.send_with(actor, room_id, draft, transaction, None)
+            .await
     }
 
     /// Redacts an event of a room: what it said is removed, here and for every client that learns of it.
@@ -48,15 +51,26 @@ impl Rooms {
         content: CanonicalObject,
         transaction: Option<(RequestPath, &str)>,
     ) -> Result<OwnedEventId, SendError> {
-        let room = self.store().room_num(room_id).await?.ok_or(SendError::UnknownRoom)?;
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(SendError::UnknownRoom)?;
         let (store, wanted) = (self.store().clone(), target.to_owned());
-        let event = self.store().db().read("redacts", move |tx| store.event_by_id(tx, &wanted)).await?;
-        let event = event.filter(|event| event.room == room).ok_or(SendError::UnknownEvent)?;
+        let event = self
+            .store()
+            .db()
+            .read("redacts", move |tx| store.event_by_id(tx, &wanted))
+            .await?;
+        let event = event
+            .filter(|event| event.room == room)
+            .ok_or(SendError::UnknownEvent)?;
         let draft = Draft {
             redacts: Some(target.to_owned()),
             ..Draft::message(actor.user_id.clone(), "m.room.redaction", content)
         };
-        self.send_with(actor, room_id, draft, transaction, Some(event)).await
+        self.send_with(actor, room_id, draft, transaction, Some(event))
+            .await
     }
 
     async fn send_with(
@@ -67,7 +81,11 @@ impl Rooms {
         transaction: Option<(RequestPath, &str)>,
         target: Option<Arc<Event>>,
     ) -> Result<OwnedEventId, SendError> {
-        let room = self.store().room_num(room_id).await?.ok_or(SendError::UnknownRoom)?;
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(SendError::UnknownRoom)?;
         let Some((path, txn_id)) = transaction else {
             return self.append_new(room, draft, target).await;
         };
@@ -76,13 +94,17 @@ impl Rooms {
             Err(event) => return Ok(event),
             Ok(begun) => begun,
         };
-        let extras = Extras { transaction: Some(transaction.clone()), target };
+        let extras = Extras {
+            transaction: Some(transaction.clone()),
+            target,
+        };
         let sent = match self.append(room, draft, extras).await? {
             Appending::Sent(event) => event.pdu.event_id().to_owned(),
             // The first try was still being stored when its request went away.
-            Appending::UsedTransaction => {
-                self.transaction_event(&transaction).await?.ok_or(SendError::UnknownEvent)?
-            }
+            Appending::UsedTransaction => self
+                .transaction_event(&transaction)
+                .await?
+                .ok_or(SendError::UnknownEvent)?,
         };
         drop(held);
         Ok(sent)
@@ -95,7 +117,17 @@ impl Rooms {
         draft: Draft,
         target: Option<Arc<Event>>,
     ) -> Result<OwnedEventId, SendError> {
-        match self.append(room, draft, Extras { transaction: None, target }).await? {
+        match self
+            .append(
+                room,
+                draft,
+                Extras {
+                    transaction: None,
+                    target,
+                },
+            )
+            .await?
+        {
             Appending::Sent(event) => Ok(event.pdu.event_id().to_owned()),
             Appending::UsedTransaction => Err(SendError::UnknownEvent),
         }

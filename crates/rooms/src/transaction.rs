@@ -50,7 +50,11 @@ impl InFlight {
     async fn hold(self: &Arc<Self>, transaction: &Transaction) -> Held {
         let lock = Arc::clone(self.running.lock().entry(transaction.clone()).or_default());
         let guard = lock.lock_owned().await;
-        Held { in_flight: Arc::clone(self), transaction: transaction.clone(), guard: Some(guard) }
+        Held {
+            in_flight: Arc::clone(self),
+            transaction: transaction.clone(),
+            guard: Some(guard),
+        }
     }
 }
 
@@ -59,7 +63,10 @@ impl Drop for Held {
         let mut running = self.in_flight.running.lock();
         drop(self.guard.take());
         // One reference is the map's: nobody else waits.
-        if running.get(&self.transaction).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if running
+            .get(&self.transaction)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             running.remove(&self.transaction);
         }
     }
@@ -73,7 +80,11 @@ impl Rooms {
         path: RequestPath,
         txn_id: &str,
     ) -> Result<Result<(Held, Transaction), OwnedEventId>, SendError> {
-        let transaction = Transaction { device: actor.device, path: path.0, txn_id: txn_id.into() };
+        let transaction = Transaction {
+            device: actor.device,
+            path: path.0,
+            txn_id: txn_id.into(),
+        };
         let held = self.in_flight.hold(&transaction).await;
         let known = self.transaction_event(&transaction).await?;
         Ok(match known {
@@ -83,11 +94,16 @@ impl Rooms {
     }
 
     /// The event that a transaction id has led to.
-    pub(crate) async fn transaction_event(&self, transaction: &Transaction) -> Result<Option<OwnedEventId>, Error> {
+    pub(crate) async fn transaction_event(
+        &self,
+        transaction: &Transaction,
+    ) -> Result<Option<OwnedEventId>, Error> {
         let (store, transaction) = (self.store().clone(), transaction.clone());
         let read = move |tx: &mut starling_db::Tx<'_>| match transaction_read(tx, &transaction)? {
             None => Ok(None),
-            Some(number) => Ok(store.event_read(tx, number)?.map(|event| event.pdu.event_id().to_owned())),
+            Some(number) => Ok(store
+                .event_read(tx, number)?
+                .map(|event| event.pdu.event_id().to_owned())),
         };
         self.store().db().read("transaction", read).await
     }

@@ -30,11 +30,15 @@ impl Chance {
     /// The same numbers in the same order for the same `seed`: for simulations and tests only.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { generator: Arc::new(Mutex::new(ChaCha12Rng::seed_from_u64(seed))) }
+        Self {
+            generator: Arc::new(Mutex::new(ChaCha12Rng::seed_from_u64(seed))),
+        }
     }
 
     fn from_seed(seed: [u8; 32]) -> Self {
-        Self { generator: Arc::new(Mutex::new(ChaCha12Rng::from_seed(seed))) }
+        Self {
+            generator: Arc::new(Mutex::new(ChaCha12Rng::from_seed(seed))),
+        }
     }
 
     /// Fills `bytes` with random bytes.

@@ -20,7 +20,9 @@ impl Clock {
     /// The clock of this machine.
     #[must_use]
     pub fn system() -> Self {
-        Self { source: Source::System }
+        Self {
+            source: Source::System,
+        }
     }
 
     /// A clock that reads `start_ms` (milliseconds since 1970) now and follows tokio's clock from here on.
@@ -28,7 +30,12 @@ impl Clock {
     ///
     #[must_use]
     pub fn simulated(start_ms: i64) -> Self {
-        Self { source: Source::Simulated { start_ms, started: Instant::now() } }
+        Self {
+            source: Source::Simulated {
+                start_ms,
+                started: Instant::now(),
+            },
+        }
     }
 
     /// The time of day: milliseconds since 1970-01-01 UTC.
@@ -47,9 +54,14 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the system's clock"
+)]
 fn system_time() -> Duration {
-    std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    std::time::SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -26,7 +26,9 @@ impl Cpu {
     /// At most `parallel` closures at once, each on a thread of its own.
     #[must_use]
     pub fn threads(parallel: usize) -> Self {
-        Self { permits: Some(Arc::new(Semaphore::new(parallel.max(1)))) }
+        Self {
+            permits: Some(Arc::new(Semaphore::new(parallel.max(1)))),
+        }
     }
 
     /// Runs each closure in place: deterministic, for simulations.
@@ -39,11 +41,17 @@ impl Cpu {
     ///
     /// # Errors
     /// [`CpuError`] when `work` panicked or the runtime is shutting down.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, CpuError> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CpuError> {
         let Some(permits) = &self.permits else {
             return Ok(work());
         };
-        let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| CpuError)?;
+        let permit = Arc::clone(permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| CpuError)?;
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);

@@ -30,8 +30,18 @@ pub struct Alias {
 ///
 /// # Errors
 /// When the database fails.
-pub fn alias_insert(tx: &mut Tx<'_>, alias: &RoomAliasId, to: Alias, now_ms: i64) -> Result<bool, Error> {
-    let params = [alias.as_str().into(), to.room.into(), to.creator.into(), now_ms.into()];
+pub fn alias_insert(
+    tx: &mut Tx<'_>,
+    alias: &RoomAliasId,
+    to: Alias,
+    now_ms: i64,
+) -> Result<bool, Error> {
+    let params = [
+        alias.as_str().into(),
+        to.room.into(),
+        to.creator.into(),
+        now_ms.into(),
+    ];
     Ok(tx.execute(&ALIAS_INSERT, &params)? == 1)
 }
 
@@ -41,7 +51,10 @@ pub fn alias_insert(tx: &mut Tx<'_>, alias: &RoomAliasId, to: Alias, now_ms: i64
 /// When the database cannot be read.
 pub fn alias_read(tx: &mut Tx<'_>, alias: &RoomAliasId) -> Result<Option<Alias>, Error> {
     tx.query_one(&ALIAS_READ, &[alias.as_str().into()], |row| {
-        Ok(Alias { room: RoomNum(row.int(0)?), creator: UserNum(row.int(1)?) })
+        Ok(Alias {
+            room: RoomNum(row.int(0)?),
+            creator: UserNum(row.int(1)?),
+        })
     })
 }
 
@@ -58,6 +71,11 @@ pub fn alias_delete(tx: &mut Tx<'_>, alias: &RoomAliasId) -> Result<bool, Error>
 /// # Errors
 /// When the database cannot be read.
 pub fn alias_list(tx: &mut Tx<'_>, room: RoomNum) -> Result<Vec<OwnedRoomAliasId>, Error> {
-    let texts = tx.query_all(&ALIAS_LIST, &[room.into()], |row| Ok(row.text(0)?.to_owned()))?;
-    Ok(texts.into_iter().filter_map(|text| OwnedRoomAliasId::try_from(text).ok()).collect())
+    let texts = tx.query_all(&ALIAS_LIST, &[room.into()], |row| {
+        Ok(row.text(0)?.to_owned())
+    })?;
+    Ok(texts
+        .into_iter()
+        .filter_map(|text| OwnedRoomAliasId::try_from(text).ok())
+        .collect())
 }

@@ -99,17 +99,31 @@ impl Store {
         let change = state_change(&numbers, &new.pdu, before, num);
         let mut after = after(before, &new.pdu, num, change.as_ref());
         if let Some(change) = &change {
-            after.stored = Some(snapshot_insert(tx, before.room, before.stored, &change.entry, &after.state)?);
+            after.stored = Some(snapshot_insert(
+                tx,
+                before.room,
+                before.stored,
+                &change.entry,
+                &after.state,
+            )?);
         }
         if !room_advance(tx, before, &after)? {
             return Err(AppendError::Moved);
         }
         let event = stored_event(&new.pdu, num, &numbers, (before, &after), change.as_ref());
-        let prev: Vec<i64> = before.extremities.iter().map(|extremity| extremity.num.0).collect();
+        let prev: Vec<i64> = before
+            .extremities
+            .iter()
+            .map(|extremity| extremity.num.0)
+            .collect();
         let auth = self.auth_numbers(tx, before, &new.auth)?;
         event_insert(tx, &event, &prev, &auth)?;
         let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
-        let appended = Appended { event: Arc::new(event), snapshot: Arc::new(after), membership };
+        let appended = Appended {
+            event: Arc::new(event),
+            snapshot: Arc::new(after),
+            membership,
+        };
         self.cache_after_commit(tx, before.last_position, &appended, new.redacts.as_deref());
         Ok(appended)
     }
@@ -140,10 +154,12 @@ impl Store {
             event_redact(tx, &target.redacted_by(event.num))?;
         }
         if let Some(transaction) = &new.transaction {
-            transaction_insert(tx, transaction, event.num, new.now_ms).map_err(|error| match error {
-                Error::Constraint { .. } => AppendError::UsedTransaction,
-                other => AppendError::Db(other),
-            })?;
+            transaction_insert(tx, transaction, event.num, new.now_ms).map_err(
+                |error| match error {
+                    Error::Constraint { .. } => AppendError::UsedTransaction,
+                    other => AppendError::Db(other),
+                },
+            )?;
         }
         Ok(membership)
     }
@@ -151,7 +167,10 @@ impl Store {
     fn intern_event(&self, tx: &mut Tx<'_>, pdu: &Pdu) -> Result<Numbers, Error> {
         Ok(Numbers {
             kind: self.names().kind_intern(tx, pdu.kind())?,
-            key: pdu.state_key().map(|key| self.names().key_intern(tx, key)).transpose()?,
+            key: pdu
+                .state_key()
+                .map(|key| self.names().key_intern(tx, key))
+                .transpose()?,
             sender: self.names().user_intern(tx, pdu.sender())?,
         })
     }
@@ -164,7 +183,10 @@ impl Store {
     ) -> Result<Vec<i64>, Error> {
         let mut numbers = Vec::with_capacity(auth.len());
         for (kind, key) in auth {
-            let (kind, key) = (self.names().kind_intern(tx, kind)?, self.names().key_intern(tx, key)?);
+            let (kind, key) = (
+                self.names().kind_intern(tx, kind)?,
+                self.names().key_intern(tx, key)?,
+            );
             numbers.extend(before.state_event(kind, key).map(|event| event.0));
         }
         Ok(numbers)
@@ -178,9 +200,14 @@ impl Store {
         event: &Event,
         server: &ServerName,
     ) -> Result<Option<MembershipChange>, Error> {
-        let target = event.pdu.state_key().and_then(|key| <&UserId>::try_from(key).ok());
+        let target = event
+            .pdu
+            .state_key()
+            .and_then(|key| <&UserId>::try_from(key).ok());
         let membership = membership_of(&event.pdu);
-        let (Some(target), Some(membership)) = (target, membership) else { return Ok(None) };
+        let (Some(target), Some(membership)) = (target, membership) else {
+            return Ok(None);
+        };
         if target.server_name() != server {
             return Ok(None);
         }
@@ -213,20 +240,48 @@ impl Store {
 /// The membership that a member event gives.
 #[must_use]
 pub fn membership_of(pdu: &Pdu) -> Option<Membership> {
-    let word = starling_events::Value::new(pdu.content()).get("membership")?.as_str()?;
+    let word = starling_events::Value::new(pdu.content())
+        .get("membership")?
+        .as_str()?;
     Membership::parse(&word)
 }
 
-fn state_change(numbers: &Numbers, pdu: &Pdu, before: &RoomSnapshot, num: EventNum) -> Option<StateChange> {
+fn state_change(
+    numbers: &Numbers,
+    pdu: &Pdu,
+    before: &RoomSnapshot,
+    num: EventNum,
+) -> Option<StateChange> {
     let (kind, key) = (numbers.kind, numbers.key?);
-    let tag = if kind == types::MEMBER { membership_of(pdu).map_or(0, Membership::code) } else { 0 };
-    let entry = Entry { kind, key, event: num, tag };
-    Some(StateChange { entry, old: before.state.get(kind, key).copied() })
+    let tag = if kind == types::MEMBER {
+        membership_of(pdu).map_or(0, Membership::code)
+    } else {
+        0
+    };
+    let entry = Entry {
+        kind,
+        key,
+        event: num,
+        tag,
+    };
+    Some(StateChange {
+        entry,
+        old: before.state.get(kind, key).copied(),
+    })
 }
 
 /// The room after the event, but for where its state is stored.
-fn after(before: &RoomSnapshot, pdu: &Pdu, num: EventNum, change: Option<&StateChange>) -> RoomSnapshot {
-    let extremity = Extremity { num, event_id: pdu.event_id().to_owned(), depth: pdu.depth() };
+fn after(
+    before: &RoomSnapshot,
+    pdu: &Pdu,
+    num: EventNum,
+    change: Option<&StateChange>,
+) -> RoomSnapshot {
+    let extremity = Extremity {
+        num,
+        event_id: pdu.event_id().to_owned(),
+        depth: pdu.depth(),
+    };
     let mut after = RoomSnapshot {
         append_count: before.append_count + 1,
         head_hash: head_hash(pdu.event_id()),
@@ -237,7 +292,8 @@ fn after(before: &RoomSnapshot, pdu: &Pdu, num: EventNum, change: Option<&StateC
     if let Some(StateChange { entry, old }) = change {
         after.state = before.state.with(*entry);
         let counted = |membership: Membership| {
-            i64::from(entry.tag == membership.code()) - i64::from(old.is_some_and(|old| old.tag == membership.code()))
+            i64::from(entry.tag == membership.code())
+                - i64::from(old.is_some_and(|old| old.tag == membership.code()))
         };
         if entry.kind == types::MEMBER {
             after.joined += counted(Membership::Join);
@@ -262,7 +318,10 @@ fn stored_event(
         kind: numbers.kind,
         key: numbers.key,
         sender: numbers.sender,
-        place: Some(Place { major: num.0, minor: 0 }),
+        place: Some(Place {
+            major: num.0,
+            minor: 0,
+        }),
         status: Status::Accepted,
         snapshot: after.stored.map(|Stored { snapshot, .. }| snapshot),
         replaces: change.and_then(|change| change.old).map(|old| old.event),

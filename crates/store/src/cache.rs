@@ -25,7 +25,9 @@ impl CacheSizes {
 
     /// Entries for each direction of each kind of name (about 150 bytes each, six maps).
     pub(crate) fn names(self) -> usize {
-        usize::try_from(self.bytes / 10 / 900).unwrap_or(usize::MAX).max(64)
+        usize::try_from(self.bytes / 10 / 900)
+            .unwrap_or(usize::MAX)
+            .max(64)
     }
 
     /// Bytes for events.
@@ -40,7 +42,9 @@ impl CacheSizes {
 
     /// Rooms whose last events are kept at hand (they are shared with the cache of events where that holds them).
     pub(crate) fn timelines(self) -> usize {
-        usize::try_from(self.bytes / 10 / 4096).unwrap_or(usize::MAX).max(64)
+        usize::try_from(self.bytes / 10 / 4096)
+            .unwrap_or(usize::MAX)
+            .max(64)
     }
 }
 
@@ -71,7 +75,10 @@ impl Weighter<EventNum, Arc<Event>> for ByBytes {
 impl EventCache {
     pub(crate) fn new(bytes: u64) -> Self {
         let estimate = usize::try_from(bytes / 1500).unwrap_or(usize::MAX).max(16);
-        Self { events: Cache::with_weighter(estimate, bytes, ByBytes), redactions: AtomicU64::new(0) }
+        Self {
+            events: Cache::with_weighter(estimate, bytes, ByBytes),
+            redactions: AtomicU64::new(0),
+        }
     }
 
     /// The event, if it is here.

@@ -83,7 +83,11 @@ impl Visibility {
             2 => Self::Shared,
             3 => Self::Invited,
             4 => Self::Joined,
-            _ => return Err(Error::Damaged(format!("there is no history visibility {code}"))),
+            _ => {
+                return Err(Error::Damaged(format!(
+                    "there is no history visibility {code}"
+                )));
+            }
         })
     }
 }
@@ -121,13 +125,19 @@ impl Event {
     /// The position of a live event: what a reader's head is compared with. `None` for one that was never live.
     #[must_use]
     pub fn position(&self) -> Option<i64> {
-        self.place.filter(|place| place.minor == 0).map(|place| place.major)
+        self.place
+            .filter(|place| place.minor == 0)
+            .map(|place| place.major)
     }
 
     /// The event as `redaction` leaves it.
     #[must_use]
     pub fn redacted_by(&self, redaction: EventNum) -> Self {
-        Self { redacted_by: Some(redaction), pdu: self.pdu.redacted(), ..self.clone() }
+        Self {
+            redacted_by: Some(redaction),
+            pdu: self.pdu.redacted(),
+            ..self.clone()
+        }
     }
 }
 
@@ -155,7 +165,10 @@ fn read(row: &dyn Row) -> Result<Event, Error> {
         snapshot: row.opt_int(9)?.map(SnapshotNum),
         replaces: row.opt_int(10)?.map(EventNum),
         redacted_by: row.opt_int(11)?.map(EventNum),
-        visibility: (Visibility::from_code(row.int(12)?)?, Visibility::from_code(row.int(13)?)?),
+        visibility: (
+            Visibility::from_code(row.int(12)?)?,
+            Visibility::from_code(row.int(13)?)?,
+        ),
         pdu: pdu.map_err(|error| damaged(&error.to_string()))?,
     })
 }
@@ -164,7 +177,12 @@ fn read(row: &dyn Row) -> Result<Event, Error> {
 ///
 /// # Errors
 /// [`Error::Constraint`] when it is stored already; else when the database fails.
-pub fn event_insert(tx: &mut Tx<'_>, event: &Event, prev: &[i64], auth: &[i64]) -> Result<(), Error> {
+pub fn event_insert(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    prev: &[i64],
+    auth: &[i64],
+) -> Result<(), Error> {
     let prev = varint::list(prev.iter().copied());
     let auth = varint::list(auth.iter().copied());
     let params = [
@@ -194,7 +212,11 @@ pub fn event_insert(tx: &mut Tx<'_>, event: &Event, prev: &[i64], auth: &[i64]) 
 /// # Errors
 /// When the database fails.
 pub fn event_redact(tx: &mut Tx<'_>, pruned: &Event) -> Result<(), Error> {
-    let params = [pruned.num.into(), pruned.redacted_by.into(), Value::Bytes(pruned.pdu.json())];
+    let params = [
+        pruned.num.into(),
+        pruned.redacted_by.into(),
+        Value::Bytes(pruned.pdu.json()),
+    ];
     tx.execute_one(&EVENT_REDACT, &params)
 }
 
@@ -203,7 +225,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn events_read(&self, tx: &mut Tx<'_>, numbers: &[EventNum]) -> Result<Vec<Arc<Event>>, Error> {
+    pub fn events_read(
+        &self,
+        tx: &mut Tx<'_>,
+        numbers: &[EventNum],
+    ) -> Result<Vec<Arc<Event>>, Error> {
         let mut found: HashMap<EventNum, Arc<Event>> = HashMap::with_capacity(numbers.len());
         let mut missing = Vec::new();
         for number in numbers {
@@ -220,14 +246,21 @@ impl Store {
                 found.insert(event.num, event);
             }
         }
-        Ok(numbers.iter().filter_map(|number| found.get(number).cloned()).collect())
+        Ok(numbers
+            .iter()
+            .filter_map(|number| found.get(number).cloned())
+            .collect())
     }
 
     /// One event by number.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn event_read(&self, tx: &mut Tx<'_>, number: EventNum) -> Result<Option<Arc<Event>>, Error> {
+    pub fn event_read(
+        &self,
+        tx: &mut Tx<'_>,
+        number: EventNum,
+    ) -> Result<Option<Arc<Event>>, Error> {
         Ok(self.events_read(tx, &[number])?.pop())
     }
 
@@ -235,9 +268,15 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn event_by_id(&self, tx: &mut Tx<'_>, event_id: &EventId) -> Result<Option<Arc<Event>>, Error> {
+    pub fn event_by_id(
+        &self,
+        tx: &mut Tx<'_>,
+        event_id: &EventId,
+    ) -> Result<Option<Arc<Event>>, Error> {
         let mark = self.events().mark();
-        let event = tx.query_one(&EVENT_BY_ID, &[event_id.as_str().into()], read)?.map(Arc::new);
+        let event = tx
+            .query_one(&EVENT_BY_ID, &[event_id.as_str().into()], read)?
+            .map(Arc::new);
         if let Some(event) = &event {
             self.events().insert_read(tx, mark, event);
         }
@@ -249,11 +288,16 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn events_load(&self, numbers: &[EventNum]) -> Result<Vec<Arc<Event>>, Error> {
-        let cached: Option<Vec<_>> = numbers.iter().map(|number| self.events().get(*number)).collect();
+        let cached: Option<Vec<_>> = numbers
+            .iter()
+            .map(|number| self.events().get(*number))
+            .collect();
         if let Some(all) = cached {
             return Ok(all);
         }
         let (store, numbers) = (self.clone(), numbers.to_vec());
-        self.db().read("events", move |tx| store.events_read(tx, &numbers)).await
+        self.db()
+            .read("events", move |tx| store.events_read(tx, &numbers))
+            .await
     }
 }

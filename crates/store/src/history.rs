@@ -107,7 +107,9 @@ impl Viewer {
     /// The user's membership just before the event.
     #[must_use]
     pub fn membership_before(&self, event: &Event) -> Membership {
-        event.place.map_or(Membership::Leave, |place| self.membership(place, false))
+        event
+            .place
+            .map_or(Membership::Leave, |place| self.membership(place, false))
     }
 
     /// Whether the user has ever been joined.

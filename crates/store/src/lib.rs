@@ -4,18 +4,18 @@
 //! Functions are named by resource, then verb, and take the transaction; what belongs together is written by one body
 //! of `Db::write`. Look-ups return an `Option`. What a row means is said in `migrations/0001_start.sql`.
 
+pub mod account_data;
 pub mod accounts;
 pub mod aliases;
 pub mod append;
-pub mod account_data;
 mod cache;
 pub mod client_view;
 pub mod devices;
 pub mod events;
 pub mod filters;
+pub mod history;
 pub mod memberships;
 pub mod names;
-pub mod history;
 mod numbers;
 pub mod profiles;
 pub mod rooms;

@@ -115,8 +115,8 @@ pub struct MembershipRow {
 
 fn read(row: &dyn Row, forgotten: bool) -> Result<MembershipRow, Error> {
     let code = row.int(1)?;
-    let membership =
-        Membership::from_code(code).ok_or_else(|| Error::Damaged(format!("there is no membership {code}")))?;
+    let membership = Membership::from_code(code)
+        .ok_or_else(|| Error::Damaged(format!("there is no membership {code}")))?;
     Ok(MembershipRow {
         room: RoomNum(row.int(0)?),
         membership,
@@ -139,10 +139,25 @@ pub fn membership_set(
     let (room, membership, event) = row;
     let position = positions.give()?;
     let code = membership.code();
-    tx.execute_one(&MEMBERSHIP_SET, &[user.into(), room.into(), code.into(), event.into(), position.into()])?;
+    tx.execute_one(
+        &MEMBERSHIP_SET,
+        &[
+            user.into(),
+            room.into(),
+            code.into(),
+            event.into(),
+            position.into(),
+        ],
+    )?;
     tx.execute_one(
         &MEMBERSHIP_CHANGE_INSERT,
-        &[position.into(), user.into(), room.into(), code.into(), event.into()],
+        &[
+            position.into(),
+            user.into(),
+            room.into(),
+            code.into(),
+            event.into(),
+        ],
     )?;
     Ok(position)
 }
@@ -152,23 +167,40 @@ pub fn membership_set(
 /// # Errors
 /// When the database cannot be read.
 pub fn membership_list(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<MembershipRow>, Error> {
-    tx.query_all(&MEMBERSHIP_LIST, &[user.into()], |row| read(row, row.truth(4)?))
+    tx.query_all(&MEMBERSHIP_LIST, &[user.into()], |row| {
+        read(row, row.truth(4)?)
+    })
 }
 
 /// A user's membership of a room now.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn membership_read(tx: &mut Tx<'_>, user: UserNum, room: RoomNum) -> Result<Option<MembershipRow>, Error> {
-    tx.query_one(&MEMBERSHIP_READ, &[user.into(), room.into()], |row| read(row, row.truth(4)?))
+pub fn membership_read(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    room: RoomNum,
+) -> Result<Option<MembershipRow>, Error> {
+    tx.query_one(&MEMBERSHIP_READ, &[user.into(), room.into()], |row| {
+        read(row, row.truth(4)?)
+    })
 }
 
 /// The changes of a user's memberships after `since` and up to `upto`, in order.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn membership_changes(tx: &mut Tx<'_>, user: UserNum, since: i64, upto: i64) -> Result<Vec<MembershipRow>, Error> {
-    tx.query_all(&MEMBERSHIP_CHANGES, &[user.into(), since.into(), upto.into()], |row| read(row, false))
+pub fn membership_changes(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    since: i64,
+    upto: i64,
+) -> Result<Vec<MembershipRow>, Error> {
+    tx.query_all(
+        &MEMBERSHIP_CHANGES,
+        &[user.into(), since.into(), upto.into()],
+        |row| read(row, false),
+    )
 }
 
 /// A user's membership of a room as of a position, or `None` if there had been none.
@@ -181,15 +213,25 @@ pub fn membership_at(
     room: RoomNum,
     position: i64,
 ) -> Result<Option<MembershipRow>, Error> {
-    tx.query_one(&MEMBERSHIP_AT, &[user.into(), room.into(), position.into()], |row| read(row, false))
+    tx.query_one(
+        &MEMBERSHIP_AT,
+        &[user.into(), room.into(), position.into()],
+        |row| read(row, false),
+    )
 }
 
 /// Every change of a user's membership of a room, in order.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn membership_history(tx: &mut Tx<'_>, user: UserNum, room: RoomNum) -> Result<Vec<MembershipRow>, Error> {
-    tx.query_all(&MEMBERSHIP_HISTORY, &[user.into(), room.into()], |row| read(row, false))
+pub fn membership_history(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    room: RoomNum,
+) -> Result<Vec<MembershipRow>, Error> {
+    tx.query_all(&MEMBERSHIP_HISTORY, &[user.into(), room.into()], |row| {
+        read(row, false)
+    })
 }
 
 /// Forgets a room that the user has left; false when the user hasn't left it.
@@ -205,5 +247,7 @@ pub fn membership_forget(tx: &mut Tx<'_>, user: UserNum, room: RoomNum) -> Resul
 /// # Errors
 /// When the database cannot be read.
 pub fn rooms_changed(tx: &mut Tx<'_>, user: UserNum, since: i64) -> Result<Vec<RoomNum>, Error> {
-    tx.query_all(&ROOMS_CHANGED, &[user.into(), since.into()], |row| Ok(RoomNum(row.int(0)?)))
+    tx.query_all(&ROOMS_CHANGED, &[user.into(), since.into()], |row| {
+        Ok(RoomNum(row.int(0)?))
+    })
 }

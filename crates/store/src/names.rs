@@ -109,7 +109,9 @@ impl Names {
         if let Some(number) = self.users.get(user) {
             return Ok(Some(number));
         }
-        tx.query_one(&USER_NUM, &[user.as_str().into()], |row| Ok(UserNum(row.int(0)?)))
+        tx.query_one(&USER_NUM, &[user.as_str().into()], |row| {
+            Ok(UserNum(row.int(0)?))
+        })
     }
 
     /// The name of user `number`.
@@ -120,7 +122,9 @@ impl Names {
         if let Some(user) = self.user_ids.get(&number) {
             return Ok(user);
         }
-        let text = tx.query_one(&USER_ID, &[number.into()], |row| Ok(row.text(0)?.to_owned()))?;
+        let text = tx.query_one(&USER_ID, &[number.into()], |row| {
+            Ok(row.text(0)?.to_owned())
+        })?;
         let user = text.and_then(|text| OwnedUserId::try_from(text).ok());
         let user = user.ok_or_else(|| Error::Damaged(format!("there is no user {}", number.0)))?;
         if tx.is_read_only() {
@@ -154,7 +158,9 @@ impl Names {
         if let Some(number) = self.types.get(name) {
             return Ok(Some(number));
         }
-        let found = tx.query_one(&TYPE_NUM, &[name.as_bytes().into()], |row| Ok(TypeNum(row.int(0)?)))?;
+        let found = tx.query_one(&TYPE_NUM, &[name.as_bytes().into()], |row| {
+            Ok(TypeNum(row.int(0)?))
+        })?;
         if let (Some(number), true) = (found, tx.is_read_only()) {
             self.types.insert(name.into(), number);
         }
@@ -201,7 +207,9 @@ impl Names {
         if let Some(number) = self.keys.get(name) {
             return Ok(Some(number));
         }
-        let found = tx.query_one(&KEY_NUM, &[name.as_bytes().into()], |row| Ok(KeyNum(row.int(0)?)))?;
+        let found = tx.query_one(&KEY_NUM, &[name.as_bytes().into()], |row| {
+            Ok(KeyNum(row.int(0)?))
+        })?;
         if let (Some(number), true) = (found, tx.is_read_only()) {
             self.keys.insert(name.into(), number);
         }
@@ -250,7 +258,10 @@ impl Names {
         if db.dialect() == Dialect::Sqlite {
             return Ok(());
         }
-        let mut unknown: Vec<Name> = names.into_iter().filter(|name| !self.is_known(name)).collect();
+        let mut unknown: Vec<Name> = names
+            .into_iter()
+            .filter(|name| !self.is_known(name))
+            .collect();
         if unknown.is_empty() {
             return Ok(());
         }
@@ -279,14 +290,24 @@ impl Names {
 }
 
 /// Finds the number of `name`, or gives one out. Another node may do the same at the same time.
-fn intern(tx: &mut Tx<'_>, find: &'static Sql, insert: &'static Sql, name: Value<'_>) -> Result<i64, Error> {
+fn intern(
+    tx: &mut Tx<'_>,
+    find: &'static Sql,
+    insert: &'static Sql,
+    name: Value<'_>,
+) -> Result<i64, Error> {
     let number = |row: &dyn Row| row.int(0);
     if let Some(found) = tx.query_one(find, &[name], number)? {
         return Ok(found);
     }
     tx.execute(insert, &[name])?;
-    tx.query_one(find, &[name], number)?
-        .ok_or_else(|| Error::Damaged(format!("{} found nothing after {}", find.name(), insert.name())))
+    tx.query_one(find, &[name], number)?.ok_or_else(|| {
+        Error::Damaged(format!(
+            "{} found nothing after {}",
+            find.name(),
+            insert.name()
+        ))
+    })
 }
 
 fn named(tx: &mut Tx<'_>, find: &'static Sql, number: Value<'_>) -> Result<Arc<str>, Error> {

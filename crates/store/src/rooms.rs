@@ -101,7 +101,11 @@ impl RoomSnapshot {
 
     /// The event that holds a key of the current state.
     #[must_use]
-    pub fn state_event(&self, kind: crate::numbers::TypeNum, key: crate::numbers::KeyNum) -> Option<EventNum> {
+    pub fn state_event(
+        &self,
+        kind: crate::numbers::TypeNum,
+        key: crate::numbers::KeyNum,
+    ) -> Option<EventNum> {
         self.state.get(kind, key).map(|entry| entry.event)
     }
 }
@@ -115,9 +119,9 @@ pub fn head_hash(event_id: &ruma_common::EventId) -> i64 {
 /// FNV-1a of some bytes, as a signed integer: for what is stored, where the hash must not change.
 #[must_use]
 pub fn stable_hash(bytes: &[u8]) -> i64 {
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     i64::from_ne_bytes(hash.to_ne_bytes())
 }
 
@@ -131,7 +135,12 @@ pub fn room_insert(
     version: RoomVersion,
     is_public: bool,
 ) -> Result<RoomNum, Error> {
-    let params = [room_id.as_str().into(), version.as_str().into(), starling_db::Value::Bytes(&[]), is_public.into()];
+    let params = [
+        room_id.as_str().into(),
+        version.as_str().into(),
+        starling_db::Value::Bytes(&[]),
+        is_public.into(),
+    ];
     tx.execute_returning(&ROOM_INSERT, &params, |row| Ok(RoomNum(row.int(0)?)))?
         .ok_or_else(|| Error::Damaged("a new room has no number".to_owned()))
 }
@@ -140,7 +149,11 @@ pub fn room_insert(
 ///
 /// # Errors
 /// When the database fails.
-pub fn room_advance(tx: &mut Tx<'_>, before: &RoomSnapshot, after: &RoomSnapshot) -> Result<bool, Error> {
+pub fn room_advance(
+    tx: &mut Tx<'_>,
+    before: &RoomSnapshot,
+    after: &RoomSnapshot,
+) -> Result<bool, Error> {
     let extremities = varint::list(after.extremities.iter().map(|extremity| extremity.num.0));
     let params = [
         after.room.into(),
@@ -168,7 +181,9 @@ impl Store {
         let found = self
             .db()
             .read("room_num", move |tx| {
-                tx.query_one(&ROOM_NUM, &[wanted.as_str().into()], |row| Ok(RoomNum(row.int(0)?)))
+                tx.query_one(&ROOM_NUM, &[wanted.as_str().into()], |row| {
+                    Ok(RoomNum(row.int(0)?))
+                })
             })
             .await?;
         if let Some(room) = found {
@@ -197,20 +212,32 @@ impl Store {
             return Ok(Some(snapshot));
         }
         let store = self.clone();
-        self.db().read("room", move |tx| store.room_read(tx, room)).await
+        self.db()
+            .read("room", move |tx| store.room_read(tx, room))
+            .await
     }
 
     /// As [`Store::room`], within a transaction.
     ///
     /// # Errors
     /// As [`Store::room`].
-    pub fn room_read(&self, tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<Arc<RoomSnapshot>>, Error> {
+    pub fn room_read(
+        &self,
+        tx: &mut Tx<'_>,
+        room: RoomNum,
+    ) -> Result<Option<Arc<RoomSnapshot>>, Error> {
         if let Some(snapshot) = self.rooms().get(room) {
             return Ok(Some(snapshot));
         }
         let mark = self.rooms().mark(room);
-        let Some(mut snapshot) = room_row(tx, room)? else { return Ok(None) };
-        let numbers: Vec<EventNum> = snapshot.extremities.iter().map(|extremity| extremity.num).collect();
+        let Some(mut snapshot) = room_row(tx, room)? else {
+            return Ok(None);
+        };
+        let numbers: Vec<EventNum> = snapshot
+            .extremities
+            .iter()
+            .map(|extremity| extremity.num)
+            .collect();
         snapshot.extremities = self
             .events_read(tx, &numbers)?
             .iter()
@@ -243,7 +270,9 @@ impl Store {
 /// The history visibility that an `m.room.history_visibility` event sets.
 #[must_use]
 pub fn visibility_of(pdu: &starling_events::Pdu) -> Visibility {
-    let word = Value::new(pdu.content()).get("history_visibility").and_then(Value::as_str);
+    let word = Value::new(pdu.content())
+        .get("history_visibility")
+        .and_then(Value::as_str);
     word.map_or(Visibility::Shared, |word| Visibility::parse(&word))
 }
 
@@ -253,7 +282,8 @@ fn room_row(tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<RoomSnapshot>, Erro
     tx.query_one(&ROOM_READ, &[room.into()], |row| {
         let room_id = OwnedRoomId::try_from(row.text(0)?).map_err(|_| damaged("its id"))?;
         let version = RoomVersion::parse(row.text(1)?).ok_or_else(|| damaged("its version"))?;
-        let extremities = varint::read_list(row.bytes(6)?).ok_or_else(|| damaged("its extremities"))?;
+        let extremities =
+            varint::read_list(row.bytes(6)?).ok_or_else(|| damaged("its extremities"))?;
         let unnamed = OwnedEventId::try_from("$").map_err(|_| damaged("its extremities"))?;
         let snapshot_num = row.int(5)?;
         Ok(RoomSnapshot {
@@ -262,16 +292,25 @@ fn room_row(tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<RoomSnapshot>, Erro
             last_position: row.int(4)?,
             extremities: extremities
                 .into_iter()
-                .map(|num| Extremity { num: EventNum(num), event_id: unnamed.clone(), depth: 0 })
+                .map(|num| Extremity {
+                    num: EventNum(num),
+                    event_id: unnamed.clone(),
+                    depth: 0,
+                })
                 .collect(),
-            stored: (snapshot_num != 0).then_some(Stored { snapshot: SnapshotNum(snapshot_num), hops: 0 }),
+            stored: (snapshot_num != 0).then_some(Stored {
+                snapshot: SnapshotNum(snapshot_num),
+                hops: 0,
+            }),
             ..RoomSnapshot::new(room, room_id, version, row.truth(7)?)
         })
     })
 }
 
 fn count(state: &StateMap, membership: Membership) -> i64 {
-    let members = state.members().filter(|entry| entry.tag == membership.code());
+    let members = state
+        .members()
+        .filter(|entry| entry.tag == membership.code());
     i64::try_from(members.count()).unwrap_or(i64::MAX)
 }
 
@@ -339,18 +378,26 @@ impl RoomCache {
     }
 
     fn mark(&self, room: RoomNum) -> RoomMark {
-        RoomMark { room, commits: self.stripe(room).map_or(0, |commits| commits.load(Ordering::SeqCst)) }
+        RoomMark {
+            room,
+            commits: self
+                .stripe(room)
+                .map_or(0, |commits| commits.load(Ordering::SeqCst)),
+        }
     }
 
     fn insert_read(&self, mark: RoomMark, snapshot: &Arc<RoomSnapshot>) {
         let _inserting = self.inserting.lock();
-        let commits = self.stripe(mark.room).map_or(0, |commits| commits.load(Ordering::SeqCst));
+        let commits = self
+            .stripe(mark.room)
+            .map_or(0, |commits| commits.load(Ordering::SeqCst));
         if commits == mark.commits {
             self.snapshots.insert(mark.room, Arc::clone(snapshot));
         }
     }
 
     fn stripe(&self, room: RoomNum) -> Option<&AtomicU64> {
-        self.commits.get(usize::try_from(room.0.unsigned_abs()).unwrap_or(0) % STRIPES)
+        self.commits
+            .get(usize::try_from(room.0.unsigned_abs()).unwrap_or(0) % STRIPES)
     }
 }

@@ -4,7 +4,10 @@ use starling_db::{Migration, Schema, Sql};
 
 /// The schema of this program.
 pub static SCHEMA: Schema = Schema {
-    migrations: &[Migration { name: "0001_start", text: include_str!("migrations/0001_start.sql") }],
+    migrations: &[Migration {
+        name: "0001_start",
+        text: include_str!("migrations/0001_start.sql"),
+    }],
     oldest_program: 1,
 };
 

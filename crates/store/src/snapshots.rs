@@ -67,8 +67,11 @@ fn insert(
     data: &[u8],
 ) -> Result<Stored, Error> {
     let params = [room.into(), parent.into(), hops.into(), data.into()];
-    let snapshot = tx.execute_returning(&SNAPSHOT_INSERT, &params, |row| Ok(SnapshotNum(row.int(0)?)))?;
-    let snapshot = snapshot.ok_or_else(|| Error::Damaged("a new state has no number".to_owned()))?;
+    let snapshot = tx.execute_returning(&SNAPSHOT_INSERT, &params, |row| {
+        Ok(SnapshotNum(row.int(0)?))
+    })?;
+    let snapshot =
+        snapshot.ok_or_else(|| Error::Damaged("a new state has no number".to_owned()))?;
     Ok(Stored { snapshot, hops })
 }
 
@@ -84,7 +87,10 @@ fn insert_whole(tx: &mut Tx<'_>, room: RoomNum, state: &StateMap) -> Result<Stor
             pieces.push(piece);
         }
     }
-    tx.after_commit(move || new.iter().for_each(|(bucket, piece)| bucket.stored_as(*piece)));
+    tx.after_commit(move || {
+        new.iter()
+            .for_each(|(bucket, piece)| bucket.stored_as(*piece))
+    });
     insert(tx, room, None, 0, &varint::list(pieces))
 }
 
@@ -118,15 +124,29 @@ fn chain(tx: &mut Tx<'_>, snapshot: SnapshotNum) -> Result<Chain, Error> {
             hops += 1;
             deltas.extend(state_map::decode(row.bytes(1)?)?);
         } else {
-            whole = Some(varint::read_list(row.bytes(1)?).ok_or_else(|| damaged("its pieces cannot be read"))?);
+            whole = Some(
+                varint::read_list(row.bytes(1)?)
+                    .ok_or_else(|| damaged("its pieces cannot be read"))?,
+            );
         }
         Ok(())
     })?;
     let numbers = whole.ok_or_else(|| damaged("it ends in no whole state"))?;
-    let (others, pieces) = numbers.split_first().ok_or_else(|| damaged("it has no pieces"))?;
-    let split = usize::try_from(*others).ok().and_then(|others| pieces.split_at_checked(others));
+    let (others, pieces) = numbers
+        .split_first()
+        .ok_or_else(|| damaged("it has no pieces"))?;
+    let split = usize::try_from(*others)
+        .ok()
+        .and_then(|others| pieces.split_at_checked(others));
     let (other, members) = split.ok_or_else(|| damaged("its pieces are too few"))?;
-    Ok(Chain { whole: Pieces { other: other.to_vec(), members: members.to_vec() }, deltas, hops })
+    Ok(Chain {
+        whole: Pieces {
+            other: other.to_vec(),
+            members: members.to_vec(),
+        },
+        deltas,
+        hops,
+    })
 }
 
 fn pieces_read(tx: &mut Tx<'_>, numbers: &[i64]) -> Result<HashMap<i64, Arc<Bucket>>, Error> {
@@ -143,17 +163,35 @@ fn pieces_read(tx: &mut Tx<'_>, numbers: &[i64]) -> Result<HashMap<i64, Arc<Buck
 /// When the database cannot be read, or what it holds is no state.
 pub fn snapshot_load(tx: &mut Tx<'_>, snapshot: SnapshotNum) -> Result<(StateMap, Stored), Error> {
     let chain = chain(tx, snapshot)?;
-    let all: Vec<i64> = chain.whole.other.iter().chain(&chain.whole.members).copied().collect();
+    let all: Vec<i64> = chain
+        .whole
+        .other
+        .iter()
+        .chain(&chain.whole.members)
+        .copied()
+        .collect();
     let buckets = pieces_read(tx, &all)?;
-    let pick = |numbers: &[i64]| numbers.iter().map(|number| buckets.get(number).cloned()).collect::<Option<Vec<_>>>();
+    let pick = |numbers: &[i64]| {
+        numbers
+            .iter()
+            .map(|number| buckets.get(number).cloned())
+            .collect::<Option<Vec<_>>>()
+    };
     let map = pick(&chain.whole.other)
         .zip(pick(&chain.whole.members))
         .and_then(|(other, members)| StateMap::from_buckets(other, members));
-    let mut map = map.ok_or_else(|| Error::Damaged(format!("state {}: pieces are missing", snapshot.0)))?;
+    let mut map =
+        map.ok_or_else(|| Error::Damaged(format!("state {}: pieces are missing", snapshot.0)))?;
     for delta in chain.deltas.iter().rev() {
         map = map.with(*delta);
     }
-    Ok((map, Stored { snapshot, hops: chain.hops }))
+    Ok((
+        map,
+        Stored {
+            snapshot,
+            hops: chain.hops,
+        },
+    ))
 }
 
 /// One key of the state stored as `snapshot`, without reading the rest.
@@ -167,12 +205,20 @@ pub fn snapshot_get(
     key: KeyNum,
 ) -> Result<Option<Entry>, Error> {
     let chain = chain(tx, snapshot)?;
-    if let Some(entry) = chain.deltas.iter().find(|entry| entry.kind == kind && entry.key == key) {
+    if let Some(entry) = chain
+        .deltas
+        .iter()
+        .find(|entry| entry.kind == kind && entry.key == key)
+    {
         return Ok(Some(*entry));
     }
     let Pieces { other, members } = &chain.whole;
     let at = StateMap::piece_of(kind, key, other.len(), members.len());
-    let Some(piece) = other.iter().chain(members).nth(at) else { return Ok(None) };
+    let Some(piece) = other.iter().chain(members).nth(at) else {
+        return Ok(None);
+    };
     let buckets = pieces_read(tx, &[*piece])?;
-    Ok(buckets.get(piece).and_then(|bucket| bucket.get(kind, key).copied()))
+    Ok(buckets
+        .get(piece)
+        .and_then(|bucket| bucket.get(kind, key).copied()))
 }

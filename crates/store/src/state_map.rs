@@ -51,7 +51,10 @@ pub(crate) struct Bucket {
 
 impl Default for Buckets {
     fn default() -> Self {
-        Self { buckets: Arc::from([Arc::new(Bucket::default())]), len: 0 }
+        Self {
+            buckets: Arc::from([Arc::new(Bucket::default())]),
+            len: 0,
+        }
     }
 }
 
@@ -102,7 +105,11 @@ impl StateMap {
     }
 
     fn side(&self, kind: TypeNum) -> &Buckets {
-        if kind == types::MEMBER { &self.members } else { &self.other }
+        if kind == types::MEMBER {
+            &self.members
+        } else {
+            &self.other
+        }
     }
 
     /// All buckets, in the order in which a stored state lists its pieces.
@@ -117,18 +124,27 @@ impl StateMap {
 
     /// Puts a map together from stored pieces: those of non-members, then those of members.
     pub(crate) fn from_buckets(other: Vec<Arc<Bucket>>, members: Vec<Arc<Bucket>>) -> Option<Self> {
-        Some(Self { other: Buckets::from_stored(other)?, members: Buckets::from_stored(members)? })
+        Some(Self {
+            other: Buckets::from_stored(other)?,
+            members: Buckets::from_stored(members)?,
+        })
     }
 
     /// Which of the pieces, in stored order, holds a key, of a state with these numbers of buckets.
     pub(crate) fn piece_of(kind: TypeNum, key: KeyNum, other: usize, members: usize) -> usize {
-        if kind == types::MEMBER { other + slot(kind, key, members) } else { slot(kind, key, other) }
+        if kind == types::MEMBER {
+            other + slot(kind, key, members)
+        } else {
+            slot(kind, key, other)
+        }
     }
 }
 
 impl Buckets {
     fn get(&self, kind: TypeNum, key: KeyNum) -> Option<&Entry> {
-        self.buckets.get(slot(kind, key, self.buckets.len()))?.get(kind, key)
+        self.buckets
+            .get(slot(kind, key, self.buckets.len()))?
+            .get(kind, key)
     }
 
     fn with(&self, entry: Entry) -> Self {
@@ -140,8 +156,15 @@ impl Buckets {
             *bucket = Arc::new(changed);
             len += usize::from(is_new);
         }
-        let grown = Self { buckets: buckets.into(), len };
-        if len > grown.buckets.len() * BUCKET { grown.doubled() } else { grown }
+        let grown = Self {
+            buckets: buckets.into(),
+            len,
+        };
+        if len > grown.buckets.len() * BUCKET {
+            grown.doubled()
+        } else {
+            grown
+        }
     }
 
     fn doubled(&self) -> Self {
@@ -153,12 +176,18 @@ impl Buckets {
                 bucket.entries.push(*entry);
             }
         }
-        Self { buckets: buckets.into_iter().map(Arc::new).collect(), len: self.len }
+        Self {
+            buckets: buckets.into_iter().map(Arc::new).collect(),
+            len: self.len,
+        }
     }
 
     fn from_stored(buckets: Vec<Arc<Bucket>>) -> Option<Self> {
         let len = buckets.iter().map(|bucket| bucket.entries.len()).sum();
-        buckets.len().is_power_of_two().then(|| Self { buckets: buckets.into(), len })
+        buckets.len().is_power_of_two().then(|| Self {
+            buckets: buckets.into(),
+            len,
+        })
     }
 
     fn iter(&self) -> impl Iterator<Item = &Entry> {
@@ -168,13 +197,17 @@ impl Buckets {
 
 impl Bucket {
     pub(crate) fn get(&self, kind: TypeNum, key: KeyNum) -> Option<&Entry> {
-        let at = self.entries.binary_search_by_key(&(kind, key), |entry| (entry.kind, entry.key)).ok()?;
+        let at = self
+            .entries
+            .binary_search_by_key(&(kind, key), |entry| (entry.kind, entry.key))
+            .ok()?;
         self.entries.get(at)
     }
 
     fn with(&self, entry: Entry) -> (Self, bool) {
         let mut entries = self.entries.clone();
-        let found = entries.binary_search_by_key(&(entry.kind, entry.key), |entry| (entry.kind, entry.key));
+        let found =
+            entries.binary_search_by_key(&(entry.kind, entry.key), |entry| (entry.kind, entry.key));
         let is_new = match found {
             Ok(at) => {
                 if let Some(old) = entries.get_mut(at) {
@@ -187,7 +220,13 @@ impl Bucket {
                 true
             }
         };
-        (Self { entries, piece: OnceLock::new() }, is_new)
+        (
+            Self {
+                entries,
+                piece: OnceLock::new(),
+            },
+            is_new,
+        )
     }
 
     /// The piece in which it is stored, if that is committed.
@@ -207,13 +246,20 @@ impl Bucket {
 
     /// The bucket stored as `piece`.
     pub(crate) fn decode(piece: i64, bytes: &[u8]) -> Result<Self, Error> {
-        Ok(Self { entries: decode(bytes)?, piece: OnceLock::from(piece) })
+        Ok(Self {
+            entries: decode(bytes)?,
+            piece: OnceLock::from(piece),
+        })
     }
 }
 
 /// The bytes of some entries: four numbers each.
 pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
-    varint::list(entries.iter().flat_map(|entry| [entry.kind.0, entry.key.0, entry.event.0, entry.tag]))
+    varint::list(
+        entries
+            .iter()
+            .flat_map(|entry| [entry.kind.0, entry.key.0, entry.event.0, entry.tag]),
+    )
 }
 
 /// The entries that [`encode`] wrote.

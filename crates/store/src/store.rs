@@ -36,7 +36,10 @@ impl Store {
             timelines: TimelineCache::new(sizes.timelines()),
             epoch,
         };
-        Self { db, shared: Arc::new(shared) }
+        Self {
+            db,
+            shared: Arc::new(shared),
+        }
     }
 
     /// The database.

@@ -32,12 +32,18 @@ starling_db::statements! {
 }
 
 /// The boundary before everything.
-pub const START: Place = Place { major: 0, minor: i64::MIN };
+pub const START: Place = Place {
+    major: 0,
+    minor: i64::MIN,
+};
 
 /// The boundary after all that a reader whose head is `position` may see.
 #[must_use]
 pub fn end_of(position: i64) -> Place {
-    Place { major: position + 1, minor: i64::MIN }
+    Place {
+        major: position + 1,
+        minor: i64::MIN,
+    }
 }
 
 /// Which way a page goes.
@@ -106,15 +112,24 @@ pub struct StateDelta {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn state_deltas(tx: &mut Tx<'_>, room: RoomNum, since: i64, upto: i64) -> Result<Vec<StateDelta>, Error> {
-    tx.query_all(&STATE_DELTAS, &[room.into(), since.into(), upto.into()], |row| {
-        Ok(StateDelta {
-            kind: crate::numbers::TypeNum(row.int(0)?),
-            key: crate::numbers::KeyNum(row.int(1)?),
-            event: row.opt_int(2)?.map(EventNum),
-            position: row.int(3)?,
-        })
-    })
+pub fn state_deltas(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    since: i64,
+    upto: i64,
+) -> Result<Vec<StateDelta>, Error> {
+    tx.query_all(
+        &STATE_DELTAS,
+        &[room.into(), since.into(), upto.into()],
+        |row| {
+            Ok(StateDelta {
+                kind: crate::numbers::TypeNum(row.int(0)?),
+                key: crate::numbers::KeyNum(row.int(1)?),
+                event: row.opt_int(2)?.map(EventNum),
+                position: row.int(3)?,
+            })
+        },
+    )
 }
 
 /// Notes a change of a room's state; `old` is the event that held the key before.
@@ -165,17 +180,27 @@ pub struct RecentPage {
 
 impl TimelineCache {
     pub(crate) fn new(rooms: usize) -> Self {
-        Self { rooms: Cache::new(rooms) }
+        Self {
+            rooms: Cache::new(rooms),
+        }
     }
 
     /// Adds an event that was just committed; `before` is the position of the room's last event before it.
     pub fn push(&self, event: &Arc<Event>, before: i64) {
-        let Some(position) = event.position() else { return };
+        let Some(position) = event.position() else {
+            return;
+        };
         let fresh = || Ok::<_, std::convert::Infallible>(Arc::new(Mutex::new(Recent::new(before))));
         let Ok(recent) = self.rooms.get_or_insert_with(&event.room, fresh);
         let mut recent = recent.lock();
         // Events of a room come in order; anything else would be a hole.
-        if recent.events.back().and_then(|last| last.position()).unwrap_or(recent.complete_after) != before {
+        if recent
+            .events
+            .back()
+            .and_then(|last| last.position())
+            .unwrap_or(recent.complete_after)
+            != before
+        {
             *recent = Recent::new(before);
         }
         if recent.events.len() >= RECENT
@@ -188,9 +213,15 @@ impl TimelineCache {
 
     /// Puts the pruned form of a redacted event in its place.
     pub fn replace(&self, pruned: &Arc<Event>) {
-        let Some(recent) = self.rooms.get(&pruned.room) else { return };
+        let Some(recent) = self.rooms.get(&pruned.room) else {
+            return;
+        };
         let mut recent = recent.lock();
-        if let Some(event) = recent.events.iter_mut().find(|event| event.num == pruned.num) {
+        if let Some(event) = recent
+            .events
+            .iter_mut()
+            .find(|event| event.num == pruned.num)
+        {
             *event = Arc::clone(pruned);
         }
     }
@@ -203,16 +234,23 @@ impl TimelineCache {
         if since < recent.complete_after {
             return None;
         }
-        let within = |event: &&Arc<Event>| event.position().is_some_and(|at| at > since && at <= upto);
+        let within =
+            |event: &&Arc<Event>| event.position().is_some_and(|at| at > since && at <= upto);
         let mut events: Vec<Arc<Event>> = recent.events.iter().filter(within).cloned().collect();
         let surplus = events.len().saturating_sub(limit);
         events.drain(..surplus);
-        Some(RecentPage { events, limited: surplus > 0 })
+        Some(RecentPage {
+            events,
+            limited: surplus > 0,
+        })
     }
 }
 
 impl Recent {
     fn new(complete_after: i64) -> Self {
-        Self { complete_after, events: VecDeque::new() }
+        Self {
+            complete_after,
+            events: VecDeque::new(),
+        }
     }
 }

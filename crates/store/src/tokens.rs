@@ -49,15 +49,28 @@ impl Token {
         let mut fields = text.get(1..).ok_or(NotAToken)?.split('_');
         let mut number = || fields.next().and_then(canonical).ok_or(NotAToken);
         let token = match text.as_bytes().first() {
-            Some(b's') => Self::Sync { epoch: number()?, position: number()? },
-            Some(b't') => Self::Before { epoch: number()?, place: Place { major: number()?, minor: number()? } },
+            Some(b's') => Self::Sync {
+                epoch: number()?,
+                position: number()?,
+            },
+            Some(b't') => Self::Before {
+                epoch: number()?,
+                place: Place {
+                    major: number()?,
+                    minor: number()?,
+                },
+            },
             _ => return Err(NotAToken),
         };
         let is_sane = match token {
             Self::Sync { epoch, position } => epoch >= 1 && (0..=LAST).contains(&position),
             Self::Before { epoch, place } => epoch >= 1 && (0..=LAST).contains(&place.major),
         };
-        if fields.next().is_some() || !is_sane { Err(NotAToken) } else { Ok(token) }
+        if fields.next().is_some() || !is_sane {
+            Err(NotAToken)
+        } else {
+            Ok(token)
+        }
     }
 
     /// The epoch of the log that it speaks of.
@@ -72,7 +85,10 @@ impl Token {
     #[must_use]
     pub fn boundary(&self) -> Place {
         match self {
-            Self::Sync { position, .. } => Place { major: position + 1, minor: i64::MIN },
+            Self::Sync { position, .. } => Place {
+                major: position + 1,
+                minor: i64::MIN,
+            },
             Self::Before { place, .. } => *place,
         }
     }
@@ -91,7 +107,11 @@ impl Token {
 fn canonical(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let is_canonical = digits == "0" || digits.bytes().next().is_some_and(|byte| (b'1'..=b'9').contains(&byte));
+    let is_canonical = digits == "0"
+        || digits
+            .bytes()
+            .next()
+            .is_some_and(|byte| (b'1'..=b'9').contains(&byte));
     (is_canonical && text != "-0").then_some(number)
 }
 
@@ -111,10 +131,28 @@ mod tests {
     #[test]
     fn tokens_come_back() {
         let tokens = [
-            Token::Sync { epoch: 1, position: 0 },
-            Token::Sync { epoch: 7, position: 1 << 53 },
-            Token::Before { epoch: 1, place: Place { major: 12, minor: -3 } },
-            Token::Before { epoch: 1, place: Place { major: 12, minor: i64::MIN } },
+            Token::Sync {
+                epoch: 1,
+                position: 0,
+            },
+            Token::Sync {
+                epoch: 7,
+                position: 1 << 53,
+            },
+            Token::Before {
+                epoch: 1,
+                place: Place {
+                    major: 12,
+                    minor: -3,
+                },
+            },
+            Token::Before {
+                epoch: 1,
+                place: Place {
+                    major: 12,
+                    minor: i64::MIN,
+                },
+            },
         ];
         for token in tokens {
             assert_eq!(Token::parse(&token.to_string()), Ok(token));
@@ -124,8 +162,26 @@ mod tests {
     #[test]
     fn other_texts_are_no_tokens() {
         for text in [
-            "", "s", "t", "s1", "s1_", "s1_x", "s1_1_1", "s0_1", "s1_-1", "s1_01", "s1_+1", "s1_1 ", "t1_1", "t1_-1_0",
-            "t1_1_-0", "x1_1", "s99999999999999999999_1", "s1_1\0", "é1_1", "s1_1_",
+            "",
+            "s",
+            "t",
+            "s1",
+            "s1_",
+            "s1_x",
+            "s1_1_1",
+            "s0_1",
+            "s1_-1",
+            "s1_01",
+            "s1_+1",
+            "s1_1 ",
+            "t1_1",
+            "t1_-1_0",
+            "t1_1_-0",
+            "x1_1",
+            "s99999999999999999999_1",
+            "s1_1\0",
+            "é1_1",
+            "s1_1_",
         ] {
             assert_eq!(Token::parse(text), Err(NotAToken), "{text:?}");
         }

@@ -40,8 +40,18 @@ pub fn transaction_insert(
     event: EventNum,
     now_ms: i64,
 ) -> Result<(), Error> {
-    let Transaction { device, path, txn_id } = transaction;
-    let params = [(*device).into(), (*path).into(), txn_id.as_bytes().into(), event.into(), now_ms.into()];
+    let Transaction {
+        device,
+        path,
+        txn_id,
+    } = transaction;
+    let params = [
+        (*device).into(),
+        (*path).into(),
+        txn_id.as_bytes().into(),
+        event.into(),
+        now_ms.into(),
+    ];
     tx.execute_one(&TRANSACTION_INSERT, &params)
 }
 
@@ -49,8 +59,15 @@ pub fn transaction_insert(
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn transaction_read(tx: &mut Tx<'_>, transaction: &Transaction) -> Result<Option<EventNum>, Error> {
-    let Transaction { device, path, txn_id } = transaction;
+pub fn transaction_read(
+    tx: &mut Tx<'_>,
+    transaction: &Transaction,
+) -> Result<Option<EventNum>, Error> {
+    let Transaction {
+        device,
+        path,
+        txn_id,
+    } = transaction;
     let params = [(*device).into(), (*path).into(), txn_id.as_bytes().into()];
     tx.query_one(&TRANSACTION_READ, &params, |row| Ok(EventNum(row.int(0)?)))
 }
@@ -64,9 +81,11 @@ pub fn transactions_of_events(
     device: DeviceNum,
     events: &[i64],
 ) -> Result<Vec<(EventNum, String)>, Error> {
-    tx.query_all(&TRANSACTIONS_OF_EVENTS, &[device.into(), events.into()], |row| {
-        Ok((EventNum(row.int(0)?), row.utf8(1)?.to_owned()))
-    })
+    tx.query_all(
+        &TRANSACTIONS_OF_EVENTS,
+        &[device.into(), events.into()],
+        |row| Ok((EventNum(row.int(0)?), row.utf8(1)?.to_owned())),
+    )
 }
 
 /// Forgets at most `most` transaction ids from before `before_ms`; how many it forgot.

@@ -66,7 +66,12 @@ impl World {
             signing_key: Arc::new(SigningKey::generate([7; 32], "test").expect("a key")),
             default_version,
         });
-        Self { store, bus, rooms, clock }
+        Self {
+            store,
+            bus,
+            rooms,
+            clock,
+        }
     }
 
     /// A local user with one device, made if there is none of this name.
@@ -88,8 +93,17 @@ impl World {
             account_insert(tx, &account)?;
             Ok::<_, Error>((user, device_upsert(tx, user, "PHONE", None, 0)?))
         };
-        let (user, device) = self.store.db().write(Write::new("test_user"), insert).await.expect("a user");
-        Actor { user, user_id, device }
+        let (user, device) = self
+            .store
+            .db()
+            .write(Write::new("test_user"), insert)
+            .await
+            .expect("a user");
+        Actor {
+            user,
+            user_id,
+            device,
+        }
     }
 
     /// What a client asks for when it asks for nothing special.
@@ -115,16 +129,31 @@ impl World {
     /// # Panics
     /// When it is not created.
     pub async fn room(&self, creator: &Actor) -> OwnedRoomId {
-        self.rooms.create(creator, Self::plain(Preset::PublicChat)).await.expect("a room")
+        self.rooms
+            .create(creator, Self::plain(Preset::PublicChat))
+            .await
+            .expect("a room")
     }
 
     /// Sends a text.
     ///
     /// # Errors
     /// Those of [`Rooms::send`].
-    pub async fn say(&self, actor: &Actor, room: &RoomId, text: &str) -> Result<OwnedEventId, SendError> {
+    pub async fn say(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        text: &str,
+    ) -> Result<OwnedEventId, SendError> {
         let content = content(&serde_json::json!({ "msgtype": "m.text", "body": text }));
-        self.rooms.send(actor, room, Draft::message(actor.user_id.clone(), "m.room.message", content), None).await
+        self.rooms
+            .send(
+                actor,
+                room,
+                Draft::message(actor.user_id.clone(), "m.room.message", content),
+                None,
+            )
+            .await
     }
 
     /// Sets state.
@@ -153,13 +182,18 @@ impl World {
         action: MembershipAction,
         target: &Actor,
     ) -> Result<(), SendError> {
-        self.rooms.change_membership(actor, room, action, &target.user_id, None).await
+        self.rooms
+            .change_membership(actor, room, action, &target.user_id, None)
+            .await
     }
 
     /// The same actor on another device number, as far as transaction ids are concerned.
     #[must_use]
     pub fn on_device(actor: &Actor, device: i64) -> Actor {
-        Actor { device: DeviceNum(device), ..actor.clone() }
+        Actor {
+            device: DeviceNum(device),
+            ..actor.clone()
+        }
     }
 }
 

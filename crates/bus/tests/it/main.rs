@@ -16,7 +16,10 @@ fn listening(bus: &Bus, user: i64, device: i64, rooms: &[i64]) -> Arc<Listener> 
 #[test]
 fn a_change_concerns_those_in_the_room_and_nobody_else() {
     let bus = Bus::new(10);
-    let (alice, bob) = (listening(&bus, 1, 11, &[100]), listening(&bus, 2, 22, &[200]));
+    let (alice, bob) = (
+        listening(&bus, 1, 11, &[100]),
+        listening(&bus, 2, 22, &[200]),
+    );
     bus.advance(11, &[Topic::Room(100)]);
     assert_eq!(alice.changes_since(10), Some(vec![(11, Topic::Room(100))]));
     assert_eq!(bob.changes_since(10), Some(vec![]));
@@ -30,7 +33,10 @@ fn topics_reach_the_user_and_the_device() {
     bus.advance(1, &[Topic::User(1)]);
     bus.advance(2, &[Topic::Device(12)]);
     assert_eq!(phone.changes_since(0), Some(vec![(1, Topic::User(1))]));
-    assert_eq!(laptop.changes_since(0), Some(vec![(1, Topic::User(1)), (2, Topic::Device(12))]));
+    assert_eq!(
+        laptop.changes_since(0),
+        Some(vec![(1, Topic::User(1)), (2, Topic::Device(12))])
+    );
 }
 
 #[test]
@@ -52,7 +58,10 @@ fn a_listener_forgets_and_says_so() {
     }
     assert_eq!(listener.changes_since(0), None);
     assert!(listener.has_changed(0));
-    assert_eq!(listener.changes_since(299), Some(vec![(300, Topic::Room(100))]));
+    assert_eq!(
+        listener.changes_since(299),
+        Some(vec![(300, Topic::Room(100))])
+    );
 }
 
 #[test]
@@ -87,14 +96,21 @@ async fn waiting_ends_with_the_change_and_misses_none() {
 #[tokio::test]
 async fn the_sweep_spares_those_who_wait() {
     let bus = Bus::new(0);
-    let (idle, busy) = (listening(&bus, 1, 11, &[100]), listening(&bus, 2, 22, &[100]));
+    let (idle, busy) = (
+        listening(&bus, 1, 11, &[100]),
+        listening(&bus, 2, 22, &[100]),
+    );
     idle.used(1_000);
     busy.used(1_000);
     let waiting = tokio::spawn(async move { busy.changed(0).await });
     tokio::task::yield_now().await;
     bus.sweep(2_000);
     assert_eq!(bus.listeners(), 1);
-    assert_eq!(idle.changes_since(0), None, "a forgotten listener hears nothing and says so");
+    assert_eq!(
+        idle.changes_since(0),
+        None,
+        "a forgotten listener hears nothing and says so"
+    );
     bus.advance(1, &[Topic::Room(100)]);
     waiting.await.unwrap();
 }

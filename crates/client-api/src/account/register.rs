@@ -105,9 +105,9 @@ async fn register(
             .await
             .map_err(refusal)?;
     }
-    let stage = request.auth.and_then(|auth| auth.stage);
-    if stage.as_deref() != Some(DUMMY) {
-        return Ok(challenge(&state, stage.is_some()));
+    let tried = request.auth.and_then(|auth| auth.stage);
+    if tried.as_deref() != Some(DUMMY) {
+        return Ok(challenge(&state, tried.is_some()));
     }
     let password = request
         .password

@@ -30,7 +30,14 @@ impl Draft {
     /// A message event.
     #[must_use]
     pub fn message(sender: OwnedUserId, kind: impl Into<String>, content: CanonicalObject) -> Self {
-        Self { sender, kind: kind.into(), state_key: None, content, redacts: None, origin_server_ts: None }
+        Self {
+            sender,
+            kind: kind.into(),
+            state_key: None,
+            content,
+            redacts: None,
+            origin_server_ts: None,
+        }
     }
 
     /// A state event.
@@ -41,14 +48,26 @@ impl Draft {
         state_key: impl Into<String>,
         content: CanonicalObject,
     ) -> Self {
-        Self { state_key: Some(state_key.into()), ..Self::message(sender, kind, content) }
+        Self {
+            state_key: Some(state_key.into()),
+            ..Self::message(sender, kind, content)
+        }
     }
 
     /// The state that decides on it, of a room of this version.
     pub(crate) fn auth_keys(&self, version: RoomVersion) -> Vec<(Box<str>, Box<str>)> {
         let key = self.state_key.as_deref();
-        let types = auth_types(version, &self.kind, &self.sender, key, self.content.as_bytes());
-        types.into_iter().map(|(kind, key)| (Box::from(kind), Box::from(&*key))).collect()
+        let types = auth_types(
+            version,
+            &self.kind,
+            &self.sender,
+            key,
+            self.content.as_bytes(),
+        );
+        types
+            .into_iter()
+            .map(|(kind, key)| (Box::from(kind), Box::from(&*key)))
+            .collect()
     }
 }
 
@@ -93,7 +112,14 @@ impl Tip {
         room_id: Option<OwnedRoomId>,
         extremities: Vec<(OwnedEventId, i64)>,
     ) -> Self {
-        Self { version, room_id, extremities, known: HashMap::new(), known_len: 0, power: None }
+        Self {
+            version,
+            room_id,
+            extremities,
+            known: HashMap::new(),
+            known_len: 0,
+            power: None,
+        }
     }
 
     /// How many keys of the state are known.
@@ -103,14 +129,19 @@ impl Tip {
 
     /// Which of the keys that an event needs are not known. The create event and the power levels are always needed.
     pub(crate) fn missing(&self, keys: &[(Box<str>, Box<str>)]) -> Vec<(Box<str>, Box<str>)> {
-        let always = [(Box::from("m.room.create"), Box::from("")), (Box::from("m.room.power_levels"), Box::from(""))];
+        let always = [
+            (Box::from("m.room.create"), Box::from("")),
+            (Box::from("m.room.power_levels"), Box::from("")),
+        ];
         let mut missing: Vec<_> = always.into_iter().chain(keys.iter().cloned()).collect();
         missing.retain(|(kind, key)| !self.knows(kind, key));
         missing
     }
 
     fn knows(&self, kind: &str, key: &str) -> bool {
-        self.known.get(kind).is_some_and(|keys| keys.contains_key(key))
+        self.known
+            .get(kind)
+            .is_some_and(|keys| keys.contains_key(key))
     }
 
     /// Notes what the state holds at a key, unless it was changed here meanwhile.
@@ -124,7 +155,13 @@ impl Tip {
         if matches!(kind, "m.room.create" | "m.room.power_levels") {
             self.power = None;
         }
-        if self.known.entry(kind.into()).or_default().insert(key.into(), event).is_none() {
+        if self
+            .known
+            .entry(kind.into())
+            .or_default()
+            .insert(key.into(), event)
+            .is_none()
+        {
             self.known_len += 1;
         }
     }
@@ -133,7 +170,9 @@ impl Tip {
     pub(crate) fn current_power(&mut self) -> Option<&RoomPower> {
         if self.power.is_none() {
             let levels = self.get("m.room.power_levels", "");
-            self.power = self.get("m.room.create", "").and_then(|create| RoomPower::new(create, levels).ok());
+            self.power = self
+                .get("m.room.create", "")
+                .and_then(|create| RoomPower::new(create, levels).ok());
         }
         self.power.as_ref()
     }
@@ -149,8 +188,11 @@ impl Tip {
     ) -> Result<Built, SendError> {
         let mut auth = draft.auth_keys(self.version);
         auth.retain(|(kind, key)| self.get(kind, key).is_some());
-        let auth_events =
-            auth.iter().filter_map(|(kind, key)| self.get(kind, key)).map(|pdu| pdu.event_id().to_owned()).collect();
+        let auth_events = auth
+            .iter()
+            .filter_map(|(kind, key)| self.get(kind, key))
+            .map(|pdu| pdu.event_id().to_owned())
+            .collect();
         let builder = EventBuilder {
             room_id: self.room_id.clone(),
             sender: draft.sender,
@@ -159,8 +201,18 @@ impl Tip {
             content: draft.content,
             redacts: draft.redacts,
             origin_server_ts: draft.origin_server_ts.unwrap_or(now_ms),
-            depth: self.extremities.iter().map(|(_, depth)| *depth).max().unwrap_or(0).saturating_add(1),
-            prev_events: self.extremities.iter().map(|(event, _)| event.clone()).collect(),
+            depth: self
+                .extremities
+                .iter()
+                .map(|(_, depth)| *depth)
+                .max()
+                .unwrap_or(0)
+                .saturating_add(1),
+            prev_events: self
+                .extremities
+                .iter()
+                .map(|(event, _)| event.clone())
+                .collect(),
             auth_events,
         };
         let pdu = builder.build(self.version, server, key)?;

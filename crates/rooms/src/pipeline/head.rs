@@ -77,7 +77,12 @@ impl Heads {
 
 impl Rooms {
     /// Takes a draft through the pipeline; the event is durable when this returns.
-    pub(crate) async fn append(&self, room: RoomNum, draft: Draft, extras: Extras) -> Result<Appending, SendError> {
+    pub(crate) async fn append(
+        &self,
+        room: RoomNum,
+        draft: Draft,
+        extras: Extras,
+    ) -> Result<Appending, SendError> {
         let head = self.heads.head(room);
         for _ in 0..ATTEMPTS {
             let receipt = self.queue(&head, room, &draft, &extras).await?;
@@ -89,7 +94,9 @@ impl Rooms {
                 Err(AppendError::Db(error)) => return Err(SendError::Db(error)),
             }
         }
-        Err(SendError::Db(Error::Unavailable("the room moved on too often".to_owned())))
+        Err(SendError::Db(Error::Unavailable(
+            "the room moved on too often".to_owned(),
+        )))
     }
 
     async fn queue(
@@ -99,7 +106,10 @@ impl Rooms {
         draft: &Draft,
         extras: &Extras,
     ) -> Result<Receiving, SendError> {
-        self.store().names().intern_ahead(self.store().db(), names_of(draft)).await?;
+        self.store()
+            .names()
+            .intern_ahead(self.store().db(), names_of(draft))
+            .await?;
         let mut slot = self.store().db().slot().await?;
         loop {
             let queued = self.try_queue(head, room, draft, extras, slot)?;
@@ -111,9 +121,15 @@ impl Rooms {
                 }
                 Queued::NoTip(returned) => {
                     slot = returned;
-                    let snapshot = self.store().room(room).await?.ok_or(SendError::UnknownRoom)?;
+                    let snapshot = self
+                        .store()
+                        .room(room)
+                        .await?
+                        .ok_or(SendError::UnknownRoom)?;
                     let mut state = head.state.lock();
-                    state.tip.get_or_insert_with(|| (tip_of(&snapshot), Chain::Committed(snapshot)));
+                    state
+                        .tip
+                        .get_or_insert_with(|| (tip_of(&snapshot), Chain::Committed(snapshot)));
                 }
             }
         }
@@ -130,13 +146,20 @@ impl Rooms {
     ) -> Result<Queued, SendError> {
         let mut state = head.state.lock();
         let generation = state.generation;
-        let Some((tip, chain)) = &mut state.tip else { return Ok(Queued::NoTip(slot)) };
+        let Some((tip, chain)) = &mut state.tip else {
+            return Ok(Queued::NoTip(slot));
+        };
         let missing = tip.missing(&draft.auth_keys(tip.version));
         if !missing.is_empty() {
             return Ok(Queued::Missing(missing, slot));
         }
         let now_ms = self.parts.clock.now_ms();
-        let built = tip.build(draft.clone(), now_ms, &self.parts.server_name, &self.parts.signing_key)?;
+        let built = tip.build(
+            draft.clone(),
+            now_ms,
+            &self.parts.server_name,
+            &self.parts.signing_key,
+        )?;
         if let Some(target) = &extras.target {
             check_redaction(tip, &built.pdu, &target.pdu)?;
         }
@@ -167,7 +190,8 @@ impl Rooms {
             Write::new("append").locking([room.0]),
             |_| Ok(()),
             move |tx, positions, ()| {
-                link.place(&parts, (tx, positions), &before, &new).map(|appended| appended.event)
+                link.place(&parts, (tx, positions), &before, &new)
+                    .map(|appended| appended.event)
             },
             move || {
                 // Nothing more is built on it; what was, fails by itself and is built again.
@@ -178,12 +202,25 @@ impl Rooms {
     }
 
     /// Looks up keys of the room's state for its tip.
-    async fn learn(&self, head: &Arc<Head>, room: RoomNum, keys: &[(Box<str>, Box<str>)]) -> Result<(), SendError> {
+    async fn learn(
+        &self,
+        head: &Arc<Head>,
+        room: RoomNum,
+        keys: &[(Box<str>, Box<str>)],
+    ) -> Result<(), SendError> {
         let generation = head.state.lock().generation;
-        let snapshot = self.store().room(room).await?.ok_or(SendError::UnknownRoom)?;
+        let snapshot = self
+            .store()
+            .room(room)
+            .await?
+            .ok_or(SendError::UnknownRoom)?;
         let found = self.lookup(&snapshot, keys.to_vec()).await?;
         let mut state = head.state.lock();
-        if state.tip.as_ref().is_some_and(|(tip, _)| tip.known_len() > KNOWN_KEYS) {
+        if state
+            .tip
+            .as_ref()
+            .is_some_and(|(tip, _)| tip.known_len() > KNOWN_KEYS)
+        {
             state.drop_known(&snapshot);
         }
         if state.generation == generation
@@ -206,15 +243,24 @@ impl Rooms {
         let read = move |tx: &mut starling_db::Tx<'_>| {
             let mut found = Vec::with_capacity(keys.len());
             for (kind, key) in &keys {
-                let numbers = store.names().kind(tx, kind)?.zip(store.names().key(tx, key)?);
+                let numbers = store
+                    .names()
+                    .kind(tx, kind)?
+                    .zip(store.names().key(tx, key)?);
                 found.push(numbers.and_then(|(kind, key)| snapshot.state_event(kind, key)));
             }
             let wanted: Vec<EventNum> = found.iter().flatten().copied().collect();
             let events = store.events_read(tx, &wanted)?;
             let pdu = |number: EventNum| {
-                events.iter().find(|event| event.num == number).map(|event| Arc::new(event.pdu.clone()))
+                events
+                    .iter()
+                    .find(|event| event.num == number)
+                    .map(|event| Arc::new(event.pdu.clone()))
             };
-            Ok(found.into_iter().map(|number| number.and_then(pdu)).collect())
+            Ok(found
+                .into_iter()
+                .map(|number| number.and_then(pdu))
+                .collect())
         };
         self.store().db().read("auth_state", read).await
     }
@@ -254,25 +300,38 @@ impl HeadState {
 }
 
 fn tip_of(snapshot: &RoomSnapshot) -> Tip {
-    let extremities = snapshot.extremities.iter().map(|extremity| (extremity.event_id.clone(), extremity.depth));
-    Tip::new(snapshot.version, Some(snapshot.room_id.clone()), extremities.collect())
+    let extremities = snapshot
+        .extremities
+        .iter()
+        .map(|extremity| (extremity.event_id.clone(), extremity.depth));
+    Tip::new(
+        snapshot.version,
+        Some(snapshot.room_id.clone()),
+        extremities.collect(),
+    )
 }
 
 /// Whether a local user may redact an event. Other servers let any user of the target's server do so, and rely on that
 /// server to look closer: without the power, only one's own events.
 /// <https://spec.matrix.org/v1.19/client-server-api/#redactions>
 fn check_redaction(tip: &mut Tip, redaction: &Pdu, target: &Pdu) -> Result<(), SendError> {
-    let has_power =
-        tip.current_power().is_some_and(|power| power.user_level(redaction.sender()) >= power.redact_level());
+    let has_power = tip
+        .current_power()
+        .is_some_and(|power| power.user_level(redaction.sender()) >= power.redact_level());
     if has_power || redaction.sender() == target.sender() {
         return Ok(());
     }
-    Err(SendError::Forbidden("you may redact only your own events here".to_owned()))
+    Err(SendError::Forbidden(
+        "you may redact only your own events here".to_owned(),
+    ))
 }
 
 /// The names that writing a draft needs as integers.
 pub(crate) fn names_of(draft: &Draft) -> Vec<Name> {
-    let mut names = vec![Name::User(draft.sender.clone()), Name::Type(draft.kind.as_str().into())];
+    let mut names = vec![
+        Name::User(draft.sender.clone()),
+        Name::Type(draft.kind.as_str().into()),
+    ];
     if let Some(key) = &draft.state_key {
         names.push(Name::Key(key.as_str().into()));
         if draft.kind == "m.room.member"

@@ -55,7 +55,9 @@ impl Link {
     ) -> Result<Appended, AppendError> {
         *self.placed.lock() = None;
         let before = chain.before()?;
-        let appended = parts.store.append(tx, positions, &before, new, &parts.server_name)?;
+        let appended = parts
+            .store
+            .append(tx, positions, &before, new, &parts.server_name)?;
         *self.placed.lock() = Some(Arc::clone(&appended.snapshot));
         announce_after_commit(tx, &parts.bus, positions.last(), &appended);
         Ok(appended)
@@ -63,7 +65,12 @@ impl Link {
 }
 
 /// After the commit and the caches: wakes those whom the event concerns.
-pub(crate) fn announce_after_commit(tx: &mut Tx<'_>, bus: &Bus, position: i64, appended: &Appended) {
+pub(crate) fn announce_after_commit(
+    tx: &mut Tx<'_>,
+    bus: &Bus,
+    position: i64,
+    appended: &Appended,
+) {
     let (bus, room, membership) = (bus.clone(), appended.event.room.0, appended.membership);
     tx.after_commit(move || {
         let mut topics = vec![Topic::Room(room)];

@@ -6,8 +6,17 @@ use starling_rooms::{CanonicalObject, CreateError, CreateRoom, Invite, Preset, S
 use starling_store::SCHEMA;
 use starling_testkit::{TestDb, World, on_each_engine};
 
-async fn state(world: &World, actor: &starling_rooms::Actor, room: &ruma_common::RoomId, kind: &str) -> Value {
-    let event = world.rooms.state_event(actor, room, kind, "").await.unwrap();
+async fn state(
+    world: &World,
+    actor: &starling_rooms::Actor,
+    room: &ruma_common::RoomId,
+    kind: &str,
+) -> Value {
+    let event = world
+        .rooms
+        .state_event(actor, room, kind, "")
+        .await
+        .unwrap();
     serde_json::from_slice(event.pdu.content()).unwrap()
 }
 
@@ -20,11 +29,21 @@ async fn the_first_events_are_in_the_specified_order() {
             alias_name: Some("pub".to_owned()),
             name: Some("The Pub".to_owned()),
             topic: Some("Beer".to_owned()),
-            invites: vec![Invite { user: bob.user_id.clone() }],
+            invites: vec![Invite {
+                user: bob.user_id.clone(),
+            }],
             is_direct: true,
             initial_state: vec![
-                ("m.room.name".to_owned(), String::new(), CanonicalObject::default()),
-                ("x.state".to_owned(), "key".to_owned(), CanonicalObject::default()),
+                (
+                    "m.room.name".to_owned(),
+                    String::new(),
+                    CanonicalObject::default(),
+                ),
+                (
+                    "x.state".to_owned(),
+                    "key".to_owned(),
+                    CanonicalObject::default(),
+                ),
             ],
             ..World::plain(Preset::PrivateChat)
         };
@@ -35,15 +54,29 @@ async fn the_first_events_are_in_the_specified_order() {
         assert_eq!(
             kinds,
             [
-                "m.room.create", "m.room.member", "m.room.power_levels", "m.room.canonical_alias", "m.room.join_rules",
-                "m.room.history_visibility", "m.room.guest_access", "x.state", "m.room.name", "m.room.topic",
+                "m.room.create",
+                "m.room.member",
+                "m.room.power_levels",
+                "m.room.canonical_alias",
+                "m.room.join_rules",
+                "m.room.history_visibility",
+                "m.room.guest_access",
+                "x.state",
+                "m.room.name",
+                "m.room.topic",
                 "m.room.member",
             ]
         );
         let invite: Value = serde_json::from_slice(events[10].pdu.content()).unwrap();
         assert_eq!(invite, json!({ "membership": "invite", "is_direct": true }));
-        assert_eq!(state(&world, &alice, &room, "m.room.canonical_alias").await["alias"], "#pub:localhost");
-        assert_eq!(state(&world, &alice, &room, "m.room.name").await["name"], "The Pub");
+        assert_eq!(
+            state(&world, &alice, &room, "m.room.canonical_alias").await["alias"],
+            "#pub:localhost"
+        );
+        assert_eq!(
+            state(&world, &alice, &room, "m.room.name").await["name"],
+            "The Pub"
+        );
     })
     .await;
 }
@@ -58,9 +91,19 @@ async fn presets_set_what_the_specification_says() {
             (Preset::TrustedPrivateChat, "invite", "can_join"),
             (Preset::PublicChat, "public", "forbidden"),
         ] {
-            let room = world.rooms.create(&alice, World::plain(preset)).await.unwrap();
-            assert_eq!(state(&world, &alice, &room, "m.room.join_rules").await["join_rule"], join_rule);
-            assert_eq!(state(&world, &alice, &room, "m.room.guest_access").await["guest_access"], guests);
+            let room = world
+                .rooms
+                .create(&alice, World::plain(preset))
+                .await
+                .unwrap();
+            assert_eq!(
+                state(&world, &alice, &room, "m.room.join_rules").await["join_rule"],
+                join_rule
+            );
+            assert_eq!(
+                state(&world, &alice, &room, "m.room.guest_access").await["guest_access"],
+                guests
+            );
             let visibility = state(&world, &alice, &room, "m.room.history_visibility").await;
             assert_eq!(visibility["history_visibility"], "shared");
         }
@@ -74,12 +117,18 @@ async fn versions_differ_in_who_has_power() {
         let world = World::start(&db).await;
         let (alice, bob) = (world.user("alice").await, world.user("bob").await);
         for (version, users, creators) in [
-            ("11", json!({ "@alice:localhost": 100, "@bob:localhost": 100 }), Value::Null),
+            (
+                "11",
+                json!({ "@alice:localhost": 100, "@bob:localhost": 100 }),
+                Value::Null,
+            ),
             ("12", json!({}), json!(["@bob:localhost"])),
         ] {
             let wanted = CreateRoom {
                 room_version: Some(version.to_owned()),
-                invites: vec![Invite { user: bob.user_id.clone() }],
+                invites: vec![Invite {
+                    user: bob.user_id.clone(),
+                }],
                 ..World::plain(Preset::TrustedPrivateChat)
             };
             let room = world.rooms.create(&alice, wanted).await.unwrap();
@@ -89,8 +138,15 @@ async fn versions_differ_in_who_has_power() {
             assert_eq!(create.get("creator"), None);
             assert_eq!(create["additional_creators"], creators);
             assert_eq!(levels["users"], users);
-            assert_eq!(levels["events"]["m.room.tombstone"], if version == "12" { 150 } else { 100 });
-            assert_eq!(room.server_name().is_some(), version == "11", "the id of version 12 is a hash");
+            assert_eq!(
+                levels["events"]["m.room.tombstone"],
+                if version == "12" { 150 } else { 100 }
+            );
+            assert_eq!(
+                room.server_name().is_some(),
+                version == "11",
+                "the id of version 12 is a hash"
+            );
         }
     })
     .await;
@@ -101,19 +157,39 @@ async fn a_room_that_cannot_be_leaves_nothing_behind() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let world = World::start(&db).await;
         let alice = world.user("alice").await;
-        let named = || CreateRoom { alias_name: Some("pub".to_owned()), ..World::plain(Preset::PublicChat) };
+        let named = || CreateRoom {
+            alias_name: Some("pub".to_owned()),
+            ..World::plain(Preset::PublicChat)
+        };
         world.rooms.create(&alice, named()).await.unwrap();
         let head = world.bus.head();
         let taken = world.rooms.create(&alice, named()).await;
-        assert!(matches!(taken, Err(CreateError::AliasTaken(_))), "{taken:?}");
-        let old = CreateRoom { room_version: Some("99".to_owned()), ..World::plain(Preset::PublicChat) };
+        assert!(
+            matches!(taken, Err(CreateError::AliasTaken(_))),
+            "{taken:?}"
+        );
+        let old = CreateRoom {
+            room_version: Some("99".to_owned()),
+            ..World::plain(Preset::PublicChat)
+        };
         let old = world.rooms.create(&alice, old).await;
-        assert!(matches!(old, Err(CreateError::UnsupportedVersion(_))), "{old:?}");
+        assert!(
+            matches!(old, Err(CreateError::UnsupportedVersion(_))),
+            "{old:?}"
+        );
         let stranger = OwnedUserId::try_from("@nobody:localhost").unwrap();
-        let nobody =
-            CreateRoom { invites: vec![Invite { user: stranger }], ..World::plain(Preset::PublicChat) };
+        let nobody = CreateRoom {
+            invites: vec![Invite { user: stranger }],
+            ..World::plain(Preset::PublicChat)
+        };
         let nobody = world.rooms.create(&alice, nobody).await;
-        assert!(matches!(nobody, Err(CreateError::InvalidState(SendError::UnknownUser))), "{nobody:?}");
+        assert!(
+            matches!(
+                nobody,
+                Err(CreateError::InvalidState(SendError::UnknownUser))
+            ),
+            "{nobody:?}"
+        );
         let mut levels = serde_json::Map::new();
         levels.insert("users".to_owned(), json!({ "@alice:localhost": 0 }));
         let powerless = CreateRoom {
@@ -123,7 +199,13 @@ async fn a_room_that_cannot_be_leaves_nothing_behind() {
             ..World::plain(Preset::PublicChat)
         };
         let powerless = world.rooms.create(&alice, powerless).await;
-        assert!(matches!(powerless, Err(CreateError::InvalidState(SendError::Forbidden(_)))), "{powerless:?}");
+        assert!(
+            matches!(
+                powerless,
+                Err(CreateError::InvalidState(SendError::Forbidden(_)))
+            ),
+            "{powerless:?}"
+        );
         assert_eq!(world.bus.head(), head);
         assert_eq!(world.rooms.joined_rooms(&alice).await.unwrap().len(), 1);
     })

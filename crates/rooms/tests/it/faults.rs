@@ -11,7 +11,11 @@ use starling_testkit::{TestDb, World};
 
 /// Four senders in one room, with faults; then a power cut. Returns what was acknowledged and what was found.
 async fn run(seed: u64) -> (Vec<String>, Vec<String>) {
-    let simulation = Simulation { failing_bodies: 60, failing_commits: 40, ..Simulation::calm(Chance::seeded(seed)) };
+    let simulation = Simulation {
+        failing_bodies: 60,
+        failing_commits: 40,
+        ..Simulation::calm(Chance::seeded(seed))
+    };
     // The room is made in calm; the faults come with the second opening.
     let mut db = TestDb::simulated(&SCHEMA, Simulation::calm(Chance::seeded(seed))).await;
     let world = World::start(&db).await;
@@ -20,7 +24,10 @@ async fn run(seed: u64) -> (Vec<String>, Vec<String>) {
     let mut users = Vec::new();
     for name in ["a", "b", "c", "d"] {
         let user = world.user(name).await;
-        world.act(&user, &room, MembershipAction::Join, &user).await.unwrap();
+        world
+            .act(&user, &room, MembershipAction::Join, &user)
+            .await
+            .unwrap();
         users.push(user);
     }
     db.simulate(simulation);
@@ -50,7 +57,13 @@ async fn run(seed: u64) -> (Vec<String>, Vec<String>) {
     let number = world.store.room_num(&room).await.unwrap().unwrap();
     let (store, to) = (world.store.clone(), end_of(world.bus.head()));
     let page = move |tx: &mut starling_db::Tx<'_>| {
-        store.timeline_page(tx, number, Stretch { from: START, to }, Direction::Forwards, 10_000)
+        store.timeline_page(
+            tx,
+            number,
+            Stretch { from: START, to },
+            Direction::Forwards,
+            10_000,
+        )
     };
     let events = world.store.db().read("timeline", page).await.unwrap();
     let found = events.iter().filter_map(|event| {
@@ -64,14 +77,31 @@ async fn run(seed: u64) -> (Vec<String>, Vec<String>) {
 async fn acknowledged_events_survive_faults_and_power_cuts() {
     for seed in 0..15 {
         let (acknowledged, found) = run(seed).await;
-        assert!(!acknowledged.is_empty() && acknowledged.len() < 100, "seed {seed}: some fail, some don't");
-        let places: BTreeMap<&String, usize> = found.iter().enumerate().map(|(at, body)| (body, at)).collect();
-        assert_eq!(places.len(), found.len(), "seed {seed}: nothing is there twice");
+        assert!(
+            !acknowledged.is_empty() && acknowledged.len() < 100,
+            "seed {seed}: some fail, some don't"
+        );
+        let places: BTreeMap<&String, usize> = found
+            .iter()
+            .enumerate()
+            .map(|(at, body)| (body, at))
+            .collect();
+        assert_eq!(
+            places.len(),
+            found.len(),
+            "seed {seed}: nothing is there twice"
+        );
         for pair in acknowledged.windows(2) {
             let (first, second) = (places.get(&pair[0]), places.get(&pair[1]));
-            assert!(first.is_some() && second.is_some(), "seed {seed}: {pair:?} was acknowledged");
+            assert!(
+                first.is_some() && second.is_some(),
+                "seed {seed}: {pair:?} was acknowledged"
+            );
             let same_sender = pair[0].as_bytes()[0] == pair[1].as_bytes()[0];
-            assert!(!same_sender || first < second, "seed {seed}: {pair:?} are in order");
+            assert!(
+                !same_sender || first < second,
+                "seed {seed}: {pair:?} are in order"
+            );
         }
     }
 }

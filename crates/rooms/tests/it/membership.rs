@@ -1,13 +1,17 @@
 //! Membership: who may come, go, be asked in and be sent away.
 
+use MembershipAction::{Ban, Invite, Join, Kick, Leave, Unban};
 use starling_rooms::{Actor, Membership, MembershipAction, Preset, SendError};
 use starling_store::SCHEMA;
 use starling_testkit::{TestDb, World, on_each_engine};
-use MembershipAction::{Ban, Invite, Join, Kick, Leave, Unban};
 
 async fn membership(world: &World, room: &ruma_common::RoomId, who: &Actor) -> Option<Membership> {
     let room = world.store.room_num(room).await.unwrap().unwrap();
-    world.rooms.current_membership(room, &who.user_id).await.unwrap()
+    world
+        .rooms
+        .current_membership(room, &who.user_id)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,7 +19,11 @@ async fn a_private_room_lets_in_who_is_invited() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let world = World::start(&db).await;
         let (alice, bob) = (world.user("alice").await, world.user("bob").await);
-        let room = world.rooms.create(&alice, World::plain(Preset::PrivateChat)).await.unwrap();
+        let room = world
+            .rooms
+            .create(&alice, World::plain(Preset::PrivateChat))
+            .await
+            .unwrap();
         // Who acts, what, on whom, and the membership of the target afterwards (None: refused).
         let steps = [
             (&bob, Join, &bob, None),
@@ -43,9 +51,15 @@ async fn a_private_room_lets_in_who_is_invited() {
             let done = world.act(actor, &room, action, target).await;
             let after = membership(&world, &room, target).await;
             if expected.is_some() {
-                assert!(done.is_ok() && after == expected, "step {number}: {done:?}, {after:?}");
+                assert!(
+                    done.is_ok() && after == expected,
+                    "step {number}: {done:?}, {after:?}"
+                );
             } else {
-                assert!(matches!(done, Err(SendError::Forbidden(_))), "step {number}: {done:?}");
+                assert!(
+                    matches!(done, Err(SendError::Forbidden(_))),
+                    "step {number}: {done:?}"
+                );
                 assert_eq!(after, before, "step {number}");
             }
         }
@@ -59,9 +73,15 @@ async fn forgetting_needs_leaving_first() {
         let world = World::start(&db).await;
         let (alice, bob) = (world.user("alice").await, world.user("bob").await);
         let room = world.room(&alice).await;
-        assert!(matches!(world.rooms.forget(&bob, &room).await, Err(SendError::UnknownRoom)));
+        assert!(matches!(
+            world.rooms.forget(&bob, &room).await,
+            Err(SendError::UnknownRoom)
+        ));
         world.act(&bob, &room, Join, &bob).await.unwrap();
-        assert!(matches!(world.rooms.forget(&bob, &room).await, Err(SendError::Forbidden(_))));
+        assert!(matches!(
+            world.rooms.forget(&bob, &room).await,
+            Err(SendError::Forbidden(_))
+        ));
         world.act(&bob, &room, Leave, &bob).await.unwrap();
         world.rooms.forget(&bob, &room).await.unwrap();
         assert!(world.rooms.joined_rooms(&bob).await.unwrap().is_empty());
@@ -79,10 +99,19 @@ async fn only_users_who_exist_are_invited() {
         let room = world.room(&alice).await;
         let invite = async |user: &str| {
             let user = ruma_common::OwnedUserId::try_from(user).unwrap();
-            world.rooms.change_membership(&alice, &room, Invite, &user, None).await
+            world
+                .rooms
+                .change_membership(&alice, &room, Invite, &user, None)
+                .await
         };
-        assert!(matches!(invite("@nobody:localhost").await, Err(SendError::UnknownUser)));
-        assert!(matches!(invite("@bob:elsewhere.example").await, Err(SendError::Forbidden(_))));
+        assert!(matches!(
+            invite("@nobody:localhost").await,
+            Err(SendError::UnknownUser)
+        ));
+        assert!(matches!(
+            invite("@bob:elsewhere.example").await,
+            Err(SendError::Forbidden(_))
+        ));
     })
     .await;
 }

@@ -15,7 +15,13 @@ async fn timeline(world: &World, room: &RoomId) -> Vec<Arc<Event>> {
     let room = world.store.room_num(room).await.unwrap().unwrap();
     let (store, to) = (world.store.clone(), end_of(world.bus.head()));
     let page = move |tx: &mut starling_db::Tx<'_>| {
-        store.timeline_page(tx, room, Stretch { from: START, to }, Direction::Forwards, 10_000)
+        store.timeline_page(
+            tx,
+            room,
+            Stretch { from: START, to },
+            Direction::Forwards,
+            10_000,
+        )
     };
     world.store.db().read("timeline", page).await.unwrap()
 }
@@ -25,7 +31,11 @@ fn bodies(events: &[Arc<Event>]) -> Vec<String> {
         let content: serde_json::Value = serde_json::from_slice(event.pdu.content()).unwrap();
         content["body"].as_str().map(str::to_owned)
     };
-    events.iter().filter(|event| event.pdu.kind() == "m.room.message").filter_map(body).collect()
+    events
+        .iter()
+        .filter(|event| event.pdu.kind() == "m.room.message")
+        .filter_map(body)
+        .collect()
 }
 
 fn text(body: &str) -> CanonicalObject {
@@ -55,7 +65,10 @@ async fn what_is_sent_is_there_in_order_after_a_restart() {
 }
 
 fn ids(events: &[Arc<Event>]) -> Vec<OwnedEventId> {
-    events.iter().map(|event| event.pdu.event_id().to_owned()).collect()
+    events
+        .iter()
+        .map(|event| event.pdu.event_id().to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,11 +80,17 @@ async fn events_of_many_senders_form_one_chain() {
         let mut sending = Vec::new();
         for sender in 0..10 {
             let user = world.user(&format!("user{sender}")).await;
-            world.act(&user, &room, MembershipAction::Join, &user).await.unwrap();
+            world
+                .act(&user, &room, MembershipAction::Join, &user)
+                .await
+                .unwrap();
             let (world, room) = (world.clone(), room.clone());
             sending.push(tokio::spawn(async move {
                 for number in 0..20 {
-                    world.say(&user, &room, &format!("{sender}:{number}")).await.unwrap();
+                    world
+                        .say(&user, &room, &format!("{sender}:{number}"))
+                        .await
+                        .unwrap();
                 }
             }));
         }
@@ -82,12 +101,24 @@ async fn events_of_many_senders_form_one_chain() {
         let all = bodies(&events);
         assert_eq!(all.len(), 200);
         for sender in 0..10 {
-            let own: Vec<&String> = all.iter().filter(|body| body.starts_with(&format!("{sender}:"))).collect();
-            let expected: Vec<String> = (0..20).map(|number| format!("{sender}:{number}")).collect();
-            assert_eq!(own, expected.iter().collect::<Vec<_>>(), "each sender's events are in order");
+            let own: Vec<&String> = all
+                .iter()
+                .filter(|body| body.starts_with(&format!("{sender}:")))
+                .collect();
+            let expected: Vec<String> =
+                (0..20).map(|number| format!("{sender}:{number}")).collect();
+            assert_eq!(
+                own,
+                expected.iter().collect::<Vec<_>>(),
+                "each sender's events are in order"
+            );
         }
         for pair in events.windows(2) {
-            assert_eq!(pair[1].pdu.prev_events(), [pair[0].pdu.event_id().to_owned()], "one follows the other");
+            assert_eq!(
+                pair[1].pdu.prev_events(),
+                [pair[0].pdu.event_id().to_owned()],
+                "one follows the other"
+            );
             assert_eq!(pair[1].pdu.depth(), pair[0].pdu.depth() + 1);
         }
     })
@@ -102,11 +133,17 @@ async fn a_refused_event_changes_nothing_and_fails_nobody_else() {
         let room = world.room(&alice).await;
         let before = timeline(&world, &room).await.len();
         let refused = world.say(&mallory, &room, "let me in").await;
-        assert!(matches!(refused, Err(SendError::Forbidden(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(SendError::Forbidden(_))),
+            "{refused:?}"
+        );
         let big = world.say(&alice, &room, &"x".repeat(66_000)).await;
         assert!(matches!(big, Err(SendError::TooLarge(_))), "{big:?}");
         assert_eq!(timeline(&world, &room).await.len(), before);
-        let (good, bad) = tokio::join!(world.say(&alice, &room, "good"), world.say(&mallory, &room, "bad"));
+        let (good, bad) = tokio::join!(
+            world.say(&alice, &room, "good"),
+            world.say(&mallory, &room, "bad")
+        );
         assert!(good.is_ok() && bad.is_err());
         assert_eq!(timeline(&world, &room).await.len(), before + 1);
     })
@@ -122,20 +159,43 @@ async fn a_transaction_id_leads_to_one_event() {
         let path = RequestPath::send(&room, "m.room.message");
         let draft = || Draft::message(alice.user_id.clone(), "m.room.message", text("once"));
         let (first, second) = tokio::join!(
-            world.rooms.send(&alice, &room, draft(), Some((path, "txn"))),
-            world.rooms.send(&alice, &room, draft(), Some((path, "txn"))),
+            world
+                .rooms
+                .send(&alice, &room, draft(), Some((path, "txn"))),
+            world
+                .rooms
+                .send(&alice, &room, draft(), Some((path, "txn"))),
         );
         let event = first.unwrap();
-        assert_eq!(second.unwrap(), event, "a retry while the first is being stored waits for it");
+        assert_eq!(
+            second.unwrap(),
+            event,
+            "a retry while the first is being stored waits for it"
+        );
         let other = World::on_device(&alice, 999);
-        let elsewhere = world.rooms.send(&other, &room, draft(), Some((path, "txn"))).await.unwrap();
+        let elsewhere = world
+            .rooms
+            .send(&other, &room, draft(), Some((path, "txn")))
+            .await
+            .unwrap();
         assert_ne!(elsewhere, event, "another device's ids are its own");
         let state = RequestPath::send(&room, "m.other");
         let draft2 = Draft::message(alice.user_id.clone(), "m.other", text("once"));
-        assert_ne!(world.rooms.send(&alice, &room, draft2, Some((state, "txn"))).await.unwrap(), event);
+        assert_ne!(
+            world
+                .rooms
+                .send(&alice, &room, draft2, Some((state, "txn")))
+                .await
+                .unwrap(),
+            event
+        );
         db.reopen().await;
         let world = World::start(&db).await;
-        let again = world.rooms.send(&alice, &room, draft(), Some((path, "txn"))).await.unwrap();
+        let again = world
+            .rooms
+            .send(&alice, &room, draft(), Some((path, "txn")))
+            .await
+            .unwrap();
         assert_eq!(again, event, "also after a restart");
         assert_eq!(bodies(&timeline(&world, &room).await), ["once", "once"]);
     })
@@ -148,23 +208,40 @@ async fn a_redaction_prunes_what_is_stored() {
         let world = World::start(&db).await;
         let (alice, bob) = (world.user("alice").await, world.user("bob").await);
         let room = world.room(&alice).await;
-        world.act(&bob, &room, MembershipAction::Join, &bob).await.unwrap();
+        world
+            .act(&bob, &room, MembershipAction::Join, &bob)
+            .await
+            .unwrap();
         let event = world.say(&alice, &room, "secret").await.unwrap();
-        let redact = |actor| world.rooms.redact(actor, &room, &event, CanonicalObject::default(), None);
+        let redact = |actor| {
+            world
+                .rooms
+                .redact(actor, &room, &event, CanonicalObject::default(), None)
+        };
         let refused = redact(&bob).await;
-        assert!(matches!(refused, Err(SendError::Forbidden(_))), "without power only one's own: {refused:?}");
+        assert!(
+            matches!(refused, Err(SendError::Forbidden(_))),
+            "without power only one's own: {refused:?}"
+        );
         assert_eq!(bodies(&timeline(&world, &room).await), ["secret"]);
         redact(&alice).await.unwrap();
         assert!(bodies(&timeline(&world, &room).await).is_empty());
         let own = world.say(&bob, &room, "mine").await.unwrap();
-        let content = CanonicalObject::from_serialize(&json!({ "redacts": own, "reason": "typo" })).unwrap();
+        let content =
+            CanonicalObject::from_serialize(&json!({ "redacts": own, "reason": "typo" })).unwrap();
         let draft = Draft::message(bob.user_id.clone(), "m.room.redaction", content);
         world.rooms.send(&bob, &room, draft, None).await.unwrap();
-        assert!(bodies(&timeline(&world, &room).await).is_empty(), "a redaction sent as an event takes effect too");
+        assert!(
+            bodies(&timeline(&world, &room).await).is_empty(),
+            "a redaction sent as an event takes effect too"
+        );
         db.reopen().await;
         let world = World::start(&db).await;
         let events = timeline(&world, &room).await;
-        let pruned = events.iter().find(|other| other.pdu.event_id() == event).unwrap();
+        let pruned = events
+            .iter()
+            .find(|other| other.pdu.event_id() == event)
+            .unwrap();
         assert_eq!(pruned.pdu.content(), b"{}");
         assert!(pruned.redacted_by.is_some());
     })
@@ -178,10 +255,17 @@ async fn zero_characters_are_kept_byte_for_byte() {
         let alice = world.user("alice").await;
         let room = world.room(&alice).await;
         let content = json!({ "a\u{0}b": "c\u{0}" });
-        world.set(&alice, &room, ("x.zero\u{0}", "key\u{0}"), &content).await.unwrap();
+        world
+            .set(&alice, &room, ("x.zero\u{0}", "key\u{0}"), &content)
+            .await
+            .unwrap();
         db.reopen().await;
         let world = World::start(&db).await;
-        let event = world.rooms.state_event(&alice, &room, "x.zero\u{0}", "key\u{0}").await.unwrap();
+        let event = world
+            .rooms
+            .state_event(&alice, &room, "x.zero\u{0}", "key\u{0}")
+            .await
+            .unwrap();
         assert_eq!(event.pdu.content(), br#"{"a\u0000b":"c\u0000"}"#);
     })
     .await;
@@ -196,15 +280,29 @@ async fn two_nodes_write_to_one_room() {
     let other_db = db.open_again(&SCHEMA).await.unwrap();
     let there = here.second_node(other_db).await;
     for number in 0..10 {
-        here.say(&alice, &room, &format!("here {number}")).await.unwrap();
-        there.say(&alice, &room, &format!("there {number}")).await.unwrap();
+        here.say(&alice, &room, &format!("here {number}"))
+            .await
+            .unwrap();
+        there
+            .say(&alice, &room, &format!("there {number}"))
+            .await
+            .unwrap();
     }
     let here_told = tokio::spawn({
         let (here, alice, room) = (here.clone(), alice.clone(), room.clone());
-        async move { for number in 10..20 { here.say(&alice, &room, &format!("here {number}")).await.unwrap(); } }
+        async move {
+            for number in 10..20 {
+                here.say(&alice, &room, &format!("here {number}"))
+                    .await
+                    .unwrap();
+            }
+        }
     });
     for number in 10..20 {
-        there.say(&alice, &room, &format!("there {number}")).await.unwrap();
+        there
+            .say(&alice, &room, &format!("there {number}"))
+            .await
+            .unwrap();
     }
     here_told.await.unwrap();
     let all = bodies(&timeline_to(&here, &room, i64::from(i32::MAX)).await);
@@ -220,7 +318,10 @@ async fn timeline_to(world: &World, room: &RoomId, position: i64) -> Vec<Arc<Eve
     let room = world.store.room_num(room).await.unwrap().unwrap();
     let store = world.store.clone();
     let page = move |tx: &mut starling_db::Tx<'_>| {
-        let stretch = Stretch { from: START, to: end_of(position) };
+        let stretch = Stretch {
+            from: START,
+            to: end_of(position),
+        };
         store.timeline_page(tx, room, stretch, Direction::Forwards, 10_000)
     };
     world.store.db().read("timeline", page).await.unwrap()

@@ -30,7 +30,10 @@ fn a_token_has_the_length_asked_for_and_only_letters_and_digits() {
     for length in [0, 1, 7, 8, 9, 64] {
         let token = Chance::seeded(3).token(length);
         assert_eq!(token.len(), length);
-        assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{token}");
+        assert!(
+            token.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "{token}"
+        );
     }
 }
 

@@ -20,7 +20,12 @@ async fn grow(db: &TestDb, seed: u64, changes: i64) -> Vec<(Stored, Model)> {
         let mut all = Vec::new();
         for event in 1..=changes {
             let (kind, key, tag) = (1 + number(4), 1 + number(300), number(6));
-            let entry = Entry { kind: TypeNum(kind), key: KeyNum(key), event: EventNum(event), tag };
+            let entry = Entry {
+                kind: TypeNum(kind),
+                key: KeyNum(key),
+                event: EventNum(event),
+                tag,
+            };
             map = map.with(entry);
             model.insert((kind, key), (event, tag));
             let stored = snapshot_insert(tx, RoomNum(1), parent, &entry, &map)?;
@@ -37,14 +42,19 @@ fn some_keys() -> impl Iterator<Item = (i64, i64)> {
 }
 
 fn content(map: &StateMap) -> Model {
-    map.iter().map(|entry| ((entry.kind.0, entry.key.0), (entry.event.0, entry.tag))).collect()
+    map.iter()
+        .map(|entry| ((entry.kind.0, entry.key.0), (entry.event.0, entry.tag)))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn states_come_back_whole_and_key_by_key() {
     on_each_engine(&SCHEMA, |mut db: TestDb| async move {
         let all = grow(&db, 11, 450).await;
-        assert!(all.iter().all(|(stored, _)| stored.hops <= MAX_HOPS), "never too far from a whole one");
+        assert!(
+            all.iter().all(|(stored, _)| stored.hops <= MAX_HOPS),
+            "never too far from a whole one"
+        );
         assert!(all.iter().any(|(stored, _)| stored.hops == MAX_HOPS));
         db.reopen().await;
         for (stored, model) in all.into_iter().step_by(37) {
@@ -57,7 +67,11 @@ async fn states_come_back_whole_and_key_by_key() {
                     let found = snapshot_get(tx, stored.snapshot, TypeNum(kind), KeyNum(key))?;
                     let found = found.map(|entry| (entry.event.0, entry.tag));
                     assert_eq!(found, model.get(&(kind, key)).copied(), "key {kind}, {key}");
-                    assert_eq!(map.get(TypeNum(kind), KeyNum(key)).map(|entry| (entry.event.0, entry.tag)), found);
+                    assert_eq!(
+                        map.get(TypeNum(kind), KeyNum(key))
+                            .map(|entry| (entry.event.0, entry.tag)),
+                        found
+                    );
                     Ok::<_, Error>(())
                 })
             };
@@ -70,13 +84,25 @@ async fn states_come_back_whole_and_key_by_key() {
 #[test]
 fn a_map_shares_what_did_not_change() {
     let mut map = StateMap::default();
-    let entry = |key, event| Entry { kind: TypeNum(2), key: KeyNum(key), event: EventNum(event), tag: 2 };
+    let entry = |key, event| Entry {
+        kind: TypeNum(2),
+        key: KeyNum(key),
+        event: EventNum(event),
+        tag: 2,
+    };
     for key in 1..=10_000 {
         map = map.with(entry(key, key));
     }
     let changed = map.with(entry(77, 20_000));
-    assert_eq!(map.get(TypeNum(2), KeyNum(77)).unwrap().event, EventNum(77), "the old map stays as it is");
-    assert_eq!(changed.get(TypeNum(2), KeyNum(77)).unwrap().event, EventNum(20_000));
+    assert_eq!(
+        map.get(TypeNum(2), KeyNum(77)).unwrap().event,
+        EventNum(77),
+        "the old map stays as it is"
+    );
+    assert_eq!(
+        changed.get(TypeNum(2), KeyNum(77)).unwrap().event,
+        EventNum(20_000)
+    );
     assert_eq!((map.len(), changed.len()), (10_000, 10_000));
     assert_eq!(map.members().count(), 10_000);
     assert_eq!(map.others().count(), 0);

@@ -10,11 +10,20 @@ use starling_testkit::{TestDb, on_each_engine};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_engines_prepare_every_statement() {
     assert!(statements().len() > 50, "the list is not empty by mistake");
-    let names: HashSet<&str> = statements().iter().map(|statement| statement.name()).collect();
-    assert_eq!(names.len(), statements().len(), "a statement's name is its own: it is kept prepared under it");
+    let names: HashSet<&str> = statements()
+        .iter()
+        .map(|statement| statement.name())
+        .collect();
+    assert_eq!(
+        names.len(),
+        statements().len(),
+        "a statement's name is its own: it is kept prepared under it"
+    );
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let prepare_all = |tx: &mut starling_db::Tx<'_>| {
-            statements().into_iter().try_for_each(|statement| tx.prepare(statement))
+            statements()
+                .into_iter()
+                .try_for_each(|statement| tx.prepare(statement))
         };
         db.db().read("prepare", prepare_all).await.unwrap();
     })

@@ -18,7 +18,10 @@ fn event(num: i64, place: (i64, i64), pdu: Pdu) -> Event {
         kind: TypeNum(7),
         key: None,
         sender: UserNum(1),
-        place: Some(Place { major: place.0, minor: place.1 }),
+        place: Some(Place {
+            major: place.0,
+            minor: place.1,
+        }),
         status: Status::Accepted,
         snapshot: None,
         replaces: None,
@@ -42,16 +45,29 @@ fn pdu(number: i64) -> Pdu {
         prev_events: Vec::new(),
         auth_events: Vec::new(),
     };
-    builder.build(RoomVersion::V11, "localhost".try_into().unwrap(), &key).unwrap()
+    builder
+        .build(RoomVersion::V11, "localhost".try_into().unwrap(), &key)
+        .unwrap()
 }
 
 /// Live events at 10, 20, 30, and two that were put before 20 later.
 async fn room_with_backfill(db: &TestDb) -> Store {
     let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
     let insert = |tx: &mut starling_db::Tx<'_>| {
-        let room = room_insert(tx, "!room:localhost".try_into().unwrap(), RoomVersion::V11, false)?;
+        let room = room_insert(
+            tx,
+            "!room:localhost".try_into().unwrap(),
+            RoomVersion::V11,
+            false,
+        )?;
         assert_eq!(room, RoomNum(1));
-        for (num, place) in [(10, (10, 0)), (20, (20, 0)), (30, (30, 0)), (31, (20, -2)), (32, (20, -1))] {
+        for (num, place) in [
+            (10, (10, 0)),
+            (20, (20, 0)),
+            (30, (30, 0)),
+            (31, (20, -2)),
+            (32, (20, -1)),
+        ] {
             event_insert(tx, &event(num, place, pdu(num)), &[], &[])?;
         }
         Ok::<_, Error>(())
@@ -62,25 +78,63 @@ async fn room_with_backfill(db: &TestDb) -> Store {
 
 async fn page(store: &Store, stretch: Stretch, direction: Direction, limit: i64) -> Vec<i64> {
     let reader = store.clone();
-    let read =
-        move |tx: &mut starling_db::Tx<'_>| reader.timeline_page(tx, RoomNum(1), stretch, direction, limit);
-    store.db().read("page", read).await.unwrap().iter().map(|event| event.num.0).collect()
+    let read = move |tx: &mut starling_db::Tx<'_>| {
+        reader.timeline_page(tx, RoomNum(1), stretch, direction, limit)
+    };
+    store
+        .db()
+        .read("page", read)
+        .await
+        .unwrap()
+        .iter()
+        .map(|event| event.num.0)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_follow_the_one_order() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let store = room_with_backfill(&db).await;
-        let all = Stretch { from: START, to: end_of(30) };
-        assert_eq!(page(&store, all, Direction::Forwards, 10).await, [10, 31, 32, 20, 30]);
-        assert_eq!(page(&store, all, Direction::Backwards, 10).await, [30, 20, 32, 31, 10]);
+        let all = Stretch {
+            from: START,
+            to: end_of(30),
+        };
+        assert_eq!(
+            page(&store, all, Direction::Forwards, 10).await,
+            [10, 31, 32, 20, 30]
+        );
+        assert_eq!(
+            page(&store, all, Direction::Backwards, 10).await,
+            [30, 20, 32, 31, 10]
+        );
         assert_eq!(page(&store, all, Direction::Backwards, 2).await, [30, 20]);
-        let before_20 = Stretch { from: START, to: Place { major: 20, minor: 0 } };
-        assert_eq!(page(&store, before_20, Direction::Backwards, 10).await, [32, 31, 10]);
-        let until_29 = Stretch { from: START, to: end_of(29) };
+        let before_20 = Stretch {
+            from: START,
+            to: Place {
+                major: 20,
+                minor: 0,
+            },
+        };
+        assert_eq!(
+            page(&store, before_20, Direction::Backwards, 10).await,
+            [32, 31, 10]
+        );
+        let until_29 = Stretch {
+            from: START,
+            to: end_of(29),
+        };
         assert_eq!(page(&store, until_29, Direction::Backwards, 1).await, [20]);
-        let from_20 = Stretch { from: Place { major: 20, minor: -1 }, to: end_of(30) };
-        assert_eq!(page(&store, from_20, Direction::Forwards, 10).await, [32, 20, 30]);
+        let from_20 = Stretch {
+            from: Place {
+                major: 20,
+                minor: -1,
+            },
+            to: end_of(30),
+        };
+        assert_eq!(
+            page(&store, from_20, Direction::Forwards, 10).await,
+            [32, 20, 30]
+        );
     })
     .await;
 }
@@ -90,21 +144,46 @@ async fn events_at_hand_say_how_far_back_they_go() {
     let db = TestDb::open(starling_db::Dialect::Sqlite, &SCHEMA).await;
     let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
     let recent = store.timelines();
-    assert!(recent.page(RoomNum(1), 0, 100, 10).is_none(), "nothing is known of a room that was not written to");
+    assert!(
+        recent.page(RoomNum(1), 0, 100, 10).is_none(),
+        "nothing is known of a room that was not written to"
+    );
     let mut before = 5;
     for num in (10..=2000).step_by(10) {
         recent.push(&Arc::new(event(num, (num, 0), pdu(num))), before);
         before = num;
     }
-    assert!(recent.page(RoomNum(1), 1000, 2000, 10).is_none(), "older ones are not at hand any more");
+    assert!(
+        recent.page(RoomNum(1), 1000, 2000, 10).is_none(),
+        "older ones are not at hand any more"
+    );
     let page = recent.page(RoomNum(1), 1950, 1990, 10).unwrap();
-    assert_eq!(page.events.iter().map(|event| event.num.0).collect::<Vec<_>>(), [1960, 1970, 1980, 1990]);
+    assert_eq!(
+        page.events
+            .iter()
+            .map(|event| event.num.0)
+            .collect::<Vec<_>>(),
+        [1960, 1970, 1980, 1990]
+    );
     assert!(!page.limited);
     let page = recent.page(RoomNum(1), 1900, 2000, 3).unwrap();
-    assert_eq!(page.events.iter().map(|event| event.num.0).collect::<Vec<_>>(), [1980, 1990, 2000]);
+    assert_eq!(
+        page.events
+            .iter()
+            .map(|event| event.num.0)
+            .collect::<Vec<_>>(),
+        [1980, 1990, 2000]
+    );
     assert!(page.limited);
     // A hole (another node wrote meanwhile): what is at hand begins anew.
     recent.push(&Arc::new(event(3000, (3000, 0), pdu(3000))), 2500);
     assert!(recent.page(RoomNum(1), 2000, 3000, 10).is_none());
-    assert_eq!(recent.page(RoomNum(1), 2500, 3000, 10).unwrap().events.len(), 1);
+    assert_eq!(
+        recent
+            .page(RoomNum(1), 2500, 3000, 10)
+            .unwrap()
+            .events
+            .len(),
+        1
+    );
 }

@@ -240,7 +240,7 @@ async fn nothing_above_the_head_is_told() {
         server.member("alice", &other, "bob", "invite").await;
         let (late, bob) = (server.as_of(head), server.reader("bob").await);
         for (asked, expected) in [whole, news, full].iter().zip(then) {
-            let answer = json(late.sync(&bob, asked).await.unwrap());
+            let answer = json(&late.sync(&bob, asked).await.unwrap());
             assert_eq!(without_ages(answer), without_ages(expected));
         }
     })

@@ -79,12 +79,12 @@ async fn an_invite_that_came_to_nothing_is_a_room_that_was_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_left_room_ends_at_the_leave_and_is_told_once() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let server = Server::start(&db).await;
         for (how, by, membership) in [
             ("left", "bob", "leave"),
             ("kicked", "alice", "leave"),
             ("banned", "alice", "ban"),
         ] {
-            let server = Server::start(&db).await;
             let room_id = server.room("alice").await;
             server.join("bob", &room_id).await;
             let since = server.token("bob").await;

@@ -37,12 +37,12 @@ async fn every_event_is_on_one_page_in_either_direction() {
             .say_all("alice", &room_id, (0..7).map(|number| number.to_string()))
             .await;
         for limit in [1, 3, 50] {
-            let paged = |direction| MessagesRequest {
+            let request = |direction| MessagesRequest {
                 limit: Some(limit),
                 ..page(&room_id, direction)
             };
-            let (mut backwards, _) = all(&server, "alice", paged(Backwards)).await;
-            let (forwards, pages) = all(&server, "alice", paged(Forwards)).await;
+            let (mut backwards, _) = all(&server, "alice", request(Backwards)).await;
+            let (forwards, pages) = all(&server, "alice", request(Forwards)).await;
             backwards.reverse();
             assert_eq!(backwards, forwards, "{limit}");
             assert_eq!(forwards.first().map(String::as_str), Some("create"));

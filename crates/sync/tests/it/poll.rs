@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_mins(2);
 /// A poll that goes on by itself.
 async fn start(server: &Server, who: &str, asked: SyncRequest) -> JoinHandle<serde_json::Value> {
     let (sync, reader) = (server.sync.clone(), server.reader(who).await);
-    tokio::spawn(async move { json(sync.sync(&reader, &asked).await.unwrap()) })
+    tokio::spawn(async move { json(&sync.sync(&reader, &asked).await.unwrap()) })
 }
 
 fn poll(since: &str, filter: &str) -> SyncRequest {
@@ -133,7 +133,7 @@ async fn a_fruitless_poll_asks_the_database_nothing() {
     let mut waiting = Box::pin(server.sync.sync(&alice, &asked));
     assert!((&mut waiting).now_or_never().is_none(), "it waits");
     server.stop.send(true).unwrap();
-    assert_eq!(next_batch(&json(waiting.await.unwrap())), since);
+    assert_eq!(next_batch(&json(&waiting.await.unwrap())), since);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

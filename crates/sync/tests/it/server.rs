@@ -165,7 +165,7 @@ impl Server {
 
     pub(crate) async fn sync_with(&self, who: &str, request: &SyncRequest) -> Value {
         json(
-            self.sync
+            &self.sync
                 .sync(&self.reader(who).await, request)
                 .await
                 .unwrap(),
@@ -197,13 +197,13 @@ impl Server {
         self.sync
             .messages(&self.reader(who).await, request)
             .await
-            .map(json)
+            .map(|bytes| json(&bytes))
     }
 }
 
-pub(crate) fn json(bytes: Vec<u8>) -> Value {
-    serde_json::from_slice(&bytes)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)))
+pub(crate) fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
 }
 
 pub(crate) fn request(since: &str, filter: &str) -> SyncRequest {

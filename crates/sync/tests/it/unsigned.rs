@@ -13,7 +13,7 @@ use crate::server::{Server, json, page, room};
 /// The last event of the room as `reader` is told it.
 async fn last(server: &Server, reader: &Reader, room_id: &ruma_common::RoomId) -> Value {
     let answer = json(
-        server
+        &server
             .sync
             .sync(reader, &SyncRequest::default())
             .await
@@ -35,8 +35,8 @@ async fn a_transaction_id_is_told_to_the_device_that_sent_it() {
         server.join("bob", &room_id).await;
         let event_id = server.say("alice", &room_id, "hello").await;
         let (store, phone) = (server.world.store.clone(), server.reader("alice").await);
-        let event = store
-            .db()
+        let db = store.db().clone();
+        let event = db
             .read("test", move |tx| store.event_by_id(tx, &event_id))
             .await
             .unwrap()
