@@ -126,7 +126,8 @@ impl Rooms {
             .into_iter()
             .filter(|field| matches!(&*field.name, "displayname" | "avatar_url"))
         {
-            content.insert(field.name, Value::String(field.value));
+            let value: Value = serde_json::from_str(&field.value).map_err(|_| damaged(target))?;
+            content.insert(field.name, value);
         }
         Ok(content)
     }
@@ -189,6 +190,10 @@ impl Rooms {
         };
         self.store().db().scan("joined_rooms", read).await
     }
+}
+
+fn damaged(user: &UserId) -> Error {
+    Error::Damaged(format!("the profile of {user} is not JSON"))
 }
 
 /// Whether the action changes anything; an error when it makes no sense for who is in the room now.

@@ -88,8 +88,9 @@ fn insert_whole(tx: &mut Tx<'_>, room: RoomNum, state: &StateMap) -> Result<Stor
         }
     }
     tx.after_commit(move || {
-        new.iter()
-            .for_each(|(bucket, piece)| bucket.stored_as(*piece))
+        for (bucket, piece) in &new {
+            bucket.stored_as(*piece);
+        }
     });
     insert(tx, room, None, 0, &varint::list(pieces))
 }

@@ -1,8 +1,10 @@
 //! Membership: who may come, go, be asked in and be sent away.
 
 use MembershipAction::{Ban, Invite, Join, Kick, Leave, Unban};
+use starling_db::{Positions, Tx, Write};
 use starling_rooms::{Actor, Membership, MembershipAction, Preset, SendError};
 use starling_store::SCHEMA;
+use starling_store::profiles::profile_field_set;
 use starling_testkit::{TestDb, World, on_each_engine};
 
 async fn membership(world: &World, room: &ruma_common::RoomId, who: &Actor) -> Option<Membership> {
@@ -112,6 +114,36 @@ async fn only_users_who_exist_are_invited() {
             invite("@bob:elsewhere.example").await,
             Err(SendError::Forbidden(_))
         ));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_comes_in_brings_their_profile() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let user = bob.user;
+        let set = move |tx: &mut Tx<'_>, positions: &mut Positions, (): ()| {
+            let name = Some(r#""Bob \"the\" Builder""#);
+            profile_field_set(tx, positions.give()?, user, "displayname", name)
+        };
+        let write = Write::new("profile");
+        world
+            .store
+            .db()
+            .write_placed(write, |_| Ok(()), set)
+            .await
+            .unwrap();
+        let room = world.room(&alice).await;
+        world.act(&bob, &room, Join, &bob).await.unwrap();
+        let members = world.rooms.joined_members(&alice, &room).await.unwrap();
+        let bob = members
+            .iter()
+            .find(|member| member.user_id == bob.user_id)
+            .unwrap();
+        assert_eq!(bob.display_name.as_deref(), Some("Bob \"the\" Builder"));
+        assert_eq!(bob.avatar_url, None);
     })
     .await;
 }

@@ -72,7 +72,7 @@ enum Users {
 const LIBRARIES: &[(&[&str], Users)] = &[
     (
         &["rusqlite", "tokio-postgres", "tokio-postgres-rustls"],
-        Users::Only(&["db"]),
+        Users::Only(&["db", "testkit"]),
     ),
     (
         &[
