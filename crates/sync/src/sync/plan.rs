@@ -155,7 +155,7 @@ fn incremental(
     plan.add_account_data(account_data_changed(tx, user, since, upto)?);
     let grown = match grown {
         Some(grown) => grown,
-        None => rooms_changed(tx, user, since)?,
+        None => grown_since(tx, user, since, upto)?,
     };
     let with_data = plan.account_data.keys().copied();
     for room in grown.into_iter().chain(with_data).collect::<Vec<_>>() {
@@ -195,6 +195,20 @@ fn incremental(
     }
     plan.rooms.remove(&starling_store::account_data::GLOBAL);
     Ok(plan)
+}
+
+/// The rooms in which something may have happened after `since`, of those that the user was in at `upto`.
+fn grown_since(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    since: i64,
+    upto: i64,
+) -> Result<Vec<RoomNum>, Error> {
+    let mut rooms = rooms_changed(tx, user, since)?;
+    // The user may have left a room since the head was read.
+    let later = membership_changes(tx, user, upto, i64::MAX)?;
+    rooms.extend(later.into_iter().map(|row| row.room));
+    Ok(rooms)
 }
 
 /// As what a room is told of which the membership was `before` at `since` and changed by `changes`.

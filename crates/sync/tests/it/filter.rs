@@ -30,103 +30,80 @@ fn event(kind: &str, sender: &str, has_url: bool) -> Pdu {
     .unwrap()
 }
 
+const MESSAGE: &str = "m.room.message";
+const MEMBER: &str = "m.room.member";
+const ALICE: &str = "@alice:localhost";
+const BOB: &str = "@bob:localhost";
+
+/// Whether the filter lets through these events, each in turn.
+fn lets_through<const N: usize>(filter: &str, events: [Pdu; N]) -> [bool; N] {
+    let filter = RoomEventFilter::parse(filter).unwrap();
+    events.map(|event| filter.matches(&event))
+}
+
 #[test]
-fn what_a_filter_lets_through() {
-    let (message, member) = ("m.room.message", "m.room.member");
-    let (alice, bob) = ("@alice:localhost", "@bob:localhost");
-    // The filter; type, sender and whether there is a URL; whether it is let through.
+fn types_have_wildcards() {
+    // Of a message and of a member event.
     let cases = [
-        ("{}", (message, alice, false), true),
+        ("{}", [true, true]),
+        (r#"{"types":null}"#, [true, true]),
+        (r#"{"unknown":1}"#, [true, true]),
+        (r#"{"types":["m.room.message"]}"#, [true, false]),
         (
-            r#"{"types":["m.room.message"]}"#,
-            (message, alice, false),
-            true,
+            r#"{"types":["m.room.member","m.room.message"]}"#,
+            [true, true],
         ),
+        (r#"{"types":[]}"#, [false, false]),
+        (r#"{"types":["m.room.*"]}"#, [true, true]),
+        (r#"{"types":["m.*.message"]}"#, [true, false]),
+        (r#"{"types":["*message*"]}"#, [true, false]),
+        (r#"{"types":["*"]}"#, [true, true]),
+        (r#"{"types":["*e*b*r*"]}"#, [false, true]),
+        (r#"{"types":["m.room.me*essage"]}"#, [false, false]),
+        (r#"{"types":["m.room.message*e"]}"#, [false, false]),
+        (r#"{"types":["m.room"]}"#, [false, false]),
+        (r#"{"types":["M.ROOM.*"]}"#, [false, false]),
+        (r#"{"not_types":["m.room.*"]}"#, [false, false]),
+        (r#"{"types":["*"],"not_types":["*member"]}"#, [true, false]),
         (
-            r#"{"types":["m.room.message"]}"#,
-            (member, alice, false),
-            false,
+            r#"{"types":["m.room.member"],"not_types":["m.room.member"]}"#,
+            [false, false],
         ),
-        (r#"{"types":[]}"#, (message, alice, false), false),
-        (r#"{"types":["m.room.*"]}"#, (member, alice, false), true),
-        (
-            r#"{"types":["m.*.message"]}"#,
-            (message, alice, false),
-            true,
-        ),
-        (
-            r#"{"types":["m.*.message"]}"#,
-            (member, alice, false),
-            false,
-        ),
-        (r#"{"types":["*message*"]}"#, (message, alice, false), true),
-        (r#"{"types":["*"]}"#, (message, alice, false), true),
-        (r#"{"types":["*e*r*"]}"#, (member, alice, false), true),
-        (
-            r#"{"types":["m.room.message*m.room.message"]}"#,
-            (message, alice, false),
-            false,
-        ),
-        (r#"{"types":["M.ROOM.*"]}"#, (message, alice, false), false),
-        (
-            r#"{"not_types":["m.room.*"]}"#,
-            (message, alice, false),
-            false,
-        ),
-        (
-            r#"{"types":["*"],"not_types":["m.room.member"]}"#,
-            (member, alice, false),
-            false,
-        ),
-        (
-            r#"{"types":["*"],"not_types":["m.room.member"]}"#,
-            (message, alice, false),
-            true,
-        ),
-        (
-            r#"{"senders":["@alice:localhost"]}"#,
-            (message, alice, false),
-            true,
-        ),
-        (
-            r#"{"senders":["@alice:localhost"]}"#,
-            (message, bob, false),
-            false,
-        ),
-        (r#"{"senders":[]}"#, (message, bob, false), false),
-        (
-            r#"{"senders":["@*:localhost"]}"#,
-            (message, bob, false),
-            false,
-        ),
-        (
-            r#"{"not_senders":["@bob:localhost"]}"#,
-            (message, bob, false),
-            false,
-        ),
+    ];
+    for (filter, expected) in cases {
+        let events = [event(MESSAGE, ALICE, false), event(MEMBER, ALICE, false)];
+        assert_eq!(lets_through(filter, events), expected, "{filter}");
+    }
+}
+
+#[test]
+fn senders_are_names() {
+    let cases = [
+        (r#"{"senders":null}"#, [true, true]),
+        (r#"{"senders":["@alice:localhost"]}"#, [true, false]),
+        (r#"{"senders":[]}"#, [false, false]),
+        (r#"{"senders":["@*:localhost"]}"#, [false, false]),
+        (r#"{"not_senders":["@bob:localhost"]}"#, [true, false]),
         (
             r#"{"senders":["@bob:localhost"],"not_senders":["@bob:localhost"]}"#,
-            (message, bob, false),
-            false,
+            [false, false],
         ),
-        (r#"{"contains_url":true}"#, (message, alice, true), true),
-        (r#"{"contains_url":true}"#, (message, alice, false), false),
-        (r#"{"contains_url":false}"#, (message, alice, true), false),
-        (r#"{"contains_url":false}"#, (message, alice, false), true),
-        (
-            r#"{"types":null,"senders":null}"#,
-            (message, alice, false),
-            true,
-        ),
-        (r#"{"unknown":1}"#, (message, alice, false), true),
     ];
-    for (filter, (kind, sender, has_url), expected) in cases {
-        let parsed = RoomEventFilter::parse(filter).unwrap();
-        assert_eq!(
-            parsed.matches(&event(kind, sender, has_url)),
-            expected,
-            "{filter} on {kind} of {sender}"
-        );
+    for (filter, expected) in cases {
+        let events = [event(MESSAGE, ALICE, false), event(MESSAGE, BOB, false)];
+        assert_eq!(lets_through(filter, events), expected, "{filter}");
+    }
+}
+
+#[test]
+fn contents_have_a_url_or_not() {
+    for (filter, expected) in [
+        ("{}", [true, true]),
+        (r#"{"contains_url":true}"#, [true, false]),
+        (r#"{"contains_url":false}"#, [false, true]),
+    ] {
+        let events = [event(MESSAGE, ALICE, true), event(MESSAGE, ALICE, false)];
+        assert_eq!(lets_through(filter, events), expected, "{filter}");
     }
 }
 

@@ -213,15 +213,17 @@ async fn nothing_above_the_head_is_told() {
         for who in ["bob", "carol"] {
             server.join(who, &room_id).await;
         }
+        let joined = server.token("bob").await;
         server.topic("alice", &room_id, "before").await;
         let (whole, news) = (SyncRequest::default(), request(&since, "{}"));
+        let more = request(&joined, "{}");
         let full = SyncRequest {
             full_state: true,
             ..news.clone()
         };
         let head = server.world.bus.head();
         let mut then = Vec::new();
-        for asked in [&whole, &news, &full] {
+        for asked in [&whole, &news, &more, &full] {
             then.push(server.sync_with("bob", asked).await);
         }
 
@@ -239,7 +241,7 @@ async fn nothing_above_the_head_is_told() {
         server.leave("bob", &room_id).await;
         server.member("alice", &other, "bob", "invite").await;
         let (late, bob) = (server.as_of(head), server.reader("bob").await);
-        for (asked, expected) in [whole, news, full].iter().zip(then) {
+        for (asked, expected) in [whole, news, more, full].iter().zip(then) {
             let answer = json(&late.sync(&bob, asked).await.unwrap());
             assert_eq!(without_ages(answer), without_ages(expected));
         }

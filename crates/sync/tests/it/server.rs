@@ -165,7 +165,8 @@ impl Server {
 
     pub(crate) async fn sync_with(&self, who: &str, request: &SyncRequest) -> Value {
         json(
-            &self.sync
+            &self
+                .sync
                 .sync(&self.reader(who).await, request)
                 .await
                 .unwrap(),
