@@ -1,12 +1,14 @@
 //! Local aliases of rooms. <https://spec.matrix.org/v1.19/client-server-api/#room-aliases>
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId};
 use starling_db::{Error, Write};
 use starling_events::{CanonicalObject, Value};
 use starling_stateres::RoomPower;
 use starling_store::aliases::{Alias, alias_delete, alias_insert, alias_list, alias_read};
+use starling_store::events::Event;
 use starling_store::memberships::Membership;
 use starling_store::names::{EMPTY_KEY, types};
 
@@ -189,26 +191,19 @@ impl Rooms {
             .await?)
     }
 
-    /// Every alias that a canonical alias event names must lead to its room.
+    /// Every alias that a canonical alias event names, and the one before it did not, must lead to its room.
+    /// <https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias>
     pub(crate) async fn check_canonical_alias(
         &self,
         room_id: &RoomId,
         content: &CanonicalObject,
     ) -> Result<(), SendError> {
-        let content = content.value();
-        let more = content
-            .get("alt_aliases")
-            .filter(|aliases| aliases.is_array());
-        let named = content
-            .get("alias")
-            .into_iter()
-            .chain(more.into_iter().flat_map(Value::elements));
-        let mut named: Vec<String> = named
-            .filter_map(Value::as_str)
-            .map(Cow::into_owned)
-            .collect();
-        named.retain(|alias| !alias.is_empty());
-        for alias in named {
+        let named = aliases_of(content.value());
+        let known = match self.canonical_alias(room_id).await? {
+            Some(event) => aliases_of(Value::new(event.pdu.content())),
+            None => Vec::new(),
+        };
+        for alias in named.into_iter().filter(|alias| !known.contains(alias)) {
             let parsed = OwnedRoomAliasId::try_from(alias.as_str())
                 .map_err(|_| SendError::Invalid("alias"))?;
             // Where aliases of other servers lead cannot be asked yet.
@@ -222,4 +217,35 @@ impl Rooms {
         }
         Ok(())
     }
+
+    async fn canonical_alias(&self, room_id: &RoomId) -> Result<Option<Arc<Event>>, SendError> {
+        let room = self
+            .store()
+            .room_num(room_id)
+            .await?
+            .ok_or(SendError::UnknownRoom)?;
+        let snapshot = self.store().room(room).await?;
+        let number =
+            snapshot.and_then(|snapshot| snapshot.state_event(types::CANONICAL_ALIAS, EMPTY_KEY));
+        Ok(match number {
+            Some(number) => self.store().events_load(&[number]).await?.pop(),
+            None => None,
+        })
+    }
+}
+
+/// The aliases that the content of a canonical alias event names.
+fn aliases_of(content: Value<'_>) -> Vec<String> {
+    let more = content
+        .get("alt_aliases")
+        .filter(|aliases| aliases.is_array());
+    let named = content
+        .get("alias")
+        .into_iter()
+        .chain(more.into_iter().flat_map(Value::elements));
+    named
+        .filter_map(Value::as_str)
+        .map(Cow::into_owned)
+        .filter(|alias| !alias.is_empty())
+        .collect()
 }

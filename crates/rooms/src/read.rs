@@ -48,10 +48,14 @@ impl MemberFilter {
         let Some(membership) = Membership::from_code(entry.tag) else {
             return false;
         };
-        self.membership.is_none_or(|wanted| wanted == membership)
-            && self
-                .not_membership
-                .is_none_or(|unwanted| unwanted != membership)
+        // Given both, either is enough.
+        match (self.membership, self.not_membership) {
+            (None, None) => true,
+            (wanted, unwanted) => {
+                wanted == Some(membership)
+                    || unwanted.is_some_and(|unwanted| unwanted != membership)
+            }
+        }
     }
 }
 
@@ -108,11 +112,13 @@ impl Rooms {
         room_id: &RoomId,
         filter: MemberFilter,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
-        let epoch = self.store().epoch();
+        let (epoch, head) = (self.store().epoch(), self.parts.bus.head());
         self.read_room(actor, room_id, move |store, tx, seen| {
             let state = match filter.at {
                 None => seen.state,
-                Some(token) if token.epoch() != epoch => return Err(ReadError::NotAToken),
+                Some(token) if token.epoch() != epoch || token.position() > head => {
+                    return Err(ReadError::NotAToken);
+                }
                 Some(token) => state_at(store, tx, &seen, token)?,
             };
             let wanted = state

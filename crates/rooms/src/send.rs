@@ -31,7 +31,10 @@ impl Rooms {
                 .redact(actor, room_id, &target, draft.content, transaction)
                 .await;
         }
-        if draft.kind == "m.room.canonical_alias" && draft.state_key.is_some() {
+        if draft.kind == "m.room.create" {
+            return Err(SendError::Forbidden("the room exists already".to_owned()));
+        }
+        if draft.kind == "m.room.canonical_alias" && draft.state_key.as_deref() == Some("") {
             self.check_canonical_alias(room_id, &draft.content).await?;
         }
         self.send_with(actor, room_id, draft, transaction, None)

@@ -248,20 +248,25 @@ impl Names {
         Ok(name)
     }
 
+    /// Which of `names` must be interned before a body that needs them: see [`Names::intern_ahead`].
+    #[must_use]
+    pub fn unknown(&self, db: &Db, names: impl FnOnce() -> Vec<Name>) -> Vec<Name> {
+        // The one difference between the engines here: see the top of this file.
+        if db.dialect() == Dialect::Sqlite {
+            return Vec::new();
+        }
+        let mut unknown = names();
+        unknown.retain(|name| !self.is_known(name));
+        unknown
+    }
+
     /// Before a body that may need new names. On PostgreSQL: writes those that aren't known yet; on SQLite the body
     /// does it.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn intern_ahead(self: &Arc<Self>, db: &Db, names: Vec<Name>) -> Result<(), Error> {
-        // The one difference between the engines here: see the top of this file.
-        if db.dialect() == Dialect::Sqlite {
-            return Ok(());
-        }
-        let mut unknown: Vec<Name> = names
-            .into_iter()
-            .filter(|name| !self.is_known(name))
-            .collect();
+        let mut unknown = self.unknown(db, || names);
         if unknown.is_empty() {
             return Ok(());
         }

@@ -2,10 +2,12 @@
 
 use starling_accounts::{KeepSession, LoginError, PasswordError, SetPasswordError};
 use starling_bus::Topic;
-use starling_store::UserNum;
+use starling_db::Dialect;
 use starling_store::devices::device_list;
+use starling_store::{SCHEMA, UserNum};
+use starling_testkit::TestDb;
 
-use crate::world::{PASSWORD, START_MS, account, on_each_engine};
+use crate::world::{PASSWORD, START_MS, World, account, accounts_over, on_each_engine};
 
 #[tokio::test]
 async fn accounts_are_listed_in_pages() {
@@ -107,6 +109,27 @@ async fn a_login_with_the_old_password_does_not_outlive_its_change() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_one_at_another_node() {
+    let world = World::new(TestDb::open(Dialect::Postgres, &SCHEMA).await).await;
+    let (alice, _) = world.register("alice").await;
+    let other_db = world.db.open_again(&SCHEMA).await.unwrap();
+    let other = accounts_over(&other_db, &world.bus, START_MS, 8);
+    let mut old = PASSWORD.to_owned();
+    for round in 0..60 {
+        let new = format!("password {round}");
+        let set = other.set_password(alice.user, new.clone(), KeepSession::None);
+        let (login, set) = tokio::join!(world.login("alice", &old), set);
+        assert!(set.unwrap());
+        match login {
+            Ok(login) => assert!(world.whose(&login).await.is_none()),
+            Err(error) => assert!(matches!(error, LoginError::Refused)),
+        }
+        old = new;
+    }
+    other_db.close().await;
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use starling_store::RoomNum;
 use crate::State;
 use crate::session::check_own;
 
-const GLOBAL: &str = "/_matrix/client/v3/user/{user_id}/account_data/{type}";
-const OF_ROOM: &str = "/_matrix/client/v3/user/{user_id}/rooms/{room_id}/account_data/{type}";
+const GLOBAL: &str = "/_matrix/client/v3/user/{userId}/account_data/{type}";
+const OF_ROOM: &str = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}";
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()

@@ -14,13 +14,9 @@ use crate::session::check_own;
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
-        .post(
-            "/_matrix/client/v3/user/{user_id}/filter",
-            Auth::User,
-            store,
-        )
+        .post("/_matrix/client/v3/user/{userId}/filter", Auth::User, store)
         .get(
-            "/_matrix/client/v3/user/{user_id}/filter/{filter_id}",
+            "/_matrix/client/v3/user/{userId}/filter/{filterId}",
             Auth::User,
             read,
         )

@@ -18,19 +18,19 @@ const NAME_BYTES: usize = 255;
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
-        .get("/_matrix/client/v3/profile/{user_id}", Auth::None, profile)
+        .get("/_matrix/client/v3/profile/{userId}", Auth::None, profile)
         .get(
-            "/_matrix/client/v3/profile/{user_id}/{field}",
+            "/_matrix/client/v3/profile/{userId}/{keyName}",
             Auth::None,
             field,
         )
         .put(
-            "/_matrix/client/v3/profile/{user_id}/{field}",
+            "/_matrix/client/v3/profile/{userId}/{keyName}",
             Auth::User,
             set_field,
         )
         .delete(
-            "/_matrix/client/v3/profile/{user_id}/{field}",
+            "/_matrix/client/v3/profile/{userId}/{keyName}",
             Auth::User,
             delete_field,
         )

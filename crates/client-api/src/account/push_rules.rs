@@ -16,17 +16,17 @@ pub(super) fn routes() -> Routes<State> {
         .get("/_matrix/client/v3/pushrules/", Auth::User, all)
         .get("/_matrix/client/v3/pushrules/global/", Auth::User, global)
         .get(
-            "/_matrix/client/v3/pushrules/global/{kind}/{rule_id}",
+            "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}",
             Auth::User,
             rule,
         )
         .get(
-            "/_matrix/client/v3/pushrules/global/{kind}/{rule_id}/enabled",
+            "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled",
             Auth::User,
             enabled,
         )
         .get(
-            "/_matrix/client/v3/pushrules/global/{kind}/{rule_id}/actions",
+            "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions",
             Auth::User,
             actions,
         )

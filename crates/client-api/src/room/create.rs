@@ -57,11 +57,13 @@ enum Visibility {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum PresetName {
-    PrivateChat,
-    TrustedPrivateChat,
-    PublicChat,
+    #[serde(rename = "private_chat")]
+    Private,
+    #[serde(rename = "trusted_private_chat")]
+    TrustedPrivate,
+    #[serde(rename = "public_chat")]
+    Public,
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,9 +111,9 @@ impl CreateBody {
 
     fn preset(&self) -> Preset {
         match (self.preset, self.visibility) {
-            (Some(PresetName::PublicChat), _) | (None, Visibility::Public) => Preset::PublicChat,
-            (Some(PresetName::PrivateChat), _) | (None, Visibility::Private) => Preset::PrivateChat,
-            (Some(PresetName::TrustedPrivateChat), _) => Preset::TrustedPrivateChat,
+            (Some(PresetName::Public), _) | (None, Visibility::Public) => Preset::PublicChat,
+            (Some(PresetName::Private), _) | (None, Visibility::Private) => Preset::PrivateChat,
+            (Some(PresetName::TrustedPrivate), _) => Preset::TrustedPrivateChat,
         }
     }
 }

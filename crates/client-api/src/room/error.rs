@@ -58,8 +58,9 @@ pub(super) fn create(error: CreateError) -> MatrixError {
     match error {
         CreateError::UnsupportedVersion(_) => MatrixError::unsupported_room_version(),
         CreateError::AliasTaken(_) => MatrixError::room_in_use(),
-        CreateError::InvalidAlias(_) => MatrixError::invalid_param(message),
-        CreateError::InvalidState(SendError::UnknownUser) => MatrixError::invalid_param(message),
+        CreateError::InvalidAlias(_) | CreateError::InvalidState(SendError::UnknownUser) => {
+            MatrixError::invalid_param(message)
+        }
         CreateError::InvalidState(
             SendError::Forbidden(_) | SendError::BadAlias(_) | SendError::Invalid(_),
         ) => MatrixError::invalid_room_state(message),

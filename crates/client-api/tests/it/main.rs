@@ -1,4 +1,6 @@
 //! Tests of the client-server API: by behaviour, through the router in process, on both engines.
 #![cfg(test)]
 
+mod account;
 mod room;
+mod routes;

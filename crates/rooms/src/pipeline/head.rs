@@ -60,6 +60,8 @@ enum Queued {
     Receipt(Receiving),
     /// These keys of the state must be looked up first.
     Missing(Vec<(Box<str>, Box<str>)>, Slot),
+    /// These names must be stored before the event is.
+    NewNames(Vec<Name>, Slot),
     /// There is no tip; it must be made from the committed room.
     NoTip(Slot),
 }
@@ -106,18 +108,21 @@ impl Rooms {
         draft: &Draft,
         extras: &Extras,
     ) -> Result<Receiving, SendError> {
-        self.store()
-            .names()
-            .intern_ahead(self.store().db(), names_of(draft))
-            .await?;
+        let names = self.store().names();
         let mut slot = self.store().db().slot().await?;
+        let mut has_names = false;
         loop {
-            let queued = self.try_queue(head, room, draft, extras, slot)?;
+            let queued = self.try_queue(head, room, (draft, extras), (slot, has_names))?;
             match queued {
                 Queued::Receipt(receipt) => return Ok(receipt),
                 Queued::Missing(keys, returned) => {
                     slot = returned;
                     self.learn(head, room, &keys).await?;
+                }
+                Queued::NewNames(new, returned) => {
+                    slot = returned;
+                    names.intern_ahead(self.store().db(), new).await?;
+                    has_names = true;
                 }
                 Queued::NoTip(returned) => {
                     slot = returned;
@@ -140,9 +145,8 @@ impl Rooms {
         &self,
         head: &Arc<Head>,
         room: RoomNum,
-        draft: &Draft,
-        extras: &Extras,
-        slot: Slot,
+        (draft, extras): (&Draft, &Extras),
+        (slot, has_names): (Slot, bool),
     ) -> Result<Queued, SendError> {
         let mut state = head.state.lock();
         let generation = state.generation;
@@ -162,6 +166,14 @@ impl Rooms {
         )?;
         if let Some(target) = &extras.target {
             check_redaction(tip, &built.pdu, &target.pdu)?;
+        }
+        let new_names = self
+            .store()
+            .names()
+            .unknown(self.store().db(), || names_of(draft));
+        if !has_names && !new_names.is_empty() {
+            // The event is allowed, so its names may be stored; it is built again once they are.
+            return Ok(Queued::NewNames(new_names, slot));
         }
         let new = NewEvent {
             auth: built.auth,

@@ -27,7 +27,7 @@ pub(super) struct Caller {
 /// What the server answered, and to what.
 pub(super) struct Answer {
     pub(super) status: u16,
-    answer: TestAnswer,
+    inner: TestAnswer,
     request: String,
 }
 
@@ -85,6 +85,20 @@ impl Server {
         }
     }
 
+    /// The server after a restart: nothing is left but what is stored.
+    pub(super) async fn restarted(&self) -> Self {
+        let db = self.0.state.store.db().clone();
+        Self(Arc::new(self.0.second_node(db).await))
+    }
+
+    /// The same user's session, of a server that was started again.
+    pub(super) fn again(&self, caller: &Caller) -> Caller {
+        Caller {
+            server: Arc::clone(&self.0),
+            ..caller.clone()
+        }
+    }
+
     /// Somebody without a token.
     pub(super) fn anonymous(&self) -> Caller {
         Caller {
@@ -113,7 +127,7 @@ impl Caller {
             .await;
         Answer {
             status: answer.status.as_u16(),
-            answer,
+            inner: answer,
             request,
         }
     }
@@ -255,14 +269,19 @@ impl Answer {
         assert_eq!(
             self.status, 200,
             "{}: {} ({case})",
-            self.request, self.answer.body
+            self.request, self.inner.body
         );
-        self.answer.body
+        self.inner.body
     }
 
     /// The id of the event that was sent.
     pub(super) fn event_id(self) -> String {
         self.ok()["event_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Status and `errcode`.
+    pub(super) fn error(&self) -> (u16, &str) {
+        self.inner.error()
     }
 
     pub(super) fn fails(self, status: u16, errcode: &str) {
@@ -272,12 +291,12 @@ impl Answer {
     /// As [`Answer::fails`], of a case that a failure names.
     pub(super) fn fails_for(self, case: &str, status: u16, errcode: &str) {
         assert_eq!(
-            self.answer.error(),
+            self.inner.error(),
             (status, errcode),
             "{}: {} ({case})",
             self.request,
-            self.answer.body
+            self.inner.body
         );
-        assert!(self.answer.body["error"].is_string(), "{}", self.request);
+        assert!(self.inner.body["error"].is_string(), "{}", self.request);
     }
 }

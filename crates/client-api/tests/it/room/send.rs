@@ -299,3 +299,35 @@ async fn a_redaction_removes_what_an_event_said() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn transaction_ids_survive_a_restart() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({})).await;
+        let body = json!({ "body": "hello" });
+        let first = alice
+            .send(&room, "m.room.message", "id", &body)
+            .await
+            .event_id();
+        let redact = format!("rooms/{}/redact/{}/id", segment(&room), segment(&first));
+        let redaction = alice.put(&redact, &json!({})).await.event_id();
+        let alice = server.restarted().await.again(&alice);
+        assert_eq!(
+            alice
+                .send(&room, "m.room.message", "id", &body)
+                .await
+                .event_id(),
+            first
+        );
+        assert_eq!(alice.put(&redact, &json!({})).await.event_id(), redaction);
+        assert_ne!(
+            alice
+                .send(&room, "m.room.message", "other", &body)
+                .await
+                .event_id(),
+            first
+        );
+    })
+    .await;
+}

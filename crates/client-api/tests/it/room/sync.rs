@@ -132,16 +132,10 @@ async fn a_long_poll_of_a_session_that_ends_is_refused() {
 async fn a_long_poll_without_news_ends_with_its_time() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
-        alice.create(json!({})).await;
+        let room = alice.create(json!({})).await;
         let (_, since) = sync(&alice, "").await;
         let (answer, next) = sync(&alice, &format!("since={since}&timeout=1")).await;
-        assert_eq!(
-            answer["rooms"]
-                .get("join")
-                .and_then(|rooms| rooms.as_object())
-                .map_or(0, |rooms| rooms.len()),
-            0
-        );
+        assert!(joined(&answer, &room).is_null(), "{answer}");
         assert_eq!(next, since);
     })
     .await;
@@ -389,6 +383,25 @@ async fn tokens_of_another_time_begin_again() {
                 .await
                 .fails_for(token, 400, "M_INVALID_PARAM");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokens_survive_a_restart() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({})).await;
+        let (_, since) = sync(&alice, "").await;
+        let sent = alice
+            .send(&room, "m.room.message", "1", &json!({}))
+            .await
+            .event_id();
+        let alice = server.restarted().await.again(&alice);
+        let (answer, _) = sync(&alice, &format!("since={since}")).await;
+        let timeline = &joined(&answer, &room)["timeline"];
+        assert_eq!(event_ids(&timeline["events"]), [sent.as_str()]);
+        assert_eq!(timeline["events"][0]["unsigned"]["transaction_id"], "1");
     })
     .await;
 }

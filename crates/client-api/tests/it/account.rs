@@ -1,0 +1,74 @@
+//! Endpoints of accounts and of the server itself.
+
+mod account_data;
+mod filter;
+mod login;
+mod profile;
+mod push_rules;
+mod register;
+mod server;
+
+use http::Method;
+use serde_json::Value;
+use starling_store::SCHEMA;
+use starling_testkit::{TestAnswer, TestServer, on_each_engine};
+
+/// Runs a test with a fresh server on each engine.
+async fn on_servers<F: AsyncFn(TestServer)>(test: F) {
+    on_each_engine(&SCHEMA, async |db| test(TestServer::start(&db).await).await).await;
+}
+
+/// A user with a session.
+struct User<'a> {
+    server: &'a TestServer,
+    id: String,
+    device_id: String,
+    token: String,
+}
+
+impl<'a> User<'a> {
+    async fn register(server: &'a TestServer, name: &str) -> Self {
+        let text = |answer: &Value, field: &str| answer[field].as_str().unwrap().to_owned();
+        let answer = server.register(name).await;
+        Self {
+            server,
+            id: text(&answer, "user_id"),
+            device_id: text(&answer, "device_id"),
+            token: text(&answer, "access_token"),
+        }
+    }
+
+    async fn get(&self, path: &str) -> TestAnswer {
+        self.call(Method::GET, path, None).await
+    }
+
+    async fn put(&self, path: &str, body: Value) -> TestAnswer {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> TestAnswer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn delete(&self, path: &str) -> TestAnswer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> TestAnswer {
+        let path = format!("/_matrix/client/v3/{path}");
+        self.server
+            .request(method, &path, Some(&self.token), body)
+            .await
+    }
+}
+
+/// Calls an endpoint without a session.
+async fn anybody(
+    server: &TestServer,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> TestAnswer {
+    let path = format!("/_matrix/client/v3/{path}");
+    server.request(method, &path, None, body).await
+}

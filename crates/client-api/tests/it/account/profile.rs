@@ -1,0 +1,107 @@
+//! Profiles. <https://spec.matrix.org/v1.19/client-server-api/#profiles>
+
+use http::Method;
+use serde_json::json;
+
+use super::{User, anybody, on_servers};
+
+#[tokio::test]
+async fn what_is_set_is_shown_to_anybody() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let profile = format!("profile/{}", alice.id);
+        let (name, avatar) = (
+            format!("{profile}/displayname"),
+            format!("{profile}/avatar_url"),
+        );
+        let show = async |path: &str| anybody(&server, Method::GET, path, None).await;
+        assert_eq!(show(&profile).await.body, json!({}));
+        assert_eq!(show(&name).await.error(), (404, "M_NOT_FOUND"));
+
+        let set = alice.put(&name, json!({ "displayname": "Alice ☂" })).await;
+        assert_eq!((set.status.as_u16(), set.body), (200, json!({})));
+        alice
+            .put(&avatar, json!({ "avatar_url": "mxc://localhost/a" }))
+            .await;
+        let whole = json!({ "displayname": "Alice ☂", "avatar_url": "mxc://localhost/a" });
+        assert_eq!(show(&profile).await.body, whole);
+        assert_eq!(show(&name).await.body, json!({ "displayname": "Alice ☂" }));
+        assert_eq!(
+            show(&avatar).await.body,
+            json!({ "avatar_url": "mxc://localhost/a" })
+        );
+
+        assert_eq!(alice.delete(&name).await.body, json!({}));
+        assert_eq!(alice.delete(&name).await.status, 200);
+        assert_eq!(
+            alice.put(&avatar, json!({ "avatar_url": "" })).await.status,
+            200
+        );
+        assert_eq!(show(&profile).await.body, json!({}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_changes_the_profile_of_another() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let bob = User::register(&server, "bob").await;
+        let path = format!("profile/{}/displayname", alice.id);
+        let answer = bob.put(&path, json!({ "displayname": "Bob" })).await;
+        assert_eq!(answer.error(), (403, "M_FORBIDDEN"));
+        assert_eq!(bob.delete(&path).await.error(), (403, "M_FORBIDDEN"));
+        assert_eq!(alice.get(&path).await.error(), (404, "M_NOT_FOUND"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_profile_is_refused() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let own = |field: &str| format!("profile/{}/{field}", alice.id);
+        for (field, body, status, errcode) in [
+            ("displayname", json!({}), 400, "M_MISSING_PARAM"),
+            (
+                "displayname",
+                json!({ "displayname": 7 }),
+                400,
+                "M_BAD_JSON",
+            ),
+            (
+                "displayname",
+                json!({ "displayname": "x".repeat(2_000) }),
+                400,
+                "M_PROFILE_TOO_LARGE",
+            ),
+            (
+                "avatar_url",
+                json!({ "avatar_url": "https://example.org/a" }),
+                400,
+                "M_INVALID_PARAM",
+            ),
+            (
+                "m.tz",
+                json!({ "m.tz": "Europe/London" }),
+                403,
+                "M_FORBIDDEN",
+            ),
+            ("Nonsense", json!({ "Nonsense": 1 }), 400, "M_INVALID_PARAM"),
+        ] {
+            let answer = alice.put(&own(field), body.clone()).await;
+            assert_eq!(answer.error(), (status, errcode), "{body}");
+        }
+        let long = alice.get(&own(&format!("a.{}", "b".repeat(255)))).await;
+        assert_eq!(long.error(), (400, "M_KEY_TOO_LARGE"));
+        for (user, status, errcode) in [
+            ("@nobody:localhost", 404, "M_NOT_FOUND"),
+            ("@alice:elsewhere", 404, "M_NOT_FOUND"),
+            ("alice", 400, "M_INVALID_PARAM"),
+        ] {
+            let answer = alice.get(&format!("profile/{user}")).await;
+            assert_eq!(answer.error(), (status, errcode), "{user}");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,94 @@
+//! What the server says of itself.
+
+use http::Method;
+use serde_json::json;
+use starling_db::Dialect;
+use starling_store::SCHEMA;
+use starling_testkit::{TestDb, TestServer};
+
+use super::{User, on_servers};
+
+#[tokio::test]
+async fn versions_are_told_to_anybody_whatever_the_token() {
+    on_servers(async |server| {
+        for token in [None, Some("ended long ago")] {
+            let answer = server
+                .request(Method::GET, "/_matrix/client/versions", token, None)
+                .await;
+            assert_eq!(answer.status, 200);
+            let versions = answer.body["versions"].as_array().unwrap();
+            assert!(versions.contains(&json!("v1.1")) && versions.contains(&json!("v1.19")));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn well_known_is_served_when_it_is_configured() {
+    let db = TestDb::open(Dialect::Sqlite, &SCHEMA).await;
+    let silent = TestServer::start(&db).await;
+    for path in ["/.well-known/matrix/client", "/.well-known/matrix/server"] {
+        let answer = silent.request(Method::GET, path, None, None).await;
+        assert_eq!(answer.error(), (404, "M_NOT_FOUND"), "{path}");
+    }
+
+    let mut config = TestServer::config();
+    config.well_known.client_base_url = "https://matrix.example.org".to_owned();
+    config.well_known.server = "matrix.example.org:443".to_owned();
+    let server = TestServer::start_with(&db, config).await;
+    let client = json!({ "m.homeserver": { "base_url": "https://matrix.example.org" } });
+    let answer = server
+        .request(Method::GET, "/.well-known/matrix/client", None, None)
+        .await;
+    assert_eq!((answer.status.as_u16(), &answer.body), (200, &client));
+    let answer = server
+        .request(Method::GET, "/.well-known/matrix/server", None, None)
+        .await;
+    assert_eq!(answer.body, json!({ "m.server": "matrix.example.org:443" }));
+    // A login says it too.
+    server.register("alice").await;
+    let body = json!({ "type": "m.login.password", "user": "alice", "password": "alice" });
+    let answer = server
+        .request(Method::POST, "/_matrix/client/v3/login", None, Some(body))
+        .await;
+    assert_eq!(answer.body["well_known"], client);
+}
+
+#[tokio::test]
+async fn capabilities_are_what_works() {
+    let db = TestDb::open(Dialect::Sqlite, &SCHEMA).await;
+    let mut config = TestServer::config();
+    config.rooms.default_version = "11".to_owned();
+    let server = TestServer::start_with(&db, config).await;
+    let alice = User::register(&server, "alice").await;
+    let capabilities = alice.get("capabilities").await.body["capabilities"].take();
+    let versions = json!({ "default": "11", "available": { "11": "stable", "12": "stable" } });
+    assert_eq!(capabilities["m.room_versions"], versions);
+    let fields = json!({ "enabled": true, "allowed": ["displayname", "avatar_url"] });
+    assert_eq!(capabilities["m.profile_fields"], fields);
+    for (name, enabled) in [
+        ("m.set_displayname", true),
+        ("m.set_avatar_url", true),
+        ("m.change_password", false),
+        ("m.3pid_changes", false),
+        ("m.get_login_token", false),
+    ] {
+        assert_eq!(capabilities[name], json!({ "enabled": enabled }), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn old_spellings_and_unknown_paths_are_answered() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let call =
+            async |method, path| server.request(method, path, Some(&alice.token), None).await;
+        let old = call(Method::GET, "/_matrix/client/r0/account/whoami").await;
+        assert_eq!(old.body["user_id"], "@alice:localhost");
+        let unknown = call(Method::GET, "/_matrix/client/v3/no/such").await;
+        assert_eq!(unknown.error(), (404, "M_UNRECOGNIZED"));
+        let method = call(Method::DELETE, "/_matrix/client/v3/login").await;
+        assert_eq!(method.error(), (405, "M_UNRECOGNIZED"));
+    })
+    .await;
+}

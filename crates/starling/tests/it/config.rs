@@ -1,0 +1,84 @@
+//! `config`, `version`, and what is no command.
+
+use crate::program::Folder;
+
+#[test]
+fn the_example_is_a_configuration() {
+    let folder = Folder::new();
+    let example = folder.run(&["config", "default"]);
+    std::fs::write(folder.path().join("a.toml"), example.ok()).unwrap();
+    let checked = folder.run(&["config", "check", "a.toml"]);
+    assert!(checked.ok().contains("a.toml: no errors"), "{checked:?}");
+}
+
+#[test]
+fn a_mistake_is_named_with_its_line_and_the_fix() {
+    let folder = Folder::new();
+    let cases = [
+        (
+            "server_name = \"x.org\"\nfoo = 1\n",
+            ["line 2", "foo", "there are server_name"],
+        ),
+        (
+            "server_name = \"x.org\"\n[rooms]\ndefault_version = \"1\"\n",
+            ["a.toml", "rooms.default_version", "11, 12"],
+        ),
+        (
+            "server_name = \"x.org\"\n[registration]\nmode = \"ajar\"\n",
+            ["line 3", "registration.mode", "open"],
+        ),
+        (
+            "data_dir = \"x\"\n",
+            ["a.toml", "server_name", "example.org"],
+        ),
+    ];
+    for (text, parts) in cases {
+        std::fs::write(folder.path().join("a.toml"), text).unwrap();
+        for command in [
+            &["config", "check", "a.toml"][..],
+            &["serve", "--config", "a.toml"],
+        ] {
+            let ended = folder.run(command);
+            for part in parts {
+                assert!(ended.error().contains(part), "{part:?} is not in {ended:?}");
+            }
+        }
+    }
+    let missing = folder.run(&["config", "check", "b.toml"]);
+    assert!(
+        missing.error().contains("cannot read b.toml"),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn open_registration_towards_the_world_must_be_meant() {
+    let folder = Folder::new();
+    let listeners = r#"[{ address = "0.0.0.0:0" }]"#;
+    // The development profile is open, and may not listen there.
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_starling"))
+        .arg("serve")
+        .current_dir(folder.path())
+        .env("STARLING__LISTENERS", listeners)
+        .output()
+        .unwrap();
+    let ended = crate::program::Ended::from(ended);
+    assert!(ended.error().contains("registration"), "{ended:?}");
+    assert!(!folder.data().exists());
+}
+
+#[test]
+fn the_version_is_told() {
+    let ended = Folder::new().run(&["version"]);
+    let expected = format!("starling {} (commit ", env!("CARGO_PKG_VERSION"));
+    assert!(ended.ok().starts_with(&expected), "{ended:?}");
+    assert!(ended.ok().contains("schema version "), "{ended:?}");
+}
+
+#[test]
+fn what_is_no_command_fails() {
+    for args in [&[][..], &["fly"], &["token", "list"], &["user", "create"]] {
+        let ended = Folder::new().run(args);
+        assert_eq!(ended.status, Some(2), "{args:?}: {ended:?}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the program as it is run: command line, sockets, signals.
+#![cfg(test)]
+
+mod config;
+mod pages;
+mod postgres;
+mod program;
+mod serve;
+mod user;
