@@ -209,6 +209,9 @@ mod tests {
             .collect()
     }
 
+    /// Memberships by position, the room's visibility, and the positions whose events are seen.
+    type Case<'a> = (&'a [(i64, Membership)], Visibility, &'a [i64]);
+
     #[test]
     fn who_sees_what_under_each_visibility() {
         let all: Vec<i64> = (1..=9).collect();
@@ -218,7 +221,7 @@ mod tests {
         let came_back: &[(i64, Membership)] = &[(2, Join), (4, Leave), (7, Join)];
         let banned: &[(i64, Membership)] = &[(2, Join), (4, Ban)];
         let knocked: &[(i64, Membership)] = &[(2, Knock), (4, Leave)];
-        let cases: [(&[(i64, Membership)], Visibility, &[i64]); 20] = [
+        let cases: [Case<'_>; 20] = [
             (&[], WorldReadable, &all),
             (&[], Shared, &[]),
             (&[], Invited, &[]),
