@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use starling_bus::Topic;
 use starling_db::Tx;
-use starling_store::account_data::{AccountData, account_data_changed, account_data_of_room};
+use starling_store::account_data::{
+    AccountData, GLOBAL, account_data_changed, account_data_of_room,
+};
 use starling_store::memberships::{
     Membership, MembershipRow, membership_at, membership_changes, membership_list, rooms_changed,
 };
@@ -127,7 +129,19 @@ fn initial(tx: &mut Tx<'_>, scope: &Scope) -> Result<Plan, Error> {
         plan.rooms.insert(row.room, section);
     }
     plan.add_account_data(account_data_changed(tx, user, 0, scope.upto)?);
+    plan.add_account_data(vec![push_rules(scope)]);
     Ok(plan)
+}
+
+/// The push rules, which every account has without having set them.
+/// <https://spec.matrix.org/v1.19/client-server-api/#mpush_rules>
+fn push_rules(scope: &Scope) -> AccountData {
+    AccountData {
+        room: GLOBAL,
+        kind: "m.push_rules".to_owned(),
+        content: starling_pushrules::default_ruleset(scope.reader.user_id.as_str()),
+        position: 0,
+    }
 }
 
 /// The user's memberships as of a position.

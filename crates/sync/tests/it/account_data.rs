@@ -50,13 +50,20 @@ async fn changes_are_told_where_they_belong() {
         set(&server, "alice", GLOBAL, "m.direct", &json!({"a": 1})).await;
         set(&server, "alice", number, "m.tag", &json!({"tags": {}})).await;
         set(&server, "bob", GLOBAL, "m.direct", &json!({"b": 1})).await;
-        for answer in [
-            server.sync("alice", Some(&since)).await,
-            server.sync("alice", None).await,
+        let direct = json!({"content": {"a": 1}, "type": "m.direct"});
+        let push_rules: serde_json::Value =
+            serde_json::from_str(&starling_pushrules::default_ruleset("@alice:localhost")).unwrap();
+        // The push rules are there without having been set; only the first answer tells of them.
+        let push_rules = json!({"content": push_rules, "type": "m.push_rules"});
+        for (answer, global) in [
+            (server.sync("alice", Some(&since)).await, json!([direct])),
+            (
+                server.sync("alice", None).await,
+                json!([direct, push_rules]),
+            ),
         ] {
-            let global = json!({"events": [{"content": {"a": 1}, "type": "m.direct"}]});
             let of_room = json!({"events": [{"content": {"tags": {}}, "type": "m.tag"}]});
-            assert_eq!(answer["account_data"], global);
+            assert_eq!(answer["account_data"]["events"], global);
             assert_eq!(room(&answer, "join", &room_id)["account_data"], of_room);
         }
         let answer = server.sync("alice", Some(&since)).await;
