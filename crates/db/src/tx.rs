@@ -216,3 +216,16 @@ impl Positions {
         self.last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LAST_POSITION, Positions};
+
+    #[test]
+    fn positions_end_where_json_numbers_are_no_longer_exact() {
+        let mut positions = Positions::after(LAST_POSITION - 1);
+        assert_eq!(positions.give().unwrap(), 1 << 53);
+        assert!(positions.give().is_err());
+        assert_eq!(positions.last(), 1 << 53);
+    }
+}

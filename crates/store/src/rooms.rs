@@ -401,3 +401,42 @@ impl RoomCache {
             .get(usize::try_from(room.0.unsigned_abs()).unwrap_or(0) % STRIPES)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{RoomCache, RoomSnapshot};
+    use crate::numbers::RoomNum;
+
+    fn snapshot(append_count: i64) -> Arc<RoomSnapshot> {
+        let room_id = "!room:localhost".try_into().unwrap();
+        let empty = RoomSnapshot::new(
+            RoomNum(1),
+            room_id,
+            starling_events::RoomVersion::V11,
+            false,
+        );
+        Arc::new(RoomSnapshot {
+            append_count,
+            ..empty
+        })
+    }
+
+    #[test]
+    fn a_slow_reader_does_not_replace_a_newer_snapshot() {
+        let cache = RoomCache::new(1 << 20);
+        let mark = cache.mark(RoomNum(1));
+        cache.replace(snapshot(2));
+        cache.insert_read(mark, &snapshot(1));
+        assert_eq!(cache.get(RoomNum(1)).unwrap().append_count, 2);
+        cache.forget(RoomNum(1));
+        cache.insert_read(mark, &snapshot(1));
+        assert!(
+            cache.get(RoomNum(1)).is_none(),
+            "not even when the newer one is gone"
+        );
+        cache.insert_read(cache.mark(RoomNum(1)), &snapshot(2));
+        assert_eq!(cache.get(RoomNum(1)).unwrap().append_count, 2);
+    }
+}

@@ -5,4 +5,5 @@ mod create;
 mod faults;
 mod membership;
 mod pipeline;
+mod positions;
 mod state;

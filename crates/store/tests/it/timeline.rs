@@ -187,3 +187,29 @@ async fn events_at_hand_say_how_far_back_they_go() {
         1
     );
 }
+
+#[tokio::test]
+async fn a_slow_reader_does_not_bring_a_redacted_event_back() {
+    let db = TestDb::open(starling_db::Dialect::Sqlite, &SCHEMA).await;
+    let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
+    let old = Arc::new(event(10, (10, 0), pdu(10)));
+    let pruned = Arc::new(old.redacted_by(EventNum(11)));
+    let reader = store.clone();
+    let read = move |tx: &mut starling_db::Tx<'_>| {
+        let cache = reader.events();
+        let mark = cache.mark();
+        // The redaction commits after this reader's transaction began.
+        cache.replace(Arc::clone(&pruned));
+        cache.insert_read(tx, mark, &old);
+        assert!(
+            cache
+                .get(EventNum(10))
+                .is_some_and(|event| event.redacted_by.is_some())
+        );
+        // A reader that begins after it may fill the cache again.
+        cache.insert_read(tx, cache.mark(), &pruned);
+        assert!(cache.get(EventNum(10)).is_some());
+        Ok::<_, Error>(())
+    };
+    store.db().read("late", read).await.unwrap();
+}
