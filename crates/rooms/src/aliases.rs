@@ -235,7 +235,7 @@ impl Rooms {
 }
 
 /// The aliases that the content of a canonical alias event names.
-fn aliases_of(content: Value<'_>) -> Vec<String> {
+pub(crate) fn aliases_of(content: Value<'_>) -> Vec<String> {
     let more = content
         .get("alt_aliases")
         .filter(|aliases| aliases.is_array());

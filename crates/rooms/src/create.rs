@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use starling_db::{Positions, Tx, Write};
 use starling_events::room_version::RoomIdForm;
 use starling_events::{CanonicalObject, Pdu, RoomVersion};
-use starling_store::UserNum;
 use starling_store::aliases::{Alias, alias_insert};
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::memberships::Membership;
 use starling_store::rooms::{RoomSnapshot, room_insert};
+use starling_store::{RoomNum, UserNum};
 
 use crate::error::{CreateError, SendError};
 use crate::pipeline::{Chain, Draft, Link, Tip};
@@ -188,12 +188,10 @@ impl Rooms {
         };
         for (kind, key, content) in &wanted.initial_state {
             if !(key.is_empty() && overridden(kind)) {
-                drafts.push(Draft::state(
-                    actor.user_id.clone(),
-                    kind.clone(),
-                    key.clone(),
-                    content.clone(),
-                ));
+                let sender = actor.user_id.clone();
+                let draft = Draft::state(sender, kind.clone(), key.clone(), content.clone());
+                self.check_initial(&draft, alias).await?;
+                drafts.push(draft);
             }
         }
         if let Some(name) = &wanted.name {
@@ -210,6 +208,26 @@ impl Rooms {
             drafts.push(self.invite_draft(actor, user, wanted.is_direct).await?);
         }
         Ok(drafts)
+    }
+
+    /// What a client may not write into a room's first state itself.
+    async fn check_initial(
+        &self,
+        draft: &Draft,
+        alias: Option<&OwnedRoomAliasId>,
+    ) -> Result<(), CreateError> {
+        if draft.kind == "m.room.member" {
+            let checked = self.check_member_event(draft).await;
+            checked.map_err(CreateError::InvalidState)?;
+        }
+        if draft.kind == "m.room.canonical_alias" {
+            let named = crate::aliases::aliases_of(draft.content.value());
+            let is_own = |name: &String| alias.is_some_and(|alias| alias.as_str() == name);
+            if let Some(other) = named.into_iter().find(|name| !is_own(name)) {
+                return Err(CreateError::InvalidState(SendError::BadAlias(other)));
+            }
+        }
+        Ok(())
     }
 
     async fn invite_draft(
@@ -294,19 +312,25 @@ impl Rooms {
     async fn store_new(&self, built: Built) -> Result<(), StoreError> {
         let parts = Arc::clone(&self.parts);
         let links: Vec<Arc<Link>> = built.events.iter().map(|_| Arc::default()).collect();
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, (): ()| {
-            let room = room_insert(tx, &built.room_id, built.version, built.is_public)?;
-            if let Some(alias) = &built.alias {
+        let built = Arc::new(built);
+        let (rows, clock) = (Arc::clone(&built), self.parts.clock.clone());
+        // Rows that another node may hold are written before the positions are locked.
+        let work = move |tx: &mut Tx<'_>| {
+            let room = room_insert(tx, &rows.room_id, rows.version, rows.is_public)?;
+            if let Some(alias) = &rows.alias {
                 let to = Alias {
                     room,
-                    creator: built.creator,
+                    creator: rows.creator,
                 };
-                if !alias_insert(tx, alias, to, parts.clock.now_ms())? {
+                if !alias_insert(tx, alias, to, clock.now_ms())? {
                     return Err(StoreError::AliasTaken);
                 }
             }
-            let empty =
-                RoomSnapshot::new(room, built.room_id.clone(), built.version, built.is_public);
+            Ok(room)
+        };
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, room: RoomNum| {
+            let (room_id, version) = (built.room_id.clone(), built.version);
+            let empty = RoomSnapshot::new(room, room_id, version, built.is_public);
             let mut chain = Chain::Committed(Arc::new(empty));
             for (new, link) in built.events.iter().zip(&links) {
                 link.place(&parts, (tx, positions), &chain, new)?;
@@ -314,10 +338,8 @@ impl Rooms {
             }
             Ok(())
         };
-        self.store()
-            .db()
-            .write_placed(Write::new("create_room"), |_| Ok(()), place)
-            .await
+        let write = Write::new("create_room");
+        self.store().db().write_placed(write, work, place).await
     }
 }
 

@@ -132,6 +132,28 @@ impl Rooms {
         Ok(content)
     }
 
+    /// Checks a member event that a client wrote itself for what the room's rules leave to this server.
+    pub(crate) async fn check_member_event(&self, draft: &Draft) -> Result<(), SendError> {
+        let content = draft.content.value();
+        // It says that this server has checked the conditions of a restricted room, which it doesn't yet.
+        if content.get("join_authorised_via_users_server").is_some() {
+            let why = "joins of restricted rooms are not supported yet";
+            return Err(SendError::Forbidden(why.to_owned()));
+        }
+        let membership = content
+            .get("membership")
+            .and_then(starling_events::Value::as_str);
+        let membership = membership.and_then(|word| Membership::parse(&word));
+        let target = draft.state_key.as_deref().map(<&UserId>::try_from);
+        match (membership, target) {
+            // Whom such an event names must be a user of this server.
+            (Some(membership), Some(Ok(target))) => {
+                self.member_content(membership, target).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The profile of a local user whose account is in use.
     async fn profile_of(
         &self,

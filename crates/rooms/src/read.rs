@@ -9,14 +9,14 @@ use starling_db::{Error, Tx};
 use starling_events::Value;
 use starling_store::events::{Event, Visibility};
 use starling_store::history::Viewer;
-use starling_store::memberships::{Membership, membership_read};
+use starling_store::memberships::{Membership, MembershipRow, membership_history, membership_read};
 use starling_store::names::types;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::snapshots::snapshot_load;
 use starling_store::state_map::{Entry, StateMap};
-use starling_store::timeline::{Direction, START, Stretch};
+use starling_store::timeline::{Direction, START, Stretch, end_of};
 use starling_store::tokens::Token;
-use starling_store::{EventNum, Store, UserNum};
+use starling_store::{EventNum, RoomNum, Store, UserNum};
 
 use crate::error::ReadError;
 use crate::rooms::{Actor, Rooms};
@@ -112,14 +112,14 @@ impl Rooms {
         room_id: &RoomId,
         filter: MemberFilter,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
-        let (epoch, head) = (self.store().epoch(), self.parts.bus.head());
+        let (epoch, head, user) = (self.store().epoch(), self.parts.bus.head(), actor.user);
         self.read_room(actor, room_id, move |store, tx, seen| {
             let state = match filter.at {
                 None => seen.state,
                 Some(token) if token.epoch() != epoch || token.position() > head => {
                     return Err(ReadError::NotAToken);
                 }
-                Some(token) => state_at(store, tx, &seen, token)?,
+                Some(token) => state_at(store, tx, (&seen, user), token)?,
             };
             let wanted = state
                 .members()
@@ -183,7 +183,8 @@ impl Rooms {
             let event =
                 event.filter(|event| event.position().is_none_or(|position| position <= head));
             let event = event.ok_or(ReadError::NotFound)?;
-            if Viewer::load(tx, &store, user, room)?.sees(&event) {
+            let is_forgotten = membership_read(tx, user, room)?.is_some_and(|row| row.forgotten);
+            if !is_forgotten && Viewer::load(tx, &store, user, room)?.sees(&event) {
                 Ok(event)
             } else {
                 Err(ReadError::NotFound)
@@ -244,22 +245,29 @@ fn seen(
         Some(row) if row.membership == Membership::Join => Ok(current(true)),
         _ if snapshot.visibility == Visibility::WorldReadable => Ok(current(false)),
         Some(row) if matches!(row.membership, Membership::Leave | Membership::Ban) => {
-            let was_in = starling_store::memberships::membership_history(tx, user, snapshot.room)?
-                .iter()
-                .any(|change| change.membership == Membership::Join);
-            if !was_in {
-                return Err(ReadError::NotAllowed);
-            }
-            let state = state_after(store, tx, row.event)?;
+            let end = end_of_last_join(tx, user, snapshot.room)?.ok_or(ReadError::NotAllowed)?;
             Ok(Seen {
                 snapshot: Arc::clone(snapshot),
-                state,
+                state: state_after(store, tx, end.event)?,
                 is_joined: false,
-                until: Some(row.position),
+                until: Some(end.position),
             })
         }
         _ => Err(ReadError::NotAllowed),
     }
+}
+
+/// What ended the user's last stay in the room. A ban or a declined invite after that shows nothing more.
+fn end_of_last_join(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    room: RoomNum,
+) -> Result<Option<MembershipRow>, Error> {
+    let history = membership_history(tx, user, room)?;
+    let joined = history
+        .iter()
+        .rposition(|change| change.membership == Membership::Join);
+    Ok(joined.and_then(|at| history.get(at + 1).copied()))
 }
 
 /// The state after an event.
@@ -271,11 +279,12 @@ fn state_after(store: &Store, tx: &mut Tx<'_>, event: EventNum) -> Result<StateM
     Ok(snapshot_load(tx, snapshot)?.0)
 }
 
-/// The state as of a token, at most up to what the user may see.
+/// The state as of a token, at most up to what the user may see: who may not see the last event there may not see the
+/// state after it.
 fn state_at(
     store: &Store,
     tx: &mut Tx<'_>,
-    seen: &Seen,
+    (seen, user): (&Seen, UserNum),
     token: Token,
 ) -> Result<StateMap, ReadError> {
     let position = seen
@@ -284,13 +293,17 @@ fn state_at(
     if position >= seen.snapshot.last_position && seen.until.is_none() {
         return Ok(seen.snapshot.state.clone());
     }
-    let to = starling_store::timeline::end_of(position);
-    let stretch = Stretch { from: START, to };
-    let last = store.timeline_page(tx, seen.snapshot.room, stretch, Direction::Backwards, 1)?;
-    match last.first() {
-        Some(event) => state_after(store, tx, event.num),
-        None => Ok(StateMap::default()),
+    let room = seen.snapshot.room;
+    let stretch = Stretch {
+        from: START,
+        to: end_of(position),
+    };
+    let last = store.timeline_page(tx, room, stretch, Direction::Backwards, 1)?;
+    let last = last.first().ok_or(ReadError::NotAllowed)?;
+    if !Viewer::load(tx, store, user, room)?.sees(last) {
+        return Err(ReadError::NotAllowed);
     }
+    state_after(store, tx, last.num)
 }
 
 fn profile(event: &Event) -> Option<MemberProfile> {

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId, RoomId};
+use starling_db::Error;
 use starling_events::CanonicalObject;
 use starling_store::RoomNum;
 use starling_store::events::Event;
+use starling_store::memberships::Membership;
+use starling_store::transactions::Transaction;
 
 use crate::error::SendError;
 use crate::pipeline::{Appending, Draft, Extras};
@@ -33,6 +36,9 @@ impl Rooms {
         }
         if draft.kind == "m.room.create" {
             return Err(SendError::Forbidden("the room exists already".to_owned()));
+        }
+        if draft.kind == "m.room.member" && draft.state_key.is_some() {
+            self.check_member_event(&draft).await?;
         }
         if draft.kind == "m.room.canonical_alias" && draft.state_key.as_deref() == Some("") {
             self.check_canonical_alias(room_id, &draft.content).await?;
@@ -65,6 +71,10 @@ impl Rooms {
             .db()
             .read("redacts", move |tx| store.event_by_id(tx, &wanted))
             .await?;
+        // Who is not in the room doesn't learn which events it has.
+        if self.current_membership(room, &actor.user_id).await? != Some(Membership::Join) {
+            return Err(SendError::Forbidden("you are not in this room".to_owned()));
+        }
         let event = event
             .filter(|event| event.room == room)
             .ok_or(SendError::UnknownEvent)?;
@@ -97,20 +107,35 @@ impl Rooms {
             Err(event) => return Ok(event),
             Ok(begun) => begun,
         };
+        // A task of its own: if the request goes away, the transaction is held until its event is stored all the same.
+        let rooms = self.clone();
+        let sending = tokio::spawn(async move {
+            let sent = rooms.send_once(room, draft, transaction, target).await;
+            drop(held);
+            sent
+        });
+        sending.await.map_err(|_| SendError::Db(Error::Closed))?
+    }
+
+    async fn send_once(
+        &self,
+        room: RoomNum,
+        draft: Draft,
+        transaction: Transaction,
+        target: Option<Arc<Event>>,
+    ) -> Result<OwnedEventId, SendError> {
         let extras = Extras {
             transaction: Some(transaction.clone()),
             target,
         };
-        let sent = match self.append(room, draft, extras).await? {
-            Appending::Sent(event) => event.pdu.event_id().to_owned(),
-            // The first try was still being stored when its request went away.
+        match self.append(room, draft, extras).await? {
+            Appending::Sent(event) => Ok(event.pdu.event_id().to_owned()),
+            // Another node was first.
             Appending::UsedTransaction => self
                 .transaction_event(&transaction)
                 .await?
-                .ok_or(SendError::UnknownEvent)?,
-        };
-        drop(held);
-        Ok(sent)
+                .ok_or(SendError::UnknownEvent),
+        }
     }
 
     /// Sends an event that has no transaction id.

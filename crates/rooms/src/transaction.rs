@@ -48,13 +48,15 @@ pub(crate) struct Held {
 
 impl InFlight {
     async fn hold(self: &Arc<Self>, transaction: &Transaction) -> Held {
-        let lock = Arc::clone(self.running.lock().entry(transaction.clone()).or_default());
-        let guard = lock.lock_owned().await;
-        Held {
+        // Made before it waits, so that it cleans up also when the request goes away meanwhile.
+        let mut held = Held {
             in_flight: Arc::clone(self),
             transaction: transaction.clone(),
-            guard: Some(guard),
-        }
+            guard: None,
+        };
+        let lock = Arc::clone(self.running.lock().entry(transaction.clone()).or_default());
+        held.guard = Some(lock.lock_owned().await);
+        held
     }
 }
 

@@ -84,9 +84,22 @@ pub(crate) struct Tip {
     /// State that was looked up or changed here; `None`: the room has no such state. A key that is not in it has not
     /// changed since the tip was made.
     known: HashMap<Box<str>, Keys>,
-    known_len: usize,
+    /// About how much memory `known` takes.
+    known_bytes: usize,
     power: Option<RoomPower>,
 }
+
+/// What a known key costs beside its event's bytes.
+const KEY_BYTES: usize = 500;
+
+/// The types of state that decide on other events: nothing else is ever looked up here.
+const DECIDING: [&str; 5] = [
+    "m.room.create",
+    "m.room.join_rules",
+    "m.room.member",
+    "m.room.power_levels",
+    "m.room.third_party_invite",
+];
 
 /// An event that was built, with the keys of its auth events.
 #[derive(Debug)]
@@ -117,14 +130,14 @@ impl Tip {
             room_id,
             extremities,
             known: HashMap::new(),
-            known_len: 0,
+            known_bytes: 0,
             power: None,
         }
     }
 
-    /// How many keys of the state are known.
-    pub(crate) fn known_len(&self) -> usize {
-        self.known_len
+    /// About how many bytes the known state takes.
+    pub(crate) fn known_bytes(&self) -> usize {
+        self.known_bytes
     }
 
     /// Which of the keys that an event needs are not known. The create event and the power levels are always needed.
@@ -155,15 +168,12 @@ impl Tip {
         if matches!(kind, "m.room.create" | "m.room.power_levels") {
             self.power = None;
         }
-        if self
-            .known
+        // A replaced event may live on elsewhere; this only ever counts too much.
+        self.known_bytes += KEY_BYTES + event.as_ref().map_or(0, |event| event.json().len());
+        self.known
             .entry(kind.into())
             .or_default()
-            .insert(key.into(), event)
-            .is_none()
-        {
-            self.known_len += 1;
-        }
+            .insert(key.into(), event);
     }
 
     /// The room's power, parsed once until it changes.
@@ -225,7 +235,9 @@ impl Tip {
     pub(crate) fn advance(&mut self, pdu: &Pdu) {
         self.extremities = vec![(pdu.event_id().to_owned(), pdu.depth())];
         self.room_id.get_or_insert_with(|| pdu.room_id().to_owned());
-        if let Some(key) = pdu.state_key() {
+        if let Some(key) = pdu.state_key()
+            && DECIDING.contains(&pdu.kind())
+        {
             self.set(pdu.kind(), key, Some(Arc::new(pdu.clone())));
         }
     }

@@ -18,11 +18,14 @@ use super::persist::{Chain, Link};
 use crate::error::SendError;
 use crate::rooms::Rooms;
 
-/// A tip that knows more keys than this is made anew: it holds their events in memory.
-const KNOWN_KEYS: usize = 512;
+/// A tip that knows more state than this (in bytes) is made anew, once nothing is queued on it.
+const KNOWN_BYTES: usize = 256 << 10;
+
+/// More than this, and nothing more is queued on it before that.
+const CROWDED_BYTES: usize = 4 * KNOWN_BYTES;
 
 /// More heads than this, and those that nobody uses are dropped.
-const HEADS: usize = 4096;
+const HEADS: usize = 1024;
 
 /// How often a request is built again because the room moved on under it.
 const ATTEMPTS: usize = 8;
@@ -59,11 +62,13 @@ type Receiving = Receipt<Arc<Event>, AppendError>;
 enum Queued {
     Receipt(Receiving),
     /// These keys of the state must be looked up first.
-    Missing(Vec<(Box<str>, Box<str>)>, Slot),
+    Missing(Vec<(Box<str>, Box<str>)>),
     /// These names must be stored before the event is.
-    NewNames(Vec<Name>, Slot),
+    NewNames(Vec<Name>),
     /// There is no tip; it must be made from the committed room.
-    NoTip(Slot),
+    NoTip,
+    /// The tip knows so much that what is queued on it must be committed first.
+    Crowded,
 }
 
 impl Heads {
@@ -78,6 +83,16 @@ impl Heads {
 }
 
 impl Rooms {
+    /// About how many bytes of state all heads hold in memory, beside the caches.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let heads: Vec<Arc<Head>> = self.heads.rooms.lock().values().cloned().collect();
+        heads
+            .iter()
+            .map(|head| head.state.lock().known_bytes())
+            .sum()
+    }
+
     /// Takes a draft through the pipeline; the event is durable when this returns.
     pub(crate) async fn append(
         &self,
@@ -108,29 +123,27 @@ impl Rooms {
         draft: &Draft,
         extras: &Extras,
     ) -> Result<Receiving, SendError> {
-        let names = self.store().names();
-        let mut slot = self.store().db().slot().await?;
+        let (names, db) = (self.store().names(), self.store().db());
         let mut has_names = false;
         loop {
+            // A place in the queue is never held while something else is waited for that needs one itself.
+            let slot = db.slot().await?;
             let queued = self.try_queue(head, room, (draft, extras), (slot, has_names))?;
             match queued {
                 Queued::Receipt(receipt) => return Ok(receipt),
-                Queued::Missing(keys, returned) => {
-                    slot = returned;
-                    self.learn(head, room, &keys).await?;
-                }
-                Queued::NewNames(new, returned) => {
-                    slot = returned;
-                    names.intern_ahead(self.store().db(), new).await?;
+                Queued::Missing(keys) => self.learn(head, room, &keys).await?,
+                Queued::NewNames(new) => {
+                    names.intern_ahead(db, new).await?;
                     has_names = true;
                 }
-                Queued::NoTip(returned) => {
-                    slot = returned;
-                    let snapshot = self
-                        .store()
-                        .room(room)
-                        .await?
-                        .ok_or(SendError::UnknownRoom)?;
+                // Queued after all that the tip is built of, so that is committed when this is.
+                Queued::Crowded => {
+                    db.write(Write::new("settle"), |_| Ok::<_, Error>(()))
+                        .await?;
+                }
+                Queued::NoTip => {
+                    let snapshot = self.store().room(room).await?;
+                    let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
                     let mut state = head.state.lock();
                     state
                         .tip
@@ -149,13 +162,19 @@ impl Rooms {
         (slot, has_names): (Slot, bool),
     ) -> Result<Queued, SendError> {
         let mut state = head.state.lock();
+        if state.known_bytes() > KNOWN_BYTES {
+            state.make_anew(self.store().rooms().get(room).as_ref());
+            if state.known_bytes() > CROWDED_BYTES {
+                return Ok(Queued::Crowded);
+            }
+        }
         let generation = state.generation;
         let Some((tip, chain)) = &mut state.tip else {
-            return Ok(Queued::NoTip(slot));
+            return Ok(Queued::NoTip);
         };
         let missing = tip.missing(&draft.auth_keys(tip.version));
         if !missing.is_empty() {
-            return Ok(Queued::Missing(missing, slot));
+            return Ok(Queued::Missing(missing));
         }
         let now_ms = self.parts.clock.now_ms();
         let built = tip.build(
@@ -173,7 +192,7 @@ impl Rooms {
             .unknown(self.store().db(), || names_of(draft));
         if !has_names && !new_names.is_empty() {
             // The event is allowed, so its names may be stored; it is built again once they are.
-            return Ok(Queued::NewNames(new_names, slot));
+            return Ok(Queued::NewNames(new_names));
         }
         let new = NewEvent {
             auth: built.auth,
@@ -206,9 +225,10 @@ impl Rooms {
                     .map(|appended| appended.event)
             },
             move || {
-                // Nothing more is built on it; what was, fails by itself and is built again.
-                head.reset(generation);
+                // The next tip is made from the database. Nothing more is built on this one; what was, fails by itself
+                // and is built again.
                 rooms.rooms().forget(room);
+                head.reset(generation);
             },
         )
     }
@@ -228,13 +248,6 @@ impl Rooms {
             .ok_or(SendError::UnknownRoom)?;
         let found = self.lookup(&snapshot, keys.to_vec()).await?;
         let mut state = head.state.lock();
-        if state
-            .tip
-            .as_ref()
-            .is_some_and(|(tip, _)| tip.known_len() > KNOWN_KEYS)
-        {
-            state.drop_known(&snapshot);
-        }
         if state.generation == generation
             && let Some((tip, _)) = &mut state.tip
         {
@@ -298,15 +311,21 @@ impl Head {
 }
 
 impl HeadState {
-    /// Makes the tip anew, to free what it knows, if nothing is queued on it that isn't committed.
-    fn drop_known(&mut self, committed: &Arc<RoomSnapshot>) {
-        let is_settled = match &self.tip {
-            Some((_, Chain::Committed(_))) | None => true,
-            Some((_, Chain::Queued(link))) => link.is_placed_as(committed),
+    fn known_bytes(&self) -> usize {
+        self.tip.as_ref().map_or(0, |(tip, _)| tip.known_bytes())
+    }
+
+    /// Forgets what the tip knows, if all that it is built of is in `committed`. Without a committed room at hand, the
+    /// next request reads one.
+    fn make_anew(&mut self, committed: Option<&Arc<RoomSnapshot>>) {
+        let is_settled = match (&self.tip, committed) {
+            (Some((_, Chain::Queued(link))), Some(committed)) => link.is_placed_as(committed),
+            (Some((_, Chain::Queued(_))), None) => false,
+            (Some((_, Chain::Committed(_))) | None, _) => true,
         };
         if is_settled {
             self.generation += 1;
-            self.tip = Some((tip_of(committed), Chain::Committed(Arc::clone(committed))));
+            self.tip = None;
         }
     }
 }

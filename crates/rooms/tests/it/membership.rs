@@ -1,6 +1,7 @@
 //! Membership: who may come, go, be asked in and be sent away.
 
 use MembershipAction::{Ban, Invite, Join, Kick, Leave, Unban};
+use serde_json::json;
 use starling_db::{Positions, Tx, Write};
 use starling_rooms::{Actor, Membership, MembershipAction, Preset, SendError};
 use starling_store::SCHEMA;
@@ -144,6 +145,38 @@ async fn who_comes_in_brings_their_profile() {
             .unwrap();
         assert_eq!(bob.display_name.as_deref(), Some("Bob \"the\" Builder"));
         assert_eq!(bob.avatar_url, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_event_written_by_hand_lets_nobody_in() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, mallory) = (world.user("alice").await, world.user("mallory").await);
+        let room = world.room(&alice).await;
+        let rule = json!({ "join_rule": "restricted", "allow": [] });
+        world
+            .set(&alice, &room, ("m.room.join_rules", ""), &rule)
+            .await
+            .unwrap();
+        let key = ("m.room.member", mallory.user_id.as_str());
+        let forged =
+            json!({ "membership": "join", "join_authorised_via_users_server": "@alice:localhost" });
+        let refused = world.set(&mallory, &room, key, &forged).await;
+        assert!(
+            matches!(refused, Err(SendError::Forbidden(_))),
+            "{refused:?}"
+        );
+        assert_eq!(membership(&world, &room, &mallory).await, None);
+        let nobody = ("m.room.member", "@nobody:localhost");
+        let refused = world
+            .set(&alice, &room, nobody, &json!({ "membership": "invite" }))
+            .await;
+        assert!(
+            matches!(refused, Err(SendError::UnknownUser)),
+            "{refused:?}"
+        );
     })
     .await;
 }

@@ -1,6 +1,8 @@
 //! The pipeline: order, durability of what is acknowledged, transaction ids, events that fail among others.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 
 use ruma_common::{OwnedEventId, RoomId};
 use serde_json::json;
@@ -325,4 +327,86 @@ async fn timeline_to(world: &World, room: &RoomId, position: i64) -> Vec<Arc<Eve
         store.timeline_page(tx, room, stretch, Direction::Forwards, 10_000)
     };
     world.store.db().read("timeline", page).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_retry_of_a_request_that_went_away_waits_for_its_event() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let alice = world.user("alice").await;
+        let room = world.room(&alice).await;
+        let path = RequestPath::send(&room, "m.room.message");
+        for number in 0..20 {
+            let txn_id = number.to_string();
+            let send = || {
+                let draft = Draft::message(alice.user_id.clone(), "m.room.message", text(&txn_id));
+                world
+                    .rooms
+                    .send(&alice, &room, draft, Some((path, &txn_id)))
+            };
+            // Polled once or a few times, then dropped: as a client that hangs up.
+            let mut first = Box::pin(send());
+            for _ in 0..number % 4 {
+                let once = std::future::poll_fn(|context| {
+                    Poll::Ready(first.as_mut().poll(context).is_ready())
+                });
+                once.await;
+                tokio::task::yield_now().await;
+            }
+            drop(first);
+            send().await.unwrap();
+        }
+        let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        assert_eq!(
+            bodies(&timeline(&world, &room).await),
+            expected,
+            "each once, in order"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn much_state_is_not_kept_in_the_head() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let alice = world.user("alice").await;
+        let room = world.room(&alice).await;
+        // Each of these decides on other events, so the head knows it until it has too much of them.
+        let content =
+            json!({ "display_name": "x".repeat(30_000), "key_validity_url": "", "public_key": "" });
+        for number in 0..60 {
+            let key = format!("token{number}");
+            world
+                .set(&alice, &room, ("m.room.third_party_invite", &key), &content)
+                .await
+                .unwrap();
+        }
+        let mut sending = Vec::new();
+        for number in 60..120 {
+            let (world, alice, room, content) =
+                (world.clone(), alice.clone(), room.clone(), content.clone());
+            sending.push(tokio::spawn(async move {
+                let key = format!("token{number}");
+                world
+                    .set(&alice, &room, ("m.room.third_party_invite", &key), &content)
+                    .await
+                    .unwrap();
+            }));
+        }
+        for sender in sending {
+            sender.await.unwrap();
+        }
+        let held = world.rooms.held_bytes();
+        assert!(held < 1_200_000, "{held} bytes");
+        let events = timeline(&world, &room).await;
+        assert_eq!(
+            events
+                .iter()
+                .filter(|event| event.pdu.kind() == "m.room.third_party_invite")
+                .count(),
+            120
+        );
+    })
+    .await;
 }

@@ -79,7 +79,7 @@ async fn what_is_announced_is_at_hand() {
         let alice = world.user("alice").await;
         let room_id = world.room(&alice).await;
         let room = world.store.room_num(&room_id).await.unwrap().unwrap();
-        let (listener, _) = world.bus.listen(alice.user.0, alice.device.0);
+        let (listener, _) = world.bus.listen(alice.user.0, alice.device.0, 0);
         world.bus.follow_all(&listener, &[room.0]);
         let mut since = world.bus.head();
         listener.ready(since);

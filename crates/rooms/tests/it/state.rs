@@ -242,3 +242,78 @@ async fn aliases_lead_to_rooms_of_who_is_in_them() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_ban_after_the_leave_shows_nothing_more() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let room = world.room(&alice).await;
+        world
+            .act(&bob, &room, MembershipAction::Join, &bob)
+            .await
+            .unwrap();
+        world
+            .act(&bob, &room, MembershipAction::Leave, &bob)
+            .await
+            .unwrap();
+        let topic = json!({ "topic": "secret" });
+        world
+            .set(&alice, &room, ("m.room.topic", ""), &topic)
+            .await
+            .unwrap();
+        world
+            .act(&alice, &room, MembershipAction::Ban, &bob)
+            .await
+            .unwrap();
+        let seen = world
+            .rooms
+            .state_event(&bob, &room, "m.room.topic", "")
+            .await;
+        assert!(matches!(seen, Err(ReadError::NotFound)), "{seen:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn members_of_a_hidden_past_are_hidden() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let room = world.room(&alice).await;
+        let joined = json!({ "history_visibility": "joined" });
+        let kind = ("m.room.history_visibility", "");
+        world.set(&alice, &room, kind, &joined).await.unwrap();
+        world.say(&alice, &room, "before").await.unwrap();
+        let past = Token::Sync {
+            epoch: world.store.epoch(),
+            position: world.bus.head(),
+        };
+        world
+            .act(&bob, &room, MembershipAction::Join, &bob)
+            .await
+            .unwrap();
+        let at = |token| MemberFilter {
+            at: Some(token),
+            ..MemberFilter::default()
+        };
+        let hidden = world.rooms.members(&bob, &room, at(past)).await;
+        assert!(matches!(hidden, Err(ReadError::NotAllowed)), "{hidden:?}");
+        assert_eq!(
+            world
+                .rooms
+                .members(&alice, &room, at(past))
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        let ahead = Token::Sync {
+            epoch: world.store.epoch(),
+            position: world.bus.head() + 1,
+        };
+        let ahead = world.rooms.members(&alice, &room, at(ahead)).await;
+        assert!(matches!(ahead, Err(ReadError::NotAToken)), "{ahead:?}");
+    })
+    .await;
+}
