@@ -299,7 +299,10 @@ fn state_at(
         to: end_of(position),
     };
     let last = store.timeline_page(tx, room, stretch, Direction::Backwards, 1)?;
-    let last = last.first().ok_or(ReadError::NotAllowed)?;
+    let Some(last) = last.first() else {
+        // Before the room was.
+        return Ok(StateMap::default());
+    };
     if !Viewer::load(tx, store, user, room)?.sees(last) {
         return Err(ReadError::NotAllowed);
     }
