@@ -82,14 +82,16 @@ impl Bus {
 
     /// The listener of a device, made on first use. A new one (second value) follows no rooms yet: the caller lets it
     /// follow those that the user is in, and then calls [`Listener::ready`]. Rooms that the user joins or leaves
-    /// meanwhile reach it through [`Bus::follow`].
+    /// meanwhile reach it through [`Bus::follow`]. `now_ms` is noted as its last use, so that no sweep takes it away from
+    /// whoever has just asked for it.
     #[must_use]
-    pub fn listen(&self, user: i64, device: i64) -> (Arc<Listener>, bool) {
+    pub fn listen(&self, user: i64, device: i64, now_ms: i64) -> (Arc<Listener>, bool) {
         let mut listeners = self.shared.listeners.lock();
         if let Some(listener) = listeners.devices.get(&device) {
+            listener.used(now_ms);
             return (Arc::clone(listener), false);
         }
-        let listener = Arc::new(Listener::new(user, device));
+        let listener = Arc::new(Listener::new(user, device, now_ms));
         listeners.devices.insert(device, Arc::clone(&listener));
         listeners
             .users
@@ -107,7 +109,7 @@ impl Bus {
         }
     }
 
-    /// As [`Bus::follow`], for the rooms that one new listener's user is in.
+    /// As [`Bus::follow`], for the rooms that one new listener's user is in. Nothing for one that was swept away.
     pub fn follow_all(&self, listener: &Arc<Listener>, rooms: &[i64]) {
         let mut listeners = self.shared.listeners.lock();
         for room in rooms {
@@ -169,8 +171,8 @@ impl Listeners {
     }
 
     fn add(&mut self, room: i64, listener: &Arc<Listener>) {
-        let followers = self.rooms.entry(room).or_default();
         if listener.follows(room) {
+            let followers = self.rooms.entry(room).or_default();
             followers.push(Arc::clone(listener));
         }
     }

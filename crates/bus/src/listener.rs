@@ -25,18 +25,21 @@ pub struct Listener {
 
 #[derive(Debug)]
 struct Changes {
-    /// All changes after this position are in `recent`; `i64::MAX` until the listener is ready, and when it is retired.
+    /// All changes after this position are in `recent`; `i64::MAX` until the listener is ready, and once it is retired.
     complete_after: i64,
     recent: VecDeque<(i64, Topic)>,
     rooms: FxHashSet<i64>,
+    /// The bus has forgotten it: no change reaches it any more, whatever its reader does.
+    retired: bool,
 }
 
 impl Listener {
-    pub(crate) fn new(user: i64, device: i64) -> Self {
+    pub(crate) fn new(user: i64, device: i64, now_ms: i64) -> Self {
         let changes = Changes {
             complete_after: i64::MAX,
             recent: VecDeque::new(),
             rooms: FxHashSet::default(),
+            retired: false,
         };
         Self {
             user,
@@ -44,7 +47,7 @@ impl Listener {
             changes: Mutex::new(changes),
             notify: Notify::new(),
             waiting: AtomicUsize::new(0),
-            last_used_ms: AtomicI64::new(i64::MAX),
+            last_used_ms: AtomicI64::new(now_ms),
         }
     }
 
@@ -56,9 +59,13 @@ impl Listener {
         self.device
     }
 
-    /// It follows all of its rooms: changes after `head`, read after that, are all noted.
+    /// It follows all of its rooms: changes after `head`, read after that, are all noted. One that was swept away stays
+    /// as it is: it remembers nothing.
     pub fn ready(&self, head: i64) {
-        self.changes.lock().complete_after = head;
+        let mut changes = self.changes.lock();
+        if !changes.retired {
+            changes.complete_after = head;
+        }
     }
 
     /// What changed after `since` and concerns this device, in order, each topic once with its last position; `None`
@@ -136,9 +143,10 @@ impl Listener {
         self.notify.notify_waiters();
     }
 
-    /// Notes that it follows `room`; false when it did already.
+    /// Notes that it follows `room`; false when it did already, or is retired.
     pub(crate) fn follows(&self, room: i64) -> bool {
-        self.changes.lock().rooms.insert(room)
+        let mut changes = self.changes.lock();
+        !changes.retired && changes.rooms.insert(room)
     }
 
     pub(crate) fn unfollows(&self, room: i64) {
@@ -150,7 +158,10 @@ impl Listener {
     }
 
     pub(crate) fn retire(&self) {
-        self.changes.lock().complete_after = i64::MAX;
+        let mut changes = self.changes.lock();
+        changes.retired = true;
+        changes.complete_after = i64::MAX;
+        drop(changes);
         self.wake();
     }
 }

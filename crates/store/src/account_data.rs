@@ -15,9 +15,10 @@ starling_db::statements! {
     /// What changed, of the account and of all rooms.
     ACCOUNT_DATA_CHANGED = "SELECT room_num, type, content, position FROM account_data \
         WHERE user_num = ?1 AND position > ?2 AND position <= ?3 ORDER BY position";
-    /// All of one room, or of the account itself.
+    /// All of one room, or of the account itself. The plus keeps SQLite from the index by position, and so from reading
+    /// all that the user has.
     ACCOUNT_DATA_OF_ROOM = "SELECT room_num, type, content, position FROM account_data \
-        WHERE user_num = ?1 AND room_num = ?2 AND position <= ?3 ORDER BY position";
+        WHERE user_num = ?1 AND room_num = ?2 AND +position <= ?3 ORDER BY +position";
 }
 
 /// Stands in place of a room for what is of the whole account.

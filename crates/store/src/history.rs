@@ -11,14 +11,15 @@ use starling_db::{Error, Tx, Value};
 use crate::events::{Event, Status, Visibility};
 use crate::memberships::Membership;
 use crate::names::types;
-use crate::numbers::{KeyNum, RoomNum, UserNum};
+use crate::numbers::{EventNum, KeyNum, RoomNum, UserNum};
 use crate::store::Store;
 use crate::tokens::Place;
 
 starling_db::statements! {
-    /// Every change of a user's membership of some rooms, in order.
+    /// Every change of a user's membership of some rooms, each room's in order: by position alone, SQLite would read
+    /// those of all rooms in the order of another index.
     MEMBERSHIP_HISTORIES = "SELECT room_num, membership, event_num FROM membership_changes
-        WHERE user_num = ?1 AND room_num IN {ints ?2} ORDER BY position";
+        WHERE user_num = ?1 AND room_num IN {ints ?2} ORDER BY room_num, position";
 }
 
 /// What one local user may see of one room.
@@ -104,12 +105,23 @@ impl Viewer {
             .map_or(Membership::Leave, |place| self.membership(place, true))
     }
 
-    /// The user's membership just before the event.
+    /// The last of the user's member events after position `after` and up to `end` with which they ceased to be joined.
     #[must_use]
-    pub fn membership_before(&self, event: &Event) -> Membership {
-        event
-            .place
-            .map_or(Membership::Leave, |place| self.membership(place, false))
+    pub fn left(&self, after: i64, end: &Event) -> Option<EventNum> {
+        self.left_within(after, end.place?)
+    }
+
+    fn left_within(&self, after: i64, end: Place) -> Option<EventNum> {
+        let mut joined = false;
+        let mut left = None;
+        for (at, membership) in self.changes.iter().take_while(|(at, _)| *at <= end) {
+            let joins = *membership == Membership::Join;
+            if joined && !joins && at.major > after {
+                left = Some(EventNum(at.major));
+            }
+            joined = joins;
+        }
+        left
     }
 
     /// Whether the user has ever been joined.
@@ -290,6 +302,18 @@ mod tests {
             [Leave, Invite, Invite, Join, Join, Leave, Leave]
         );
         assert!(member.ever_joined());
+        let left = |after, end| {
+            let end = Place {
+                major: end,
+                minor: 0,
+            };
+            let banned = viewer(&[(2, Join), (4, Leave), (6, Join), (7, Leave), (9, Ban)]);
+            banned.left_within(after, end).map(|event| event.0)
+        };
+        assert_eq!(
+            [left(0, 3), left(0, 9), left(6, 9), left(7, 9), left(0, 6)],
+            [None, Some(7), Some(7), None, Some(4)]
+        );
         assert!(!viewer(&[(2, Invite)]).ever_joined());
     }
 }

@@ -93,12 +93,12 @@ impl Token {
         }
     }
 
-    /// The position up to which all was told to who holds it.
+    /// The position up to which all was told to who holds it; never below 0.
     #[must_use]
     pub fn position(&self) -> i64 {
         match self {
             Self::Sync { position, .. } => *position,
-            Self::Before { place, .. } => place.major - 1,
+            Self::Before { place, .. } => (place.major - 1).max(0),
         }
     }
 }
@@ -157,6 +157,14 @@ mod tests {
         for token in tokens {
             assert_eq!(Token::parse(&token.to_string()), Ok(token));
         }
+    }
+
+    #[test]
+    fn no_token_tells_of_a_position_below_zero() {
+        let position = |text: &str| Token::parse(text).map(|token| token.position());
+        assert_eq!(position("t1_0_0"), Ok(0));
+        assert_eq!(position("t1_7_-2"), Ok(6));
+        assert_eq!(position("s1_0"), Ok(0));
     }
 
     #[test]

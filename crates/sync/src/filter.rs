@@ -4,15 +4,22 @@
 mod fields;
 mod pattern;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 use starling_events::Pdu;
 
-pub use fields::FieldPath;
-pub(crate) use fields::select;
-use pattern::TypePattern;
+pub use fields::EventFields;
+use pattern::TypePatterns;
 
 /// A longer filter (bytes of JSON) is refused.
 pub const MAX_FILTER_BYTES: usize = 65_536;
+
+/// A filter with more `event_fields` is refused.
+pub const MAX_EVENT_FIELDS: usize = 100;
+
+/// A filter with more entries in any other list is refused.
+pub const MAX_LISTED: usize = 500;
 
 /// How many events a client gets that doesn't say how many it wants.
 pub const DEFAULT_LIMIT: usize = 10;
@@ -29,7 +36,7 @@ pub enum FilterError {
     /// It is longer than [`MAX_FILTER_BYTES`].
     #[error("the filter is longer than {MAX_FILTER_BYTES} bytes")]
     TooLarge,
-    /// A field has another type than it must have.
+    /// A field has another type than it must have, or too many entries.
     #[error("the filter's {field} is not {expected}")]
     Field {
         /// Its path, for example `room.timeline.limit`.
@@ -43,7 +50,7 @@ pub enum FilterError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The fields of events to send; `None` for all.
-    pub event_fields: Option<Vec<FieldPath>>,
+    pub event_fields: Option<EventFields>,
     /// In which format to send events.
     pub event_format: EventFormat,
     /// Which presence to send.
@@ -85,8 +92,8 @@ pub struct RoomFilter {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     limit: Option<u64>,
-    types: Option<Vec<TypePattern>>,
-    not_types: Vec<TypePattern>,
+    types: Option<TypePatterns>,
+    not_types: TypePatterns,
     senders: Names,
 }
 
@@ -110,16 +117,16 @@ pub struct RoomEventFilter {
 /// Names to include (`None`: all) and names to leave out, which wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
-    only: Option<Vec<String>>,
-    not: Vec<String>,
+    only: Option<HashSet<String>>,
+    not: HashSet<String>,
 }
 
 impl Names {
     /// Whether this name is wanted.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
-        let listed = |names: &[String]| names.iter().any(|listed| listed == name);
-        !listed(&self.not) && self.only.as_deref().is_none_or(listed)
+        let listed = |names: &HashSet<String>| names.contains(name);
+        !listed(&self.not) && self.only.as_ref().is_none_or(listed)
     }
 }
 
@@ -137,9 +144,8 @@ impl EventFilter {
     /// Whether events of this type are wanted, whoever sent them.
     #[must_use]
     pub fn allows_type(&self, kind: &str) -> bool {
-        let matches =
-            |patterns: &[TypePattern]| patterns.iter().any(|pattern| pattern.matches(kind));
-        !matches(&self.not_types) && self.types.as_deref().is_none_or(matches)
+        let matches = |patterns: &TypePatterns| patterns.matches(kind);
+        !matches(&self.not_types) && self.types.as_ref().is_none_or(matches)
     }
 
     /// Whether what `sender` has sent is wanted, whatever it is.
@@ -170,7 +176,7 @@ impl RoomEventFilter {
             ..
         } = &self.events;
         types.is_none()
-            && not_types.is_empty()
+            && *not_types == TypePatterns::default()
             && *senders == Names::default()
             && self.contains_url.is_none()
     }
@@ -218,10 +224,10 @@ impl Filter {
             object: Some(&object),
             path: String::new(),
         };
-        let paths = fields.strings("event_fields")?;
         Ok(Self {
-            event_fields: paths
-                .map(|paths| paths.iter().map(|path| FieldPath::parse(path)).collect()),
+            event_fields: fields
+                .event_fields()?
+                .map(|paths| EventFields::parse(&paths)),
             event_format: fields.event_format()?,
             presence: EventFilter::read(&fields.inner("presence")?)?,
             account_data: EventFilter::read(&fields.inner("account_data")?)?,
@@ -246,14 +252,12 @@ impl RoomFilter {
 
 impl EventFilter {
     fn read(fields: &Fields<'_>) -> Result<Self, FilterError> {
-        let patterns =
-            |names: Vec<String>| names.iter().map(|name| TypePattern::new(name)).collect();
         Ok(Self {
             limit: fields.number("limit")?,
-            types: fields.strings("types")?.map(patterns),
+            types: fields.strings("types")?.map(TypePatterns::new),
             not_types: fields
                 .strings("not_types")?
-                .map(patterns)
+                .map(TypePatterns::new)
                 .unwrap_or_default(),
             senders: fields.names("senders", "not_senders")?,
         })
@@ -324,24 +328,40 @@ impl<'a> Fields<'a> {
     }
 
     fn strings(&self, name: &str) -> Result<Option<Vec<String>>, FilterError> {
+        self.list(name, MAX_LISTED, "a list of at most 500 strings")
+    }
+
+    fn event_fields(&self) -> Result<Option<Vec<String>>, FilterError> {
+        self.list(
+            "event_fields",
+            MAX_EVENT_FIELDS,
+            "a list of at most 100 strings",
+        )
+    }
+
+    fn list(
+        &self,
+        name: &str,
+        most: usize,
+        expected: &'static str,
+    ) -> Result<Option<Vec<String>>, FilterError> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        let texts = value.as_array().and_then(|values| {
+        let values = value.as_array().filter(|values| values.len() <= most);
+        let texts = values.and_then(|values| {
             values
                 .iter()
                 .map(|value| value.as_str().map(str::to_owned))
                 .collect::<Option<Vec<_>>>()
         });
-        texts
-            .map(Some)
-            .ok_or_else(|| self.wrong(name, "a list of strings"))
+        texts.map(Some).ok_or_else(|| self.wrong(name, expected))
     }
 
     fn names(&self, only: &str, not: &str) -> Result<Names, FilterError> {
         Ok(Names {
-            only: self.strings(only)?,
-            not: self.strings(not)?.unwrap_or_default(),
+            only: self.strings(only)?.map(|names| names.into_iter().collect()),
+            not: self.strings(not)?.unwrap_or_default().into_iter().collect(),
         })
     }
 

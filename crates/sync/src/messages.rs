@@ -219,7 +219,7 @@ impl Job {
 
     /// The member events of those who sent the page's events, as they were at the newest of these.
     fn members(&self, tx: &mut Tx<'_>, page: &[Arc<Event>]) -> Result<Vec<Arc<Event>>, Error> {
-        let Some(newest) = page.iter().filter_map(|event| event.place).max() else {
+        let Some(newest) = page.iter().max_by_key(|event| event.place) else {
             return Ok(Vec::new());
         };
         let mut keys: BTreeSet<Key> = BTreeSet::new();
@@ -227,7 +227,7 @@ impl Job {
             let key = self.store.names().key(tx, event.pdu.sender().as_str())?;
             keys.extend(key.map(|key| (types::MEMBER, key)));
         }
-        let entries = held(&self.store, tx, &self.snapshot, &keys, newest.major)?;
+        let entries = held(tx, &self.snapshot, &keys, newest)?;
         let numbers: Vec<EventNum> = entries.into_iter().map(|entry| entry.event).collect();
         Ok(self.store.events_read(tx, &numbers)?)
     }

@@ -11,7 +11,7 @@ use starling_store::events::Event;
 use starling_store::memberships::Membership;
 use starling_store::names::types;
 use starling_store::rooms::RoomSnapshot;
-use starling_store::snapshots::snapshot_load;
+use starling_store::snapshots::{snapshot_get, snapshot_load};
 use starling_store::state_map::{Entry, StateMap};
 use starling_store::timeline::state_deltas;
 use starling_store::{EventNum, KeyNum, RoomNum, Store, TypeNum};
@@ -25,8 +25,8 @@ pub(crate) type Key = (TypeNum, KeyNum);
 #[derive(Debug)]
 pub(crate) struct StateAt {
     state: StateMap,
-    /// The keys that have changed since, with what they held: `None` where they weren't there yet.
-    earlier: HashMap<Key, Option<Entry>>,
+    /// The keys that held something else, with what: `None` where they weren't there yet.
+    other: HashMap<Key, Option<Entry>>,
 }
 
 impl StateAt {
@@ -41,7 +41,7 @@ impl StateAt {
         if snapshot.last_position <= upto {
             return Ok(Self {
                 state,
-                earlier: HashMap::new(),
+                other: HashMap::new(),
             });
         }
         let newer: Vec<Entry> = state
@@ -50,7 +50,10 @@ impl StateAt {
             .copied()
             .collect();
         let earlier = rewind(store, tx, newer, upto)?;
-        Ok(Self { state, earlier })
+        Ok(Self {
+            state,
+            other: earlier,
+        })
     }
 
     /// The state after `event`.
@@ -61,13 +64,24 @@ impl StateAt {
         };
         Ok(Self {
             state,
-            earlier: HashMap::new(),
+            other: HashMap::new(),
         })
     }
 
+    /// Puts in a member event that is newer than the rest of the state.
+    pub(crate) fn set_member(&mut self, user: KeyNum, event: &Event) {
+        let entry = Entry {
+            kind: types::MEMBER,
+            key: user,
+            event: event.num,
+            tag: membership_of(event).map_or(0, Membership::code),
+        };
+        self.other.insert((entry.kind, entry.key), Some(entry));
+    }
+
     pub(crate) fn get(&self, (kind, key): Key) -> Option<Entry> {
-        match self.earlier.get(&(kind, key)) {
-            Some(earlier) => *earlier,
+        match self.other.get(&(kind, key)) {
+            Some(other) => *other,
             None => self.state.get(kind, key).copied(),
         }
     }
@@ -125,19 +139,23 @@ fn rewind(
     Ok(held)
 }
 
-/// What some keys held after position `last`, in the order of the events.
+/// What some keys held after `event`, in the order of the events. What has not changed since is taken from `snapshot`;
+/// the rest costs the same however much has changed since.
 pub(crate) fn held(
-    store: &Store,
     tx: &mut Tx<'_>,
     snapshot: &RoomSnapshot,
     keys: &BTreeSet<Key>,
-    last: i64,
+    event: &Event,
 ) -> Result<Vec<Entry>, Error> {
-    let now = keys
-        .iter()
-        .filter_map(|(kind, key)| snapshot.state.get(*kind, *key).copied());
-    let (newer, mut held): (Vec<Entry>, Vec<Entry>) = now.partition(|entry| entry.event.0 > last);
-    held.extend(rewind(store, tx, newer, last)?.into_values().flatten());
+    let mut held = Vec::new();
+    for (kind, key) in keys {
+        let now = snapshot.state.get(*kind, *key).copied();
+        if now.is_some_and(|now| now.event <= event.num) {
+            held.extend(now);
+        } else if let Some(then) = event.snapshot {
+            held.extend(snapshot_get(tx, then, *kind, *key)?);
+        }
+    }
     held.sort_unstable_by_key(|entry| entry.event);
     Ok(held)
 }

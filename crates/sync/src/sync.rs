@@ -134,8 +134,9 @@ impl Sync {
 
     /// The device's listener, following the rooms that its user is in.
     async fn listener(&self, reader: &Reader) -> Result<Arc<Listener>, Error> {
-        let (listener, _) = self.bus.listen(reader.user.0, reader.device.0);
-        listener.used(self.clock.now_ms());
+        let (listener, _) = self
+            .bus
+            .listen(reader.user.0, reader.device.0, self.clock.now_ms());
         // Also when whoever made it went away before it was ready.
         if listener.changes_since(self.bus.head()).is_none() {
             let user = reader.user;

@@ -9,7 +9,7 @@ use starling_store::events::Event;
 use starling_store::history::Viewer;
 
 use crate::Error;
-use crate::filter::{EventFormat, FieldPath, select};
+use crate::filter::{EventFields, EventFormat};
 use crate::json;
 
 /// How events are written.
@@ -17,7 +17,7 @@ use crate::json;
 pub(crate) struct Format<'a> {
     pub(crate) asker: Asker,
     pub(crate) shape: EventFormat,
-    pub(crate) fields: Option<&'a [FieldPath]>,
+    pub(crate) fields: Option<&'a EventFields>,
     pub(crate) room_id: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn events(
         };
         whole.clear();
         one(&mut whole, &view, format, viewer, event);
-        select(out, &whole, fields);
+        fields.select(out, &whole);
     }
     out.push(b']');
     Ok(())

@@ -131,7 +131,7 @@ impl World {
 
     /// Listens as the device of `session`.
     pub(crate) fn listen(&self, session: &Session) -> Ear {
-        let (listener, _) = self.bus.listen(session.user.0, session.device.0);
+        let (listener, _) = self.bus.listen(session.user.0, session.device.0, 0);
         let since = self.bus.head();
         listener.ready(since);
         Ear { listener, since }

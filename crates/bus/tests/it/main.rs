@@ -6,7 +6,7 @@ use std::sync::Arc;
 use starling_bus::{Bus, Listener, Topic};
 
 fn listening(bus: &Bus, user: i64, device: i64, rooms: &[i64]) -> Arc<Listener> {
-    let (listener, new) = bus.listen(user, device);
+    let (listener, new) = bus.listen(user, device, 0);
     assert!(new);
     bus.follow_all(&listener, rooms);
     listener.ready(bus.head());
@@ -42,7 +42,7 @@ fn topics_reach_the_user_and_the_device() {
 #[test]
 fn a_new_listener_does_not_know_the_past() {
     let bus = Bus::new(5);
-    let (listener, _) = bus.listen(1, 11);
+    let (listener, _) = bus.listen(1, 11, 0);
     assert_eq!(listener.changes_since(5), None, "not ready yet");
     listener.ready(bus.head());
     assert_eq!(listener.changes_since(4), None);
@@ -113,4 +113,32 @@ async fn the_sweep_spares_those_who_wait() {
     );
     bus.advance(1, &[Topic::Room(100)]);
     waiting.await.unwrap();
+}
+
+#[test]
+fn who_has_just_asked_for_a_listener_keeps_it() {
+    let bus = Bus::new(0);
+    let _ = listening(&bus, 1, 11, &[100]);
+    let (listener, is_new) = bus.listen(1, 11, 3_000);
+    assert!(!is_new);
+    bus.sweep(2_000);
+    bus.advance(1, &[Topic::Room(100)]);
+    assert_eq!(listener.changes_since(0), Some(vec![(1, Topic::Room(100))]));
+}
+
+#[test]
+fn a_listener_that_was_swept_away_stays_so() {
+    let bus = Bus::new(0);
+    let (gone, _) = bus.listen(1, 11, 1_000);
+    bus.sweep(2_000);
+    bus.follow_all(&gone, &[100]);
+    gone.ready(bus.head());
+    assert_eq!(gone.changes_since(0), None);
+    bus.advance(1, &[Topic::Room(100), Topic::User(1)]);
+    assert!(gone.has_changed(1));
+    assert_eq!(gone.changes_since(1), None);
+    assert_eq!(bus.listeners(), 0);
+    let next = listening(&bus, 1, 11, &[100]);
+    bus.advance(2, &[Topic::User(1)]);
+    assert_eq!(next.changes_since(1), Some(vec![(2, Topic::User(1))]));
 }

@@ -172,7 +172,7 @@ CREATE TABLE transactions (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (device_num, path, txn_id)
 );
-CREATE INDEX transactions_by_event ON transactions (event_num);
+CREATE INDEX transactions_by_event ON transactions (device_num, event_num);
 CREATE INDEX transactions_by_age ON transactions (created_at);
 
 -- The numbers that the code knows by name, in the order of names.rs.

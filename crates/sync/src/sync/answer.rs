@@ -69,10 +69,12 @@ impl Answer {
             if step.rooms.is_empty() {
                 continue;
             }
-            let (store, is_initial) = (scope.store.clone(), scope.since.is_none());
+            let store = scope.store.clone();
+            let reads_much =
+                plan.is_broad || step.rooms.iter().any(|(_, section)| section.is_whole());
             let rooms = std::mem::take(&mut answer.rooms);
             let body = move |tx: &mut Tx<'_>| write_step(&scope, tx, &step, rooms);
-            answer.rooms = if is_initial {
+            answer.rooms = if reads_much {
                 store.db().scan("sync_rooms", body).await?
             } else {
                 store.db().read("sync_rooms", body).await?

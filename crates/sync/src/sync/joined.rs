@@ -27,14 +27,14 @@ pub(crate) fn write(
     if at.membership(part.own) != Some(Membership::Join) {
         return Ok(());
     }
-    let timeline = scope.timeline(tx, part, extent.after, scope.upto)?;
+    let timeline = scope.timeline(tx, part, (extent.after, scope.upto), None)?;
     let changed = if extent.whole || timeline.stateless {
         BTreeSet::new()
     } else {
         changed(tx, part.snapshot.room, extent.after, scope.upto)?
     };
     let summary = if extent.whole || has_member(&changed) {
-        Some(Summary::read(scope, tx, &at, part.own)?)
+        Some(Summary::read(scope, tx, part, &at)?)
     } else {
         None
     };

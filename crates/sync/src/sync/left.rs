@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use starling_db::Tx;
 use starling_store::events::Event;
-use starling_store::memberships::{Membership, MembershipRow};
+use starling_store::memberships::MembershipRow;
 
 use super::Scope;
 use super::plan::Extent;
@@ -27,8 +27,13 @@ pub(crate) fn write(
     let Some(end) = scope.store.event_read(tx, row.event)? else {
         return Ok(());
     };
-    let told = if part.viewer.membership_before(&end) == Membership::Join {
-        up_to(scope, tx, part, &end, extent)?
+    let left = match part.viewer.left(extent.after, &end) {
+        Some(left) if left == end.num => Some(Arc::clone(&end)),
+        Some(left) => scope.store.event_read(tx, left)?,
+        None => None,
+    };
+    let told = if let Some(left) = left {
+        up_to(scope, tx, part, (&left, &end), extent)?
     } else {
         // Never in the room since it was last told of: nothing but the end of an invite, or a ban, is the user's.
         let allowed = scope.filter.room.timeline.matches(&end.pdu);
@@ -52,15 +57,20 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// The room up to `end`, the reader's last member event: the state is that which they saw last, when they `left`, but
+/// for their own membership.
 fn up_to(
     scope: &Scope,
     tx: &mut Tx<'_>,
     part: &Part<'_>,
-    end: &Arc<Event>,
+    (left, end): (&Event, &Event),
     extent: Extent,
 ) -> Result<Told, Error> {
-    let at = StateAt::after(tx, end)?;
-    let timeline = scope.timeline(tx, part, extent.after, end.num.0)?;
+    let mut at = StateAt::after(tx, left)?;
+    if left.num != end.num {
+        at.set_member(part.own, end);
+    }
+    let timeline = scope.timeline(tx, part, (extent.after, end.num.0), Some(end.num))?;
     let changed = if extent.whole {
         BTreeSet::new()
     } else {

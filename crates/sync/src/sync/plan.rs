@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) rooms: BTreeMap<RoomNum, Section>,
     /// What is to be told of the user's data, by room.
     pub(crate) account_data: HashMap<RoomNum, Vec<AccountData>>,
+    /// Whether it may be about all of the user's rooms: nobody knows in which of them something has happened.
+    pub(crate) is_broad: bool,
 }
 
 /// As what a room is told.
@@ -35,6 +37,16 @@ pub(crate) enum Section {
     Knocked,
     /// One that the user is no longer in, by this member event.
     Left(MembershipRow, Extent),
+}
+
+impl Section {
+    /// Whether the room's whole state is read.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self {
+            Self::Joined(extent) | Self::Left(_, extent) => extent.whole,
+            Self::Invited | Self::Knocked => false,
+        }
+    }
 }
 
 /// How much of a room is told.
@@ -85,6 +97,7 @@ impl Plan {
                 Ok(Self {
                     rooms,
                     account_data: HashMap::new(),
+                    is_broad: false,
                 })
             }
             grown => {
@@ -113,7 +126,10 @@ fn room_of((_, topic): &(i64, Topic)) -> Option<RoomNum> {
 /// Everything.
 fn initial(tx: &mut Tx<'_>, scope: &Scope) -> Result<Plan, Error> {
     let user = scope.reader.user;
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        is_broad: true,
+        ..Plan::default()
+    };
     for row in memberships(tx, user, scope.upto)? {
         let section = match row.membership {
             Membership::Join => Section::Joined(Extent::ALL),
@@ -165,7 +181,10 @@ fn incremental(
     grown: Option<Vec<RoomNum>>,
 ) -> Result<Plan, Error> {
     let (user, upto) = (scope.reader.user, scope.upto);
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        is_broad: grown.is_none(),
+        ..Plan::default()
+    };
     plan.add_account_data(account_data_changed(tx, user, since, upto)?);
     let grown = match grown {
         Some(grown) => grown,
@@ -207,7 +226,7 @@ fn incremental(
         }
         plan.rooms.insert(room, section);
     }
-    plan.rooms.remove(&starling_store::account_data::GLOBAL);
+    plan.rooms.remove(&GLOBAL);
     Ok(plan)
 }
 

@@ -42,13 +42,14 @@ pub(crate) struct Told {
 }
 
 impl Scope {
-    /// The newest events of the room that the filter lets through and the reader may see.
+    /// The newest events of the room that the filter lets through and the reader may see, or whose own (the end of a
+    /// membership) it is in any case.
     pub(crate) fn timeline(
         &self,
         tx: &mut Tx<'_>,
         part: &Part<'_>,
-        after: i64,
-        upto: i64,
+        (after, upto): (i64, i64),
+        own: Option<EventNum>,
     ) -> Result<Newest, Error> {
         let filter = &self.filter.room.timeline;
         if !filter.rooms.allows(part.snapshot.room_id.as_str()) {
@@ -58,7 +59,9 @@ impl Scope {
                 stateless: false,
             });
         }
-        let keep = |event: &Event| filter.matches(&event.pdu) && part.viewer.sees(event);
+        let keep = |event: &Event| {
+            filter.matches(&event.pdu) && (own == Some(event.num) || part.viewer.sees(event))
+        };
         scan::newest(
             &self.store,
             tx,
@@ -221,7 +224,7 @@ impl Scope {
         let format = Format {
             asker: self.asker,
             shape: self.filter.event_format,
-            fields: self.filter.event_fields.as_deref(),
+            fields: self.filter.event_fields.as_ref(),
             room_id: false,
         };
         write::events(out, &self.store, tx, &format, part.viewer, page)

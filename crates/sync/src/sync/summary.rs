@@ -8,6 +8,7 @@ use starling_store::names::{EMPTY_KEY, types};
 use starling_store::{EventNum, KeyNum};
 
 use super::Scope;
+use super::room::Part;
 use crate::Error;
 use crate::json::{self, Object};
 use crate::state::StateAt;
@@ -18,8 +19,8 @@ const HEROES: usize = 5;
 /// What the state says of a room's members.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    joined: usize,
-    invited: usize,
+    joined: i64,
+    invited: i64,
     /// `None` for a room that has a name or an alias: nobody looks for heroes then.
     pub(crate) heroes: Option<Vec<KeyNum>>,
 }
@@ -28,9 +29,18 @@ impl Summary {
     pub(crate) fn read(
         scope: &Scope,
         tx: &mut Tx<'_>,
+        part: &Part<'_>,
         at: &StateAt,
-        own: KeyNum,
     ) -> Result<Self, Error> {
+        let is_named = is_named(scope, tx, at)?;
+        if is_named && part.snapshot.last_position <= scope.upto {
+            // Who is in the room was counted already, and nobody is looked for.
+            return Ok(Self {
+                joined: part.snapshot.joined,
+                invited: part.snapshot.invited,
+                heroes: None,
+            });
+        }
         let (mut joined, mut invited) = (0, 0);
         // Those who are in the room or invited, and those who were.
         let (mut here, mut gone) = (First::default(), First::default());
@@ -38,20 +48,19 @@ impl Summary {
             let Some(membership) = Membership::from_code(entry.tag) else {
                 continue;
             };
-            joined += usize::from(membership == Membership::Join);
-            invited += usize::from(membership == Membership::Invite);
+            joined += i64::from(membership == Membership::Join);
+            invited += i64::from(membership == Membership::Invite);
             let list = match membership {
                 Membership::Join | Membership::Invite => &mut here,
                 Membership::Leave | Membership::Ban => &mut gone,
                 Membership::Knock => continue,
             };
-            if entry.key != own {
+            if entry.key != part.own {
                 list.add(entry.event, entry.key);
             }
         }
         let heroes = if here.0.is_empty() { gone } else { here };
-        let heroes =
-            (!is_named(scope, tx, at)?).then(|| heroes.0.into_iter().map(|(_, key)| key).collect());
+        let heroes = (!is_named).then(|| heroes.0.into_iter().map(|(_, key)| key).collect());
         Ok(Self {
             joined,
             invited,

@@ -7,7 +7,8 @@ use serde_json::json;
 use starling_events::{Pdu, RoomVersion};
 use starling_sync::RoomEventFilter;
 use starling_sync::filter::{
-    DEFAULT_LIMIT, EventFormat, Filter, FilterError, MAX_FILTER_BYTES, MAX_LIMIT,
+    DEFAULT_LIMIT, EventFields, EventFormat, Filter, FilterError, MAX_EVENT_FIELDS,
+    MAX_FILTER_BYTES, MAX_LIMIT, MAX_LISTED,
 };
 
 /// An event of this type and sender, with or without a `url`.
@@ -59,6 +60,7 @@ fn types_have_wildcards() {
         (r#"{"types":["*message*"]}"#, [true, false]),
         (r#"{"types":["*"]}"#, [true, true]),
         (r#"{"types":["*e*b*r*"]}"#, [false, true]),
+        (r#"{"types":["x","m.**.**mem**r"]}"#, [false, true]),
         (r#"{"types":["m.room.me*essage"]}"#, [false, false]),
         (r#"{"types":["m.room.message*e"]}"#, [false, false]),
         (r#"{"types":["m.room"]}"#, [false, false]),
@@ -138,7 +140,10 @@ fn every_field_is_read() {
                 "timeline":{"unread_thread_notifications":true,"limit":3}}}"#,
     )
     .unwrap();
-    assert_eq!(filter.event_fields.map(|fields| fields.len()), Some(1));
+    assert_eq!(
+        filter.event_fields,
+        Some(EventFields::parse(&["type".to_owned()]))
+    );
     assert_eq!(filter.event_format, EventFormat::Federation);
     assert!(filter.presence.allows_type("a") && !filter.presence.allows_type("b"));
     assert!(filter.account_data.allows_type("b") && !filter.account_data.allows_type("a"));
@@ -207,4 +212,30 @@ fn an_error_names_the_field() {
     }
     let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(MAX_FILTER_BYTES));
     assert_eq!(Filter::parse(&large), Err(FilterError::TooLarge));
+}
+
+#[test]
+fn lists_have_bounds() {
+    let list = |length: usize| serde_json::to_string(&vec!["x"; length]).unwrap();
+    let cases = [
+        ("event_fields", MAX_EVENT_FIELDS),
+        ("room.not_rooms", MAX_LISTED),
+        ("room.timeline.types", MAX_LISTED),
+        ("account_data.senders", MAX_LISTED),
+    ];
+    for (path, most) in cases {
+        let filter = |length: usize| {
+            let leaf = list(length);
+            let names = path.split('.').rev();
+            names.fold(leaf, |inner, name| format!(r#"{{"{name}":{inner}}}"#))
+        };
+        assert!(Filter::parse(&filter(most)).is_ok(), "{path}");
+        match Filter::parse(&filter(most + 1)) {
+            Err(FilterError::Field { field, expected }) => {
+                assert_eq!(field, path);
+                assert!(expected.contains(&most.to_string()), "{expected}");
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
 }

@@ -2,9 +2,12 @@
 
 use serde_json::json;
 use starling_store::SCHEMA;
+use starling_sync::SyncRequest;
 use starling_testkit::{TestDb, on_each_engine};
 
-use crate::server::{Server, has_no_rooms, names, next_batch, request, room, state, timeline};
+use crate::server::{
+    Server, has_no_rooms, names, next_batch, request, room, state, state_after, timeline,
+};
 
 const INCLUDE_LEAVE: &str = r#"{"room":{"include_leave":true}}"#;
 
@@ -184,6 +187,63 @@ async fn coming_and_going_between_two_syncs() {
         let answer = server.sync_with("bob", &request(&since, filter)).await;
         assert!(state(room(&answer, "join", &room_id)).contains(&"create".to_owned()));
         assert!(room(&answer, "leave", &room_id).is_null());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_before_a_leave_is_told_also_when_a_ban_follows() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let server = Server::start(&db).await;
+        for (how, by) in [("left", "bob"), ("kicked", "alice")] {
+            let room_id = server.room("alice").await;
+            server.topic("alice", &room_id, "old").await;
+            server.join("bob", &room_id).await;
+            let since = server.token("bob").await;
+            server.say("alice", &room_id, "last words").await;
+            server.member(by, &room_id, "bob", "leave").await;
+            server.topic("alice", &room_id, "behind his back").await;
+            server.member("alice", &room_id, "bob", "ban").await;
+            server.say("alice", &room_id, "he is gone").await;
+            let filter = r#"{"room":{"timeline":{"limit":3}}}"#;
+            let asked = request(&since, filter);
+            let answer = server.sync_with("bob", &asked).await;
+            let told = room(&answer, "leave", &room_id);
+            assert_eq!(
+                timeline(told),
+                ["last words", "@bob:leave", "@bob:ban"],
+                "{how}"
+            );
+            assert!(state(told).is_empty(), "{how}: {told}");
+            let after = server
+                .sync_with(
+                    "bob",
+                    &SyncRequest {
+                        use_state_after: true,
+                        ..asked
+                    },
+                )
+                .await;
+            let told = state_after(room(&after, "leave", &room_id));
+            assert_eq!(told, ["@bob:ban"], "{how}");
+            let whole = r#"{"room":{"include_leave":true,"timeline":{"limit":2}}}"#;
+            let answer = server.sync_by("bob", whole).await;
+            let told = room(&answer, "leave", &room_id);
+            assert_eq!(timeline(told), ["@bob:leave", "@bob:ban"], "{how}");
+            assert!(
+                state(told).contains(&"topic=old".to_owned()),
+                "{how}: {told}"
+            );
+            server.member("alice", &room_id, "bob", "leave").await;
+            let answer = server
+                .sync_with("bob", &request(&next_batch(&answer), filter))
+                .await;
+            assert_eq!(
+                timeline(room(&answer, "leave", &room_id)),
+                ["@bob:leave"],
+                "{how}: the rest was told"
+            );
+        }
     })
     .await;
 }

@@ -143,7 +143,7 @@ async fn a_listener_whose_maker_went_away_is_made_ready_by_the_next() {
         let room_id = server.room("alice").await;
         let alice = server.reader("alice").await;
         // What is left of a first request that ended before it had followed the rooms.
-        let (listener, is_new) = server.world.bus.listen(alice.user.0, alice.device.0);
+        let (listener, is_new) = server.world.bus.listen(alice.user.0, alice.device.0, 0);
         assert!(is_new && listener.changes_since(server.world.bus.head()).is_none());
         let since = server.token("alice").await;
         assert!(listener.changes_since(server.world.bus.head()).is_some());
