@@ -28,7 +28,10 @@ const CROWDED_BYTES: usize = 4 * KNOWN_BYTES;
 const HEADS: usize = 1024;
 
 /// How often a request is built again because the room moved on under it.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: u32 = 16;
+
+/// The longest pause before a further attempt, in milliseconds: other nodes must get their turn too.
+const LONGEST_PAUSE_MS: u64 = 128;
 
 /// The heads of the rooms that were written to lately.
 #[derive(Debug, Default)]
@@ -101,7 +104,8 @@ impl Rooms {
         extras: Extras,
     ) -> Result<Appending, SendError> {
         let head = self.heads.head(room);
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            self.pause_before(attempt).await;
             let receipt = self.queue(&head, room, &draft, &extras).await?;
             match receipt.await {
                 Ok(event) => return Ok(Appending::Sent(event)),
@@ -114,6 +118,17 @@ impl Rooms {
         Err(SendError::Db(Error::Unavailable(
             "the room moved on too often".to_owned(),
         )))
+    }
+
+    /// Nothing before the first attempts; then a while that grows and is left to chance, so that two nodes which
+    /// write to one room don't keep on taking it from each other.
+    async fn pause_before(&self, attempt: u32) {
+        let Some(exponent) = attempt.checked_sub(2) else {
+            return;
+        };
+        let longest = LONGEST_PAUSE_MS.min(1 << exponent);
+        let pause = self.parts.chance.within(0..longest + 1);
+        tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
     }
 
     async fn queue(
