@@ -68,13 +68,13 @@ fn a_dependency_on_a_lower_crate_is_right() {
     );
     assert_eq!(store, clean);
     assert_eq!(
-        dependency_findings("flows", &["starling-rooms", "starling-accounts"], &[]),
+        dependency_findings("http", &["starling-rooms", "starling-accounts"], &[]),
         clean
     );
     assert_eq!(
         dependency_findings(
             "client-api",
-            &["starling-http", "starling-flows", "axum", "ruma"],
+            &["starling-http", "starling-rooms", "axum", "ruma"],
             &[]
         ),
         clean
@@ -100,8 +100,8 @@ fn a_dependency_on_an_upper_or_neighbouring_crate_is_found() {
         ),
         (
             "accounts",
-            "starling-flows",
-            "`accounts` (layer 3 domain) must not depend on `flows`",
+            "starling-http",
+            "`accounts` (layer 3 domain) must not depend on `http`",
         ),
         (
             "client-api",
@@ -128,7 +128,7 @@ fn a_dependency_on_an_upper_or_neighbouring_crate_is_found() {
             "tokio",
             "the library `tokio` is for layer 1 storage and above only",
         ),
-        ("store", "rusqlite", "the library `rusqlite` is for db only"),
+        ("store", "rusqlite", "the library `rusqlite` is for db, testkit only"),
         (
             "stateres",
             "ruma-state-res",
@@ -234,7 +234,7 @@ fn error_codes_are_found_below_the_edge() {
     assert_eq!(found_lines("events", source), expected);
     assert_eq!(
         found_lines(
-            "flows",
+            "sync",
             "const A: &str = r\"{\\\"errcode\\\":\\\"M_UNKNOWN\\\"}\";"
         ),
         expected
