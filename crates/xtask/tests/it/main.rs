@@ -128,7 +128,11 @@ fn a_dependency_on_an_upper_or_neighbouring_crate_is_found() {
             "tokio",
             "the library `tokio` is for layer 1 storage and above only",
         ),
-        ("store", "rusqlite", "the library `rusqlite` is for db, testkit only"),
+        (
+            "store",
+            "rusqlite",
+            "the library `rusqlite` is for db, testkit only",
+        ),
         (
             "stateres",
             "ruma-state-res",
