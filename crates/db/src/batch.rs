@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::commits::Commits;
 use crate::engine::{Connection, WriteConnection};
 use crate::error::Error;
 use crate::tx::{Positions, Tx};
@@ -83,12 +84,21 @@ pub(crate) fn run(
     }
 }
 
+/// Whether what became of a commit is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is: the jobs say it.
+    Known,
+    /// It may be stored, and its hooks will not run: caches and listeners are no longer to be trusted.
+    Uncertain,
+}
+
 /// Commits what [`run`] left open. Whatever of it fails, all of it fails.
 pub(crate) fn commit(
     connection: &mut dyn WriteConnection,
     jobs: &mut [Box<dyn Job>],
     faults: &mut dyn Faults,
-) {
+) -> Outcome {
     let result = if jobs.iter().all(|job| job.has_failed()) {
         // Nothing is open after a failed attempt; after a good one an empty transaction ends here.
         connection.rollback()
@@ -101,11 +111,17 @@ pub(crate) fn commit(
         // Not all failures end the transaction. If this fails too, the next `begin` says so.
         connection.rollback().ok();
         fail_all(jobs, &error);
+        if matches!(error, Error::Uncertain(_)) {
+            return Outcome::Uncertain;
+        }
     }
+    Outcome::Known
 }
 
 /// After the commit: caches are replaced and readers woken in the order of the writes, then everybody is answered.
-pub(crate) fn finish(mut jobs: Vec<Box<dyn Job>>) {
+pub(crate) fn finish(mut jobs: Vec<Box<dyn Job>>, commits: &Commits) {
+    // Before the hooks: see `Commits`.
+    commits.add();
     for job in &mut jobs {
         let what = job.write().what;
         let hooks = job.take_hooks();

@@ -45,10 +45,14 @@ pub enum Error {
     /// What is stored contradicts itself.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
-    /// The transaction could not be committed; nothing of it is stored. (Where the connection to PostgreSQL was lost
-    /// in the commit, and the database could not be reached again to ask, that isn't known.)
+    /// The transaction could not be committed; nothing of it is stored.
     #[error("the transaction could not be committed")]
     Commit(#[source] EngineError),
+    /// The connection to PostgreSQL was lost in the commit, and the database could not be reached again to ask:
+    /// whether the transaction is stored isn't known. The writer has stopped: see
+    /// [`Db::failed`](crate::Db::failed).
+    #[error("it is not known whether the transaction is stored")]
+    Uncertain(#[source] EngineError),
     /// The database cannot be reached or opened.
     #[error("the database is not available: {0}")]
     Unavailable(String),

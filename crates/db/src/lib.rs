@@ -13,6 +13,7 @@
 //! order: whoever has seen N never later finds a new row below N, with one node or with ten.
 
 mod batch;
+mod commits;
 mod engine;
 mod error;
 mod migrate;
@@ -27,6 +28,7 @@ mod value;
 mod write;
 mod writer;
 
+pub use commits::Commits;
 pub use engine::{Dialect, Row};
 pub use error::{EngineError, Error};
 pub use migrate::{Migration, Schema, statements};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::commits::Commits;
 use crate::engine::Dialect;
 use crate::error::Error;
 use crate::migrate::{Schema, migrate};
@@ -27,6 +28,11 @@ pub struct Options {
     pub tls: Option<rustls::ClientConfig>,
     /// Connections for PostgreSQL's readers, and threads for SQLite's scans; 0 means 4.
     pub readers: usize,
+    /// PostgreSQL: whether to refuse a database that another program has opened so, and to keep it from others. What
+    /// one program commits, the caches and listeners of another don't learn: a server opens its database exclusively.
+    /// The lock belongs to the writer's session, so the way to the server must not pool sessions by transaction.
+    /// (SQLite's file is guarded by the lock of the data folder.)
+    pub exclusive: bool,
 }
 
 impl std::fmt::Debug for Options {
@@ -34,6 +40,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("tls", &self.tls.is_some())
             .field("readers", &self.readers)
+            .field("exclusive", &self.exclusive)
             .finish()
     }
 }
@@ -50,6 +57,7 @@ struct Shared {
     queue: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
     places: Arc<Semaphore>,
     stopped: Stopped,
+    commits: Commits,
     disk: Option<Arc<SimulatedDisk>>,
 }
 
@@ -70,21 +78,27 @@ impl Db {
         let mut connection = SqliteConnection::open(path, Role::Writer)?;
         migrate(&mut connection, schema)?;
         let (sender, queue) = mpsc::unbounded_channel();
-        let stopped = writer::spawn(connection, queue)?;
+        let commits = Commits::default();
+        let stopped = writer::spawn(connection, queue, commits.clone())?;
         let scans = if options.readers == 0 {
             4
         } else {
             options.readers
         };
-        let readers = Readers::Sqlite(SqliteReaders::new(path.to_owned(), Some(scans)));
-        Ok(Self::new(Dialect::Sqlite, readers, sender, stopped, None))
+        let readers = Readers::Sqlite(SqliteReaders::new(
+            path.to_owned(),
+            Some(scans),
+            commits.clone(),
+        ));
+        Ok(Self::new(readers, sender, stopped, commits, None))
     }
 
     /// Connects to PostgreSQL and brings the database to `schema`. The current tokio runtime drives the connections.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the server cannot be reached; [`Error::Refused`] when a newer program has changed
-    /// the database, or its settings would lose acknowledged writes.
+    /// the database, its settings would lose acknowledged writes, or another program has it exclusively
+    /// ([`Options::exclusive`]).
     pub async fn open_postgres(
         url: &str,
         schema: &'static Schema,
@@ -92,10 +106,16 @@ impl Db {
     ) -> Result<Self, Error> {
         let address = Address::parse(url, options.tls.clone())?;
         let mut connection = address.connection();
+        let exclusive = options.exclusive;
         let (sender, queue) = mpsc::unbounded_channel();
+        let commits = Commits::default();
+        let counted = commits.clone();
         let prepared = tokio::task::spawn_blocking(move || {
+            if exclusive {
+                connection.open_exclusively()?;
+            }
             connection.alone_for_long(|connection| migrate(connection, schema))?;
-            writer::spawn(connection, queue)
+            writer::spawn(connection, queue, counted)
         });
         let stopped = prepared.await.map_err(|_| Error::Closed)??;
         let connections = if options.readers == 0 {
@@ -103,8 +123,12 @@ impl Db {
         } else {
             options.readers
         };
-        let readers = Readers::Postgres(Box::new(PostgresReaders::new(address, connections)));
-        Ok(Self::new(Dialect::Postgres, readers, sender, stopped, None))
+        let readers = Readers::Postgres(Box::new(PostgresReaders::new(
+            address,
+            connections,
+            commits.clone(),
+        )));
+        Ok(Self::new(readers, sender, stopped, commits, None))
     }
 
     /// Opens an SQLite database whose writer is simulated: a task of the current runtime, with chosen delays and
@@ -121,30 +145,32 @@ impl Db {
         migrate(&mut connection, schema)?;
         let (sender, queue) = mpsc::unbounded_channel();
         let disk = Arc::new(SimulatedDisk::new(path));
-        let stopped = writer::spawn_simulated(connection, queue, simulation, Arc::clone(&disk));
-        let readers = Readers::Sqlite(SqliteReaders::new(path.to_owned(), None));
-        Ok(Self::new(
-            Dialect::Sqlite,
-            readers,
-            sender,
-            stopped,
-            Some(disk),
-        ))
+        let commits = Commits::default();
+        let simulated = (simulation, Arc::clone(&disk));
+        let stopped = writer::spawn_simulated(connection, queue, simulated, commits.clone());
+        let readers = SqliteReaders::new(path.to_owned(), None, commits.clone());
+        let readers = Readers::Sqlite(readers);
+        Ok(Self::new(readers, sender, stopped, commits, Some(disk)))
     }
 
     fn new(
-        dialect: Dialect,
         readers: Readers,
         sender: mpsc::UnboundedSender<Box<dyn Job>>,
         stopped: Stopped,
+        commits: Commits,
         disk: Option<Arc<SimulatedDisk>>,
     ) -> Self {
+        let dialect = match &readers {
+            Readers::Sqlite(_) => Dialect::Sqlite,
+            Readers::Postgres(_) => Dialect::Postgres,
+        };
         let shared = Shared {
             dialect,
             readers,
             queue: Mutex::new(Some(sender)),
             places: Arc::new(Semaphore::new(QUEUE)),
             stopped,
+            commits,
             disk,
         };
         Self {
@@ -156,6 +182,23 @@ impl Db {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.shared.dialect
+    }
+
+    /// The count of commits, for caches.
+    #[must_use]
+    pub fn commits(&self) -> &Commits {
+        &self.shared.commits
+    }
+
+    /// Resolves when a commit's outcome isn't known ([`Error::Uncertain`]): its hooks never ran, so caches are stale
+    /// and listeners miss what may be stored. Further writes fail with [`Error::Closed`]; the program must end, and
+    /// begin anew with what is stored. Otherwise it never resolves.
+    pub async fn failed(&self) {
+        let mut stopped = self.shared.stopped.clone();
+        if stopped.wait_for(|failed| *failed).await.is_err() {
+            // Closed in good order.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Runs point reads within one snapshot. On SQLite `body` runs in place, before the first await; on PostgreSQL on
@@ -305,7 +348,7 @@ impl Db {
     pub async fn close(&self) {
         self.shared.queue.lock().take();
         let mut stopped = self.shared.stopped.clone();
-        // The writer never sends; it drops its end when it has stopped.
+        // The writer drops its end when it has stopped.
         while stopped.changed().await.is_ok() {}
         match &self.shared.readers {
             Readers::Sqlite(readers) => readers.close(),

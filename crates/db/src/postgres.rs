@@ -36,6 +36,10 @@ pub(crate) struct PostgresConnection {
     unbegun: Option<&'static str>,
     /// The writer's transaction, so that its fate can be asked for after a connection that was lost in the commit.
     current: Option<Current>,
+    /// Whether this connection, the writer's, keeps the database from others that open it exclusively.
+    exclusive: bool,
+    /// Whether the session has the lock for that; lost with the connection.
+    has_lock: bool,
 }
 
 /// A transaction and the server's process that runs it, as the server numbers them.
@@ -45,8 +49,16 @@ struct Current {
 }
 
 /// What each session is told. A waiting lock or a forgotten transaction ends; notices stay out of the log.
+/// The keepalives let the server notice that the other end is gone, and with it the locks of its session.
 const SESSION: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s';
-    SET client_min_messages = warning; SET statement_timeout = '120s'; SET default_transaction_isolation = 'read committed'";
+    SET client_min_messages = warning; SET statement_timeout = '120s'; SET default_transaction_isolation = 'read committed';
+    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
+/// Takes the session's lock on the whole database. Locks with two keys don't meet those with one: those of the rooms.
+const LOCK_DATABASE: &str = "SELECT pg_try_advisory_lock(-2, -2)";
+
+/// How long the lock is tried for: the session of a connection that was lost may live a little longer.
+const LOCKING: Duration = Duration::from_secs(2);
 
 /// How long the writer asks what became of a commit in which its connection was lost.
 const ASKING: Duration = Duration::from_secs(15);
@@ -88,6 +100,8 @@ impl Address {
             prepared: HashMap::new(),
             unbegun: None,
             current: None,
+            exclusive: false,
+            has_lock: false,
         }
     }
 
@@ -149,9 +163,39 @@ impl PostgresConnection {
     fn ensure(&mut self) -> Result<(), Error> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.prepared.clear();
+            self.has_lock = false;
             self.client = Some(self.wait(self.address.connect())?);
         }
         Ok(())
+    }
+
+    /// Keeps the database, from now on, from others that open it so.
+    pub(crate) fn open_exclusively(&mut self) -> Result<(), Error> {
+        self.exclusive = true;
+        self.ensure()?;
+        if self.take_lock()? {
+            return Ok(());
+        }
+        Err(Error::Refused(
+            "another Starling is using this database: stop it first".to_owned(),
+        ))
+    }
+
+    /// Takes the lock on the whole database, if this connection needs it and doesn't have it; false if somebody else
+    /// has it.
+    fn take_lock(&mut self) -> Result<bool, Error> {
+        let started = tokio::time::Instant::now();
+        while self.exclusive && !self.has_lock {
+            let answer = self.first_row("lock_database", LOCK_DATABASE)?;
+            self.has_lock = answer.first().is_some_and(|answer| answer == "t");
+            if !self.has_lock {
+                if started.elapsed() > LOCKING {
+                    return Ok(false);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(true)
     }
 
     /// Runs `work`, which may take long, while no other node does the same: nodes that start at once migrate one after
@@ -293,6 +337,12 @@ impl PostgresConnection {
 
     fn try_begin(&mut self, relaxed: bool) -> Result<(), Error> {
         self.ensure()?;
+        if !self.take_lock()? {
+            return Err(Error::Unavailable(
+                "the connection was lost, and another Starling is using this database now"
+                    .to_owned(),
+            ));
+        }
         let text = if relaxed {
             "BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_current_xact_id(), pg_backend_pid()"
         } else {
@@ -376,7 +426,9 @@ impl WriteConnection for PostgresConnection {
         let had_connection = self.client.is_some();
         match self.try_begin(relaxed) {
             // An idle connection may have been lost long ago; a fresh one that fails is news.
-            Err(Error::Unavailable(_)) if had_connection => self.try_begin(relaxed),
+            Err(Error::Unavailable(_)) if had_connection && self.client.is_none() => {
+                self.try_begin(relaxed)
+            }
             result => result,
         }
     }
@@ -392,7 +444,7 @@ impl WriteConnection for PostgresConnection {
             return Err(Error::Commit(source(&error)));
         }
         let Some(current) = self.current.take() else {
-            return Err(Error::Commit(source(&error)));
+            return Err(Error::Uncertain(source(&error)));
         };
         let started = tokio::time::Instant::now();
         loop {
@@ -406,7 +458,7 @@ impl WriteConnection for PostgresConnection {
                     tracing::error!(
                         "the connection to PostgreSQL was lost in a commit, whose outcome isn't known"
                     );
-                    return Err(Error::Commit(source(&error)));
+                    return Err(Error::Uncertain(source(&error)));
                 }
             }
         }

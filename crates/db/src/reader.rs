@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::commits::Commits;
 use crate::error::Error;
 use crate::postgres::{Address, PostgresConnection};
 use crate::sqlite::{Role, SqliteConnection};
@@ -25,24 +26,27 @@ pub(crate) struct SqliteReaders {
     path: PathBuf,
     idle: Mutex<Vec<SqliteConnection>>,
     closed: AtomicBool,
+    commits: Commits,
     /// Bounds scans; `None` runs them in place (simulation).
     scans: Option<Arc<Semaphore>>,
 }
 
 pub(crate) struct PostgresReaders {
     address: Address,
+    commits: Commits,
     idle: Mutex<Vec<PostgresConnection>>,
     /// Admission: as many as there are connections.
     permits: Arc<Semaphore>,
 }
 
 impl SqliteReaders {
-    pub(crate) fn new(path: PathBuf, scans: Option<usize>) -> Self {
+    pub(crate) fn new(path: PathBuf, scans: Option<usize>, commits: Commits) -> Self {
         let scans = scans.map(|most| Arc::new(Semaphore::new(most)));
         Self {
             path,
             idle: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
+            commits,
             scans,
         }
     }
@@ -60,8 +64,9 @@ impl SqliteReaders {
             Some(connection) => connection,
             None => SqliteConnection::open(&self.path, Role::Reader)?,
         };
+        let began = self.commits.count();
         connection.begin_read()?;
-        let result = body(&mut Tx::reading(&mut connection));
+        let result = body(&mut Tx::reading(&mut connection, began));
         // A connection whose transaction didn't end is not used again; what was read stands.
         if connection.end_read().is_ok() {
             let mut idle = self.idle.lock();
@@ -91,9 +96,10 @@ impl SqliteReaders {
 }
 
 impl PostgresReaders {
-    pub(crate) fn new(address: Address, connections: usize) -> Self {
+    pub(crate) fn new(address: Address, connections: usize, commits: Commits) -> Self {
         Self {
             address,
+            commits,
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(connections)),
         }
@@ -113,8 +119,9 @@ impl PostgresReaders {
     ) -> Result<T, E> {
         let idle = self.idle.lock().pop();
         let mut connection = idle.unwrap_or_else(|| self.address.connection());
+        let began = self.commits.count();
         connection.begin_read()?;
-        let result = body(&mut Tx::reading(&mut connection));
+        let result = body(&mut Tx::reading(&mut connection, began));
         // A connection whose transaction didn't end is not used again; what was read stands.
         if connection.end_read() && !self.permits.is_closed() {
             self.idle.lock().push(connection);

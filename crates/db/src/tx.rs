@@ -19,7 +19,8 @@ pub struct Tx<'a> {
     wrote: bool,
     /// Why the first statement that failed did so.
     failure: Option<Error>,
-    read_only: bool,
+    /// The count of commits before a reader began; `None` in a write.
+    began: Option<u64>,
 }
 
 /// What a body leaves behind, besides its result.
@@ -36,7 +37,7 @@ impl<'a> Tx<'a> {
             hooks: Vec::new(),
             wrote: false,
             failure: None,
-            read_only: false,
+            began: None,
         }
     }
 
@@ -48,9 +49,10 @@ impl<'a> Tx<'a> {
         }
     }
 
-    pub(crate) fn reading(connection: &'a mut dyn Connection) -> Self {
+    /// A reader's transaction; `began` was taken before its BEGIN.
+    pub(crate) fn reading(connection: &'a mut dyn Connection, began: u64) -> Self {
         Self {
-            read_only: true,
+            began: Some(began),
             ..Self::new(connection)
         }
     }
@@ -58,7 +60,14 @@ impl<'a> Tx<'a> {
     /// Whether all that it sees is committed: only from such a transaction may a cache be filled.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.read_only
+        self.began.is_some()
+    }
+
+    /// The count of [`Commits`](crate::Commits) before this transaction began: it sees all of these. `None` in a
+    /// write, whose own changes aren't committed: no cache may be filled from it.
+    #[must_use]
+    pub fn began(&self) -> Option<u64> {
+        self.began
     }
 
     /// The engine. An arm for one engine needs a comment that says why.

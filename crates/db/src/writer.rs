@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::batch::{self, NoFaults};
+use crate::batch::{self, NoFaults, Outcome};
+use crate::commits::Commits;
 use crate::engine::WriteConnection;
 use crate::error::Error;
 use crate::simulation::{SimulatedDisk, Simulation};
@@ -16,18 +17,22 @@ const BATCH: usize = 256;
 
 type Queue = mpsc::UnboundedReceiver<Box<dyn Job>>;
 
-/// Changes for the last time (its sender is dropped) when the writer has stopped, after the queue is closed.
-pub(crate) type Stopped = watch::Receiver<()>;
+/// Its sender is dropped when the writer has stopped, after the queue is closed. It holds true when the writer stopped
+/// by itself, after a commit whose outcome isn't known.
+pub(crate) type Stopped = watch::Receiver<bool>;
 
 /// Starts the writer's thread.
 pub(crate) fn spawn(
     connection: impl WriteConnection + Send + 'static,
     queue: Queue,
+    commits: Commits,
 ) -> Result<Stopped, Error> {
-    let (running, stopped) = watch::channel(());
+    let (running, stopped) = watch::channel(false);
     let thread = std::thread::Builder::new().name("db-writer".to_owned());
     let run = move || {
-        write_all(connection, queue);
+        if write_all(connection, queue, &commits) == Outcome::Uncertain {
+            running.send_replace(true);
+        }
         drop(running);
     };
     thread
@@ -36,36 +41,44 @@ pub(crate) fn spawn(
     Ok(stopped)
 }
 
-fn write_all(mut connection: impl WriteConnection, mut queue: Queue) {
+/// Writes until the queue is closed, or the outcome of a commit isn't known. Then whatever is queued is dropped, which
+/// tells its requests that the database is closed.
+fn write_all(mut connection: impl WriteConnection, mut queue: Queue, commits: &Commits) -> Outcome {
     while let Some(first) = queue.blocking_recv() {
         let mut batch = batch_of(first, &mut queue);
         let started = tokio::time::Instant::now();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             batch::run(&mut connection, &mut batch, &mut NoFaults);
-            batch::commit(&mut connection, &mut batch, &mut NoFaults);
+            let outcome = batch::commit(&mut connection, &mut batch, &mut NoFaults);
             metrics::histogram!("starling_db_commit_seconds")
                 .record(started.elapsed().as_secs_f64());
-            batch::finish(batch);
+            batch::finish(batch, commits);
+            outcome
         }));
-        if ran.is_err() {
-            // Panics of bodies and hooks are caught closer to them. The jobs were dropped, which tells their requests;
-            // the transaction must not outlive them. A failure here shows again at the next `begin`.
-            tracing::error!("the writer panicked; the batch is given up");
-            connection.rollback().ok();
+        match ran {
+            Ok(Outcome::Known) => {}
+            Ok(Outcome::Uncertain) => return Outcome::Uncertain,
+            Err(_) => {
+                // Panics of bodies and hooks are caught closer to them. The jobs were dropped, which tells their
+                // requests; the transaction must not outlive them. A failure here shows again at the next `begin`.
+                tracing::error!("the writer panicked; the batch is given up");
+                connection.rollback().ok();
+            }
         }
     }
+    Outcome::Known
 }
 
 /// Starts the simulated writer, a task of the current runtime: the same steps, with the disk's delays between them.
 pub(crate) fn spawn_simulated(
     connection: impl WriteConnection + Send + 'static,
     queue: Queue,
-    simulation: Simulation,
-    disk: Arc<SimulatedDisk>,
+    (simulation, disk): (Simulation, Arc<SimulatedDisk>),
+    commits: Commits,
 ) -> Stopped {
-    let (running, stopped) = watch::channel(());
+    let (running, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        simulate(connection, queue, simulation, disk).await;
+        simulate(connection, queue, (simulation, disk), &commits).await;
         drop(running);
     });
     stopped
@@ -74,8 +87,8 @@ pub(crate) fn spawn_simulated(
 async fn simulate(
     mut connection: impl WriteConnection + Send,
     mut queue: Queue,
-    mut simulation: Simulation,
-    disk: Arc<SimulatedDisk>,
+    (mut simulation, disk): (Simulation, Arc<SimulatedDisk>),
+    commits: &Commits,
 ) {
     while let Some(first) = queue.recv().await {
         simulation.pause().await;
@@ -93,7 +106,7 @@ async fn simulate(
         }
         // A power cut here keeps it, but nobody was told.
         simulation.pause().await;
-        batch::finish(jobs);
+        batch::finish(jobs, commits);
     }
 }
 

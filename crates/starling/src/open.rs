@@ -22,7 +22,8 @@ pub(crate) struct Opened {
     pub(crate) users: Users,
 }
 
-/// Opens the database of this configuration, or makes it. The data folder is locked by the caller.
+/// Opens the database of this configuration, or makes it. The data folder is locked by the caller; a PostgreSQL
+/// database, which servers with other data folders could share, is locked too: one server has it at a time.
 pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     let server_name = ServerName::parse(config.server_name.as_str())
         .map_err(|error| Failure::of("server_name", &error))?;
@@ -63,7 +64,10 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
 }
 
 async fn open_database(config: &Config) -> Result<Db, Error> {
-    let options = Options::default();
+    let options = Options {
+        exclusive: true,
+        ..Options::default()
+    };
     match &config.database.url {
         DatabaseUrl::Sqlite(path) => {
             // The folder of the database may be another than the data folder.

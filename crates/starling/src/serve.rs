@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::{logs, signing_key, sweep};
 /// How long the database may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the server until SIGTERM or SIGINT.
+/// Runs the server until SIGTERM or SIGINT, or until it can't answer for what its database holds.
 pub(crate) fn run(configuration: Configuration) -> Result<(), Failure> {
     logs::start(&configuration.config.logging)?;
     rustls::crypto::aws_lc_rs::default_provider()
@@ -55,7 +56,7 @@ fn lock(config: &Config) -> Result<DataDir, Failure> {
 
 async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    for warning in configuration.config.unbuilt() {
+    for warning in configuration.config.warnings() {
         tracing::warn!("{warning}");
     }
     let opened = open::open(&configuration.config).await?;
@@ -78,19 +79,37 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         opened.clock.clone(),
         shutdown.clone(),
     ));
-    until_stopped(&mut signals, &certificates).await;
+    let ended = until_stopped(&mut signals, &certificates, opened.store.db().failed()).await;
+    if let Err(failure) = &ended {
+        tracing::error!("{}", failure.line());
+    }
     tracing::info!("stopping");
     shutdown.begin();
     stop_sync.send_replace(true);
     while tasks.join_next().await.is_some() {}
     opened.store.db().close().await;
     tracing::info!("stopped");
-    Ok(())
+    ended
 }
 
-/// Waits for a signal that ends the server; on another one, certificates are read again.
-async fn until_stopped(signals: &mut Signals, certificates: &Certificates) {
-    while signals.next().await == Asked::Reload {
+/// Waits for a signal that ends the server; on another one, certificates are read again. An error when the database
+/// has failed for good (see [`Db::failed`]).
+async fn until_stopped(
+    signals: &mut Signals,
+    certificates: &Certificates,
+    failed: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut failed = pin!(failed);
+    loop {
+        let asked = tokio::select! {
+            () = &mut failed => return Err(Failure::new(
+                "it is not known whether a change was stored: the server must start again, to go on from what is",
+            )),
+            asked = signals.next() => asked,
+        };
+        if asked == Asked::Stop {
+            return Ok(());
+        }
         match certificates.reload() {
             Ok(()) => tracing::info!("certificates were read again"),
             Err(error) => tracing::error!(
@@ -288,4 +307,20 @@ fn url(listener: &Listener, address: &impl Display) -> String {
         "http"
     };
     format!("{scheme}://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_http::{Limits, Server, Shutdown};
+
+    use super::until_stopped;
+    use crate::signals::Signals;
+
+    #[tokio::test]
+    async fn a_database_that_failed_for_good_ends_the_server_with_an_error() {
+        let mut signals = Signals::listen().unwrap();
+        let certificates = Server::new(Limits::default(), Shutdown::new()).certificates();
+        let ended = until_stopped(&mut signals, &certificates, std::future::ready(())).await;
+        assert!(ended.unwrap_err().line().contains("start again"));
+    }
 }

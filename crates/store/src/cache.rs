@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use starling_db::Tx;
+use starling_db::{Commits, Tx};
 
 use crate::events::Event;
 use crate::numbers::EventNum;
@@ -52,13 +52,10 @@ impl CacheSizes {
 #[derive(Debug)]
 pub struct EventCache {
     events: Cache<EventNum, Arc<Event>, ByBytes>,
-    /// Counts redactions: what was read before one may be stale after it.
-    redactions: AtomicU64,
+    commits: Commits,
+    /// The commit of the last redaction: what a reader that began before it has read may be stale.
+    redacted: AtomicU64,
 }
-
-/// When a reader began: see [`EventCache::insert_read`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark(u64);
 
 #[derive(Debug, Clone)]
 struct ByBytes;
@@ -73,11 +70,12 @@ impl Weighter<EventNum, Arc<Event>> for ByBytes {
 }
 
 impl EventCache {
-    pub(crate) fn new(bytes: u64) -> Self {
+    pub(crate) fn new(bytes: u64, commits: Commits) -> Self {
         let estimate = usize::try_from(bytes / 1500).unwrap_or(usize::MAX).max(16);
         Self {
             events: Cache::with_weighter(estimate, bytes, ByBytes),
-            redactions: AtomicU64::new(0),
+            commits,
+            redacted: AtomicU64::new(0),
         }
     }
 
@@ -92,26 +90,28 @@ impl EventCache {
         self.events.insert(event.num, event);
     }
 
-    /// Puts in the pruned form of an event whose redaction was just committed.
+    /// Puts in the pruned form of an event whose redaction was just committed: from its hook.
     pub fn replace(&self, pruned: Arc<Event>) {
-        self.redactions.fetch_add(1, Ordering::SeqCst);
+        self.redacted.store(self.commits.count(), Ordering::SeqCst);
         self.events.insert(pruned.num, pruned);
     }
 
-    /// To be taken before reading what is then put in with [`EventCache::insert_read`].
-    #[must_use]
-    pub fn mark(&self) -> Mark {
-        Mark(self.redactions.load(Ordering::SeqCst))
-    }
-
-    /// Puts in an event that was read, unless the reader may have seen it before a redaction that is committed by now.
-    pub fn insert_read(&self, tx: &Tx<'_>, mark: Mark, event: &Arc<Event>) {
-        if !tx.is_read_only() || mark != self.mark() {
+    /// Puts in an event that `tx` has read, unless it may have seen it as it was before a redaction.
+    ///
+    /// A transaction that began when the redaction's commit was counted sees the redaction ([`Commits`]). One that
+    /// began earlier may not, however late it reads: its snapshot is as old as its first statement. If the hook of the
+    /// redaction has not run yet, it will, and replaces what is put in here.
+    pub fn insert_read(&self, tx: &Tx<'_>, event: &Arc<Event>) {
+        let sees_redactions = || {
+            tx.began()
+                .is_some_and(|began| began >= self.redacted.load(Ordering::SeqCst))
+        };
+        if !sees_redactions() {
             return;
         }
         self.events.insert(event.num, Arc::clone(event));
-        // A redaction between the check and the insertion: take it out again.
-        if mark != self.mark() {
+        // A hook between the check and the insertion: take it out again.
+        if !sees_redactions() {
             self.events.remove(&event.num);
         }
     }

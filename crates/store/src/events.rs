@@ -239,10 +239,9 @@ impl Store {
             }
         }
         if !missing.is_empty() {
-            let mark = self.events().mark();
             for event in tx.query_all(&EVENTS_READ, &[Value::Ints(&missing)], read)? {
                 let event = Arc::new(event);
-                self.events().insert_read(tx, mark, &event);
+                self.events().insert_read(tx, &event);
                 found.insert(event.num, event);
             }
         }
@@ -273,12 +272,11 @@ impl Store {
         tx: &mut Tx<'_>,
         event_id: &EventId,
     ) -> Result<Option<Arc<Event>>, Error> {
-        let mark = self.events().mark();
         let event = tx
             .query_one(&EVENT_BY_ID, &[event_id.as_str().into()], read)?
             .map(Arc::new);
         if let Some(event) = &event {
-            self.events().insert_read(tx, mark, event);
+            self.events().insert_read(tx, event);
         }
         Ok(event)
     }

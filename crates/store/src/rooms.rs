@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
-use starling_db::{Error, Tx};
+use starling_db::{Commits, Error, Tx};
 use starling_events::{RoomVersion, Value};
 
 use crate::events::Visibility;
@@ -229,7 +229,6 @@ impl Store {
         if let Some(snapshot) = self.rooms().get(room) {
             return Ok(Some(snapshot));
         }
-        let mark = self.rooms().mark(room);
         let Some(mut snapshot) = room_row(tx, room)? else {
             return Ok(None);
         };
@@ -260,9 +259,7 @@ impl Store {
             snapshot.visibility = visibility_of(&event.pdu);
         }
         let snapshot = Arc::new(snapshot);
-        if tx.is_read_only() {
-            self.rooms().insert_read(mark, &snapshot);
-        }
+        self.rooms().insert_read(tx, &snapshot);
         Ok(Some(snapshot))
     }
 }
@@ -314,7 +311,7 @@ fn count(state: &StateMap, membership: Membership) -> i64 {
     i64::try_from(members.count()).unwrap_or(i64::MAX)
 }
 
-/// How many counters tell readers of rooms from writers.
+/// How many commits, each the last one of its stripe of rooms, tell readers of rooms from writers.
 const STRIPES: usize = 1024;
 
 /// Committed snapshots, and the numbers of rooms by id.
@@ -322,17 +319,11 @@ const STRIPES: usize = 1024;
 pub struct RoomCache {
     snapshots: Cache<RoomNum, Arc<RoomSnapshot>, ByState>,
     ids: Cache<OwnedRoomId, RoomNum>,
-    /// Counts commits per stripe of rooms: what was read before one may be stale after it.
-    commits: Vec<AtomicU64>,
+    commits: Commits,
+    /// The last commit per stripe of rooms: what a reader that began before it has read may be stale.
+    changed: Vec<AtomicU64>,
     /// Held while a snapshot is put in, so that a reader never replaces a newer one.
     inserting: Mutex<()>,
-}
-
-/// When a reader of a room began.
-#[derive(Debug, Clone, Copy)]
-pub struct RoomMark {
-    room: RoomNum,
-    commits: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -346,12 +337,13 @@ impl Weighter<RoomNum, Arc<RoomSnapshot>> for ByState {
 }
 
 impl RoomCache {
-    pub(crate) fn new(bytes: u64) -> Self {
+    pub(crate) fn new(bytes: u64, commits: Commits) -> Self {
         let estimate = usize::try_from(bytes / 4096).unwrap_or(usize::MAX).max(16);
         Self {
             snapshots: Cache::with_weighter(estimate, bytes, ByState),
             ids: Cache::new(estimate),
-            commits: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            commits,
+            changed: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             inserting: Mutex::new(()),
         }
     }
@@ -362,11 +354,11 @@ impl RoomCache {
         self.snapshots.get(&room)
     }
 
-    /// Puts in what was just committed.
+    /// Puts in what was just committed: from the commit's hook.
     pub fn replace(&self, snapshot: Arc<RoomSnapshot>) {
         let _inserting = self.inserting.lock();
-        if let Some(commits) = self.stripe(snapshot.room) {
-            commits.fetch_add(1, Ordering::SeqCst);
+        if let Some(changed) = self.stripe(snapshot.room) {
+            changed.store(self.commits.count(), Ordering::SeqCst);
         }
         self.snapshots.insert(snapshot.room, snapshot);
     }
@@ -377,66 +369,21 @@ impl RoomCache {
         self.snapshots.remove(&room);
     }
 
-    fn mark(&self, room: RoomNum) -> RoomMark {
-        RoomMark {
-            room,
-            commits: self
-                .stripe(room)
-                .map_or(0, |commits| commits.load(Ordering::SeqCst)),
-        }
-    }
-
-    fn insert_read(&self, mark: RoomMark, snapshot: &Arc<RoomSnapshot>) {
+    /// Puts in what `tx` has read, unless the room may have changed since: a transaction that began when the room's last
+    /// commit was counted sees it ([`Commits`]); one that began earlier may not, however late it reads. If that
+    /// commit's hook has not run yet, it will, and replaces what is put in here.
+    fn insert_read(&self, tx: &Tx<'_>, snapshot: &Arc<RoomSnapshot>) {
         let _inserting = self.inserting.lock();
-        let commits = self
-            .stripe(mark.room)
-            .map_or(0, |commits| commits.load(Ordering::SeqCst));
-        if commits == mark.commits {
-            self.snapshots.insert(mark.room, Arc::clone(snapshot));
+        let changed = self
+            .stripe(snapshot.room)
+            .map_or(0, |changed| changed.load(Ordering::SeqCst));
+        if tx.began().is_some_and(|began| began >= changed) {
+            self.snapshots.insert(snapshot.room, Arc::clone(snapshot));
         }
     }
 
     fn stripe(&self, room: RoomNum) -> Option<&AtomicU64> {
-        self.commits
+        self.changed
             .get(usize::try_from(room.0.unsigned_abs()).unwrap_or(0) % STRIPES)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{RoomCache, RoomSnapshot};
-    use crate::numbers::RoomNum;
-
-    fn snapshot(append_count: i64) -> Arc<RoomSnapshot> {
-        let room_id = "!room:localhost".try_into().unwrap();
-        let empty = RoomSnapshot::new(
-            RoomNum(1),
-            room_id,
-            starling_events::RoomVersion::V11,
-            false,
-        );
-        Arc::new(RoomSnapshot {
-            append_count,
-            ..empty
-        })
-    }
-
-    #[test]
-    fn a_slow_reader_does_not_replace_a_newer_snapshot() {
-        let cache = RoomCache::new(1 << 20);
-        let mark = cache.mark(RoomNum(1));
-        cache.replace(snapshot(2));
-        cache.insert_read(mark, &snapshot(1));
-        assert_eq!(cache.get(RoomNum(1)).unwrap().append_count, 2);
-        cache.forget(RoomNum(1));
-        cache.insert_read(mark, &snapshot(1));
-        assert!(
-            cache.get(RoomNum(1)).is_none(),
-            "not even when the newer one is gone"
-        );
-        cache.insert_read(cache.mark(RoomNum(1)), &snapshot(2));
-        assert_eq!(cache.get(RoomNum(1)).unwrap().append_count, 2);
     }
 }

@@ -31,8 +31,8 @@ impl Store {
     pub fn new(db: Db, epoch: i64, sizes: CacheSizes) -> Self {
         let shared = Shared {
             names: Arc::new(Names::new(sizes.names())),
-            events: EventCache::new(sizes.events()),
-            rooms: RoomCache::new(sizes.rooms()),
+            events: EventCache::new(sizes.events(), db.commits().clone()),
+            rooms: RoomCache::new(sizes.rooms(), db.commits().clone()),
             timelines: TimelineCache::new(sizes.timelines()),
             epoch,
         };

@@ -23,6 +23,8 @@ starling_db::statements! {
     COMMIT_WAITS = "SELECT (current_setting('synchronous_commit') <> 'off')::INT4";
     LOSE_WRITES = "DO $$ BEGIN
         EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$";
+    TAKE_DATABASE = "SELECT count(pg_advisory_lock(-2, -2)) FROM (SELECT 1) AS one";
+    GIVE_DATABASE = "SELECT pg_advisory_unlock(-2, -2)::INT4::BIGINT";
     DIVIDE_BY_ZERO = "SELECT 1 / (?1::BIGINT)";
 }
 
@@ -173,10 +175,100 @@ async fn behind_proxy(test: &TestDb) -> (Proxy, Db) {
     let database = config.get_dbname().unwrap();
     let socket = proxy.folder().to_str().unwrap().replace('/', "%2F");
     let url = format!("postgres://postgres@{socket}/{database}");
-    let db = Db::open_postgres(&url, &SCHEMA, &Options::default())
+    // As a server does: a session with a lock that lingers must not keep it from asking what became of a commit.
+    let db = Db::open_postgres(&url, &SCHEMA, &exclusive())
         .await
         .unwrap();
     (proxy, db)
+}
+
+fn exclusive() -> Options {
+    Options {
+        exclusive: true,
+        ..Options::default()
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_open_exclusively_is_refused_to_another() {
+    let test = postgres().await;
+    let url = test.url();
+    let first = Db::open_postgres(&url, &SCHEMA, &exclusive())
+        .await
+        .unwrap();
+    let second = Db::open_postgres(&url, &SCHEMA, &exclusive()).await;
+    let Err(Error::Refused(reason)) = second else {
+        panic!("{second:?}")
+    };
+    assert!(reason.contains("another Starling"), "{reason}");
+    write_pair(&first, 1).await.unwrap();
+    first.close().await;
+    let next = Db::open_postgres(&url, &SCHEMA, &exclusive())
+        .await
+        .unwrap();
+    write_pair(&next, 2).await.unwrap();
+    next.close().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_connects_again_takes_the_database_again() {
+    let test = postgres().await;
+    let db = Db::open_postgres(&test.url(), &SCHEMA, &exclusive())
+        .await
+        .unwrap();
+    for id in 1..4 {
+        assert!(number(test.db(), &TERMINATE_OTHERS).await >= 1);
+        write_pair(&db, id).await.unwrap();
+        let second = Db::open_postgres(&test.url(), &SCHEMA, &exclusive()).await;
+        assert!(matches!(second, Err(Error::Refused(_))), "{second:?}");
+    }
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_lost_the_database_to_another_does_not_write() {
+    let test = postgres().await;
+    let db = Db::open_postgres(&test.url(), &SCHEMA, &exclusive())
+        .await
+        .unwrap();
+    let on_writer = |sql: &'static Sql| {
+        test.db().write(Write::new("lock"), move |tx| {
+            tx.query_one(sql, &[], |row| row.int(0))
+        })
+    };
+    on_writer(&TERMINATE_OTHERS).await.unwrap();
+    on_writer(&TAKE_DATABASE).await.unwrap();
+    let written = write_pair(&db, 1).await;
+    assert!(matches!(written, Err(Error::Unavailable(_))), "{written:?}");
+    assert_eq!(on_writer(&GIVE_DATABASE).await.unwrap(), Some(1));
+    write_pair(&db, 2).await.unwrap();
+    assert_eq!(pair_ids(test.db()).await, [2]);
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_commit_of_which_nothing_can_be_learned_stops_the_writer() {
+    let test = postgres().await;
+    let (proxy, db) = behind_proxy(&test).await;
+    write_pair(&db, 1).await.unwrap();
+    proxy.vanish_after_commit();
+    let (written, queued, ()) = tokio::join!(
+        write_pair(&db, 2),
+        async {
+            // While the writer asks.
+            while !proxy.is_gone() {
+                tokio::task::yield_now().await;
+            }
+            write_pair(&db, 3).await
+        },
+        db.failed()
+    );
+    assert!(matches!(written, Err(Error::Uncertain(_))), "{written:?}");
+    assert!(matches!(queued, Err(Error::Closed)), "{queued:?}");
+    proxy.come_back();
+    assert!(matches!(write_pair(&db, 4).await, Err(Error::Closed)));
+    db.close().await;
+    db.failed().await;
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A proxy before PostgreSQL that cuts the connection at a commit: before the server has it, or before its answer.
+//! A proxy before PostgreSQL that cuts the connection at a commit: before the server has it, or before its answer; and
+//! that lets the server vanish.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use tokio::net::{UnixListener, UnixStream};
 const PASS: u8 = 0;
 const CUT_BEFORE: u8 = 1;
 const CUT_AFTER: u8 = 2;
+const VANISH: u8 = 3;
+/// What becomes of a server that was told to vanish: no connection gets through.
+const GONE: u8 = 4;
 
 pub(crate) struct Proxy {
     folder: TempDir,
@@ -28,6 +32,9 @@ impl Proxy {
         let orders = Arc::clone(&next);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if orders.load(Ordering::SeqCst) == GONE {
+                    continue;
+                }
                 let server = UnixStream::connect(&server).await.unwrap();
                 tokio::spawn(forward(client, server, Arc::clone(&orders)));
             }
@@ -47,6 +54,21 @@ impl Proxy {
     /// The next commit reaches the server, its answer not the client.
     pub(crate) fn cut_after_commit(&self) {
         self.next.store(CUT_AFTER, Ordering::SeqCst);
+    }
+
+    /// The next commit reaches the server, its answer not the client; then the server cannot be reached any more.
+    pub(crate) fn vanish_after_commit(&self) {
+        self.next.store(VANISH, Ordering::SeqCst);
+    }
+
+    /// Whether the server has vanished.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.next.load(Ordering::SeqCst) == GONE
+    }
+
+    /// The server can be reached again.
+    pub(crate) fn come_back(&self) {
+        self.next.store(PASS, Ordering::SeqCst);
     }
 
     /// Whether the cut has happened.
@@ -71,7 +93,10 @@ async fn forward(client: UnixStream, server: UnixStream, orders: Arc<AtomicU8>) 
         } else {
             PASS
         };
-        if order == CUT_AFTER {
+        if order == VANISH {
+            orders.store(GONE, Ordering::SeqCst);
+        }
+        if order == CUT_AFTER || order == VANISH {
             answers.abort();
             to_server.write_all(&buffer[..length]).await.unwrap();
         }

@@ -1,5 +1,8 @@
 //! The end: what is queued is done, what comes later is told, nothing hangs.
 
+use std::future::Future;
+use std::task::Poll;
+
 use starling_db::{Dialect, Error, Write};
 use starling_testkit::{TestDb, on_each_engine};
 
@@ -51,6 +54,13 @@ async fn closing_finishes_what_is_queued_and_refuses_what_comes_later() {
             Err(Error::Closed)
         ));
         assert!(matches!(test.db().head().await, Err(Error::Closed)));
+        let closed = test.db().clone();
+        let mut failed = std::pin::pin!(closed.failed());
+        assert!(
+            std::future::poll_fn(|context| Poll::Ready(failed.as_mut().poll(context).is_pending()))
+                .await,
+            "it was closed in good order"
+        );
         test.reopen().await;
         assert_eq!(pair_ids(test.db()).await, (0..=20).collect::<Vec<_>>());
     })

@@ -37,3 +37,25 @@ async fn it_serves_and_keeps_the_signing_key_in_the_database() {
     assert!(!key.exists());
     assert!(!folder.data().join("starling.db").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_another_server_uses_is_refused() {
+    let db = TestDb::open(Dialect::Postgres, &SCHEMA).await;
+    let [first, second] = [Folder::new(), Folder::new()];
+    for folder in [&first, &second] {
+        folder.configure(
+            "localhost",
+            "./data",
+            &format!("[database]\nurl = \"{}\"", db.url()),
+        );
+    }
+    let server = first.serve();
+    let refused = second.user(&["create", "ann"], "secret\n");
+    assert!(
+        refused.error().contains("another Starling"),
+        "{}",
+        refused.error()
+    );
+    assert_eq!(server.stop(), Some(0));
+    second.user(&["create", "ann"], "secret\n").ok();
+}

@@ -11,7 +11,7 @@ use starling_store::tokens::Place;
 use starling_store::{CacheSizes, EventNum, RoomNum, SCHEMA, Store, TypeNum, UserNum};
 use starling_testkit::{TestDb, on_each_engine};
 
-fn event(num: i64, place: (i64, i64), pdu: Pdu) -> Event {
+pub(crate) fn event(num: i64, place: (i64, i64), pdu: Pdu) -> Event {
     Event {
         num: EventNum(num),
         room: RoomNum(1),
@@ -31,7 +31,7 @@ fn event(num: i64, place: (i64, i64), pdu: Pdu) -> Event {
     }
 }
 
-fn pdu(number: i64) -> Pdu {
+pub(crate) fn pdu(number: i64) -> Pdu {
     let key = SigningKey::generate([1; 32], "test").unwrap();
     let builder = EventBuilder {
         room_id: Some("!room:localhost".try_into().unwrap()),
@@ -51,7 +51,7 @@ fn pdu(number: i64) -> Pdu {
 }
 
 /// Live events at 10, 20, 30, and two that were put before 20 later.
-async fn room_with_backfill(db: &TestDb) -> Store {
+pub(crate) async fn room_with_backfill(db: &TestDb) -> Store {
     let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
     let insert = |tx: &mut starling_db::Tx<'_>| {
         let room = room_insert(
@@ -186,30 +186,4 @@ async fn events_at_hand_say_how_far_back_they_go() {
             .len(),
         1
     );
-}
-
-#[tokio::test]
-async fn a_slow_reader_does_not_bring_a_redacted_event_back() {
-    let db = TestDb::open(starling_db::Dialect::Sqlite, &SCHEMA).await;
-    let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
-    let old = Arc::new(event(10, (10, 0), pdu(10)));
-    let pruned = Arc::new(old.redacted_by(EventNum(11)));
-    let reader = store.clone();
-    let read = move |tx: &mut starling_db::Tx<'_>| {
-        let cache = reader.events();
-        let mark = cache.mark();
-        // The redaction commits after this reader's transaction began.
-        cache.replace(Arc::clone(&pruned));
-        cache.insert_read(tx, mark, &old);
-        assert!(
-            cache
-                .get(EventNum(10))
-                .is_some_and(|event| event.redacted_by.is_some())
-        );
-        // A reader that begins after it may fill the cache again.
-        cache.insert_read(tx, cache.mark(), &pruned);
-        assert!(cache.get(EventNum(10)).is_some());
-        Ok::<_, Error>(())
-    };
-    store.db().read("late", read).await.unwrap();
 }
