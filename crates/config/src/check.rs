@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Fault;
-use crate::load::Readable;
+use crate::load::{Filter, Pair, Readable};
 use crate::{Config, RegistrationMode, listeners};
 
 /// The longest name of this server, in bytes, so that users' ids keep room for a name.
@@ -32,6 +32,7 @@ impl Config {
         self.database.check()?;
         self.passwords.check()?;
         self.federation.check()?;
+        self.registration.check()?;
         self.rooms.check()?;
         self.smtp.check()?;
         self.well_known.check()
@@ -69,6 +70,31 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Asks for each listener's certificate and key, whether TLS works with them.
+    pub(crate) fn check_tls(&self, pair: Pair<'_>) -> Result<(), Fault> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if let Some(Err(problem)) = listener.tls.as_ref().map(pair) {
+                return Err(Fault::new(
+                    format!("listeners.{index}.tls"),
+                    problem,
+                    "name PEM files of a certificate and of the private key that belongs to it",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks whether the log can be filtered so.
+    pub(crate) fn check_filter(&self, filter: Filter<'_>) -> Result<(), Fault> {
+        filter(&self.logging.filter).map_err(|problem| {
+            Fault::new(
+                "logging.filter",
+                problem,
+                "write error, warn, info, debug or trace, or such as \"info,starling_db=debug\"",
+            )
+        })
     }
 
     fn needed_paths(&self) -> Vec<(String, &PathBuf)> {

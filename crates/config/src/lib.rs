@@ -1,10 +1,10 @@
 //! The configuration: one file per section, parsed from text and variables handed to it.
 //!
 //! Nothing here reads a file, the environment or the clock: the caller hands in the text of the file, the variables, the
-//! folder that relative paths start from, and a function that says whether a path can be read.
+//! folder that relative paths start from, and functions that say whether files can be used and whether a filter is one.
 //!
 //! 1. [`Config::load`] gives a checked configuration, or the first [`Error`], which names the line (or the variable) and the fix.
-//! 2. [`Config::unbuilt`] lists the settings that are accepted but have no effect yet: one warning each at start.
+//! 2. [`Config::warnings`] lists the settings that are accepted but have no effect: one warning each at start.
 //! 3. [`example`] is what `starling config default` prints, [`reference()`] the page `docs/configuration.md`. Both are made from
 //!    [`SECTIONS`], the table of keys that stands beside each section's struct.
 
@@ -34,7 +34,7 @@ mod server;
 mod server_name;
 mod size;
 mod smtp;
-mod unbuilt;
+mod warnings;
 mod well_known;
 
 pub use appservices::Appservices;
@@ -45,7 +45,7 @@ pub use error::{Error, Place};
 pub use federation::Federation;
 pub use keys::{Key, Kind, SECTIONS, Section, Value};
 pub use listeners::{Listener, Serves, Tls};
-pub use load::{Readable, Source};
+pub use load::{Filter, Pair, Readable, Source};
 pub use logging::{LogFormat, Logging};
 pub use media::Media;
 pub use network::Network;

@@ -81,7 +81,7 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// There is at least one listener, and none twice.
+/// There is at least one listener, none twice, and none that answers nothing.
 pub(crate) fn check(listeners: &[Listener]) -> Result<(), Fault> {
     if listeners.is_empty() {
         return Err(Fault::new(
@@ -91,6 +91,13 @@ pub(crate) fn check(listeners: &[Listener]) -> Result<(), Fault> {
         ));
     }
     for (index, listener) in listeners.iter().enumerate() {
+        if listener.serves.is_empty() {
+            return Err(Fault::new(
+                format!("listeners.{index}.serves"),
+                "the listener would answer nothing",
+                "write what it answers, such as serves = [\"client\"], or leave the listener out",
+            ));
+        }
         let earlier = listeners.iter().take(index);
         // Port 0 asks the system for any free port, so it may stand more than once.
         if listener.address.port() != 0

@@ -8,10 +8,16 @@ use toml::{Table, Value};
 use crate::environment::{self, Setting};
 use crate::error::Fault;
 use crate::places::{Places, line};
-use crate::{Config, DatabaseUrl, Error, Place, RegistrationMode};
+use crate::{Config, DatabaseUrl, Error, Place, RegistrationMode, Tls};
 
 /// Says whether a path can be read; the program asks the file system, a test whatever it likes.
 pub type Readable<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
+
+/// Says whether TLS works with a certificate and its key, or why not.
+pub type Pair<'a> = &'a dyn Fn(&Tls) -> Result<(), String>;
+
+/// Says whether a text is a filter of the log, or why not.
+pub type Filter<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
 /// What a configuration is made from.
 pub struct Source<'a> {
@@ -24,13 +30,17 @@ pub struct Source<'a> {
     pub environment: Vec<(String, String)>,
     /// Asked about each path that must exist before the start.
     pub readable: Readable<'a>,
+    /// Asked about each listener's certificate and key, once both can be read.
+    pub pair: Pair<'a>,
+    /// Asked about `logging.filter`.
+    pub filter: Filter<'a>,
 }
 
 impl Config {
     /// Reads and checks a configuration.
     ///
-    /// The error is the first thing that is wrong: text that is no TOML, an unknown key, a bad value, a path that cannot be
-    /// read, or settings that would be dangerous together.
+    /// The error is the first thing that is wrong: text that is no TOML, an unknown key, a bad value, a file that cannot
+    /// be used, or settings that would be dangerous together.
     pub fn load(source: Source<'_>) -> Result<Self, Error> {
         let text = source.text.unwrap_or_default();
         let mut places =
@@ -59,7 +69,9 @@ impl Config {
         let checked = config
             .check()
             .and_then(|()| config.check_open_registration(places.is_set("registration.mode")))
-            .and_then(|()| config.check_paths(source.readable));
+            .and_then(|()| config.check_filter(source.filter))
+            .and_then(|()| config.check_paths(source.readable))
+            .and_then(|()| config.check_tls(source.pair));
         match checked {
             Ok(()) => Ok(config),
             Err(Fault { key, problem, fix }) => Err(Error {

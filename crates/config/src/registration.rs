@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::Secret;
+use crate::error::Fault;
 use crate::keys::{Key, Kind, Section, Value};
 
 /// Who may make an account.
@@ -30,6 +31,20 @@ pub enum RegistrationMode {
     Closed,
 }
 
+impl Registration {
+    /// Refuses a mode that nobody could register in although it says so.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.mode != RegistrationMode::Token {
+            return Ok(());
+        }
+        Err(Fault::new(
+            "registration.mode",
+            "registration tokens are not built yet",
+            "write mode = \"closed\", and make accounts with `starling user create`, or mode = \"open\"",
+        ))
+    }
+}
+
 /// Its keys.
 pub(crate) const SECTION: Section = Section {
     name: "registration",
@@ -40,14 +55,16 @@ pub(crate) const SECTION: Section = Section {
             name: "mode",
             kind: Kind::Text,
             value: Value::Default("\"closed\""),
-            doc: "\"open\": anybody; \"token\": whoever has a registration token; \"closed\": nobody.",
+            doc: "\"open\": anybody; \"closed\": nobody; \"token\": whoever has a registration token, which is refused, as it is \
+                  not built yet.",
             built: true,
         },
         Key {
             name: "shared_secret",
             kind: Kind::Secret,
             value: Value::Default("\"\""),
-            doc: "Enables `/_synapse/admin/v1/register` (nonce and HMAC-SHA1, as existing tools use it) when not empty.",
+            doc: "Enables `/_synapse/admin/v1/register` (nonce and HMAC-SHA1, as existing tools use it) when not empty, on listeners \
+                  that serve \"admin\".",
             built: true,
         },
         Key {

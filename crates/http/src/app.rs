@@ -102,7 +102,7 @@ async fn go_around(State(around): State<Around>, request: Request, next: Next) -
             response.headers_mut().insert(REQUEST_ID, id);
         }
         let took = around.clock.monotonic().duration_since(start);
-        described.log(response.status(), took);
+        described.log(&response, took);
         record(&described, response.status(), took);
         drop(in_flight);
         response

@@ -303,6 +303,7 @@ impl IntoResponse for MatrixError {
         fields.insert("errcode".to_owned(), errcode.into());
         fields.insert("error".to_owned(), message.into());
         let mut response = (status, Json(fields)).into_response();
+        response.extensions_mut().insert(ErrorCode(errcode));
         if let Some(wait) = retry_after {
             let seconds = wait.as_millis().div_ceil(1000);
             response
@@ -312,6 +313,10 @@ impl IntoResponse for MatrixError {
         response
     }
 }
+
+/// The error code of an answer, for the request log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
 
 fn header_number(number: u128) -> HeaderValue {
     HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX))

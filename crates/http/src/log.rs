@@ -4,12 +4,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::MatchedPath;
+use axum::response::Response;
+use http::Method;
 use http::request::Parts;
-use http::{Method, StatusCode};
 use tracing::Span;
 
-/// The name of a route that there is not, so that made-up paths fill neither log nor metrics.
+use crate::error::ErrorCode;
+
+/// The name of a route that there is not, so that made-up paths do not fill the metrics.
 const UNMATCHED: &str = "unmatched";
+/// How much of a path without a route is logged, in bytes.
+const PATH_BYTES: usize = 200;
 /// Where what operators' machines call all the time lies; it is logged only for debugging.
 const OPERATORS: &str = "/_starling/";
 
@@ -18,14 +23,19 @@ const OPERATORS: &str = "/_starling/";
 pub(crate) struct Described {
     pub(crate) method: &'static str,
     route: Option<MatchedPath>,
+    /// The beginning of the path, escaped, when there is no route.
+    path: Option<String>,
 }
 
 impl Described {
     /// Describes a request that has been routed.
     pub(crate) fn new(parts: &Parts) -> Self {
+        let route: Option<MatchedPath> = parts.extensions.get().cloned();
+        let path = route.is_none().then(|| shown(parts.uri.path()));
         Self {
             method: method(&parts.method),
-            route: parts.extensions.get().cloned(),
+            route,
+            path,
         }
     }
 
@@ -47,15 +57,27 @@ impl Described {
     }
 
     /// Logs how it ended; to be called within the span.
-    pub(crate) fn log(&self, status: StatusCode, took: Duration) {
-        let status = status.as_u16();
+    pub(crate) fn log(&self, response: &Response, took: Duration) {
+        let status = response.status().as_u16();
+        let errcode = response.extensions().get().map(|ErrorCode(code)| *code);
+        let path = self.path.as_deref();
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         if self.route().starts_with(OPERATORS) {
-            tracing::debug!(status, duration_ms, "answered");
+            tracing::debug!(status, duration_ms, errcode, "answered");
         } else {
-            tracing::info!(status, duration_ms, "answered");
+            tracing::info!(status, duration_ms, errcode, path, "answered");
         }
     }
+}
+
+/// The beginning of a path as it may stand in a log.
+fn shown(path: &str) -> String {
+    let start = path
+        .get(..path.floor_char_boundary(PATH_BYTES))
+        .unwrap_or_default();
+    let mut text = start.escape_debug().to_string();
+    text.truncate(text.floor_char_boundary(PATH_BYTES));
+    text
 }
 
 /// The method's name; what peers make up has none.

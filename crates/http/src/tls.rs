@@ -56,6 +56,14 @@ impl Certificates {
         result
     }
 
+    /// Whether a listener could use these files now.
+    ///
+    /// # Errors
+    /// When they cannot be read, are no PEM or don't belong together.
+    pub fn check(files: &Tls) -> Result<(), TlsError> {
+        read(files).map(drop)
+    }
+
     /// Reads a listener's certificate, to accept connections with it.
     pub(crate) fn add(&mut self, files: &Tls) -> Result<TlsAcceptor, TlsError> {
         let resolver = Arc::new(Resolver {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::configuration::{self, Configuration};
@@ -11,7 +12,7 @@ use crate::{serve, user, version};
 
 /// Starling, a Matrix homeserver.
 #[derive(Debug, Parser)]
-#[command(name = "starling", disable_version_flag = true)]
+#[command(name = "starling", version = version::details())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -106,7 +107,13 @@ enum UserCommand {
 
 /// Does what the command line says.
 pub(crate) fn run() -> Result<(), Failure> {
-    match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are errors here, and answers to who asked for them.
+        Err(error) if !error.use_stderr() => return print(error.render().to_string()),
+        Err(error) => return Err(misuse(&error)),
+    };
+    match cli.command {
         Command::Serve(Serve {
             file,
             log_format,
@@ -133,17 +140,35 @@ pub(crate) fn run() -> Result<(), Failure> {
                     name,
                     password_file,
                     admin,
-                } => user::create(&configuration.config, name, password_file.as_deref(), admin),
-                UserCommand::List => user::list(&configuration.config),
+                } => user::create(&configuration, name, password_file.as_deref(), admin),
+                UserCommand::List => user::list(&configuration),
                 UserCommand::SetPassword {
                     name,
                     password_file,
-                } => user::set_password(&configuration.config, name, password_file.as_deref()),
-                UserCommand::Deactivate { name } => user::deactivate(&configuration.config, name),
+                } => user::set_password(&configuration, name, password_file.as_deref()),
+                UserCommand::Deactivate { name } => user::deactivate(&configuration, name),
             }
         }
         Command::Version => print(version::line()),
     }
+}
+
+/// What is wrong with the arguments, in one line.
+fn misuse(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let problem = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        "a command is missing".to_owned()
+    } else {
+        // The problem comes first; an empty line parts it from hints and usage.
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        lines.join(" ")
+    };
+    let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
+    Failure::misuse(format!("{problem}; `starling --help` lists what there is"))
 }
 
 /// Writes `text` to standard output.

@@ -4,11 +4,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use starling_config::{Config, Source};
+use starling_config::{Config, Source, Tls};
 use starling_events::RoomVersion;
+use starling_http::Certificates;
 
 use crate::cli::print;
 use crate::failure::Failure;
+use crate::logs;
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
@@ -33,6 +35,8 @@ impl Configuration {
             folder: &folder,
             environment: environment(),
             readable: &is_readable,
+            pair: &is_pair,
+            filter: &|filter| logs::filter(filter).map(drop),
         };
         let file_name = file.map_or_else(
             || "the configuration".to_owned(),
@@ -57,7 +61,7 @@ impl Configuration {
 /// `starling config check FILE`.
 pub(crate) fn check(file: &Path) -> Result<(), Failure> {
     let configuration = Configuration::load(Some(file))?;
-    let warnings = configuration.config.unbuilt();
+    let warnings = configuration.config.warnings();
     let lines: Vec<String> = warnings
         .iter()
         .map(|warning| format!("warning: {warning}\n"))
@@ -89,6 +93,11 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+fn is_pair(files: &Tls) -> Result<(), String> {
+    Certificates::check(files)
+        .map_err(|error| Failure::of("TLS does not work", &error).line().to_owned())
 }
 
 fn is_readable(path: &Path) -> io::Result<()> {

@@ -4,16 +4,33 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+/// The status of a command that failed.
+const FAILED: u8 = 1;
+/// The status of a command whose arguments are wrong.
+const MISUSED: u8 = 2;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     line: String,
+    status: u8,
 }
 
 impl Failure {
     /// A failure in these words.
     pub(crate) fn new(line: impl Into<String>) -> Self {
-        Self { line: line.into() }
+        Self {
+            line: line.into(),
+            status: FAILED,
+        }
+    }
+
+    /// Wrong arguments, in these words.
+    pub(crate) fn misuse(line: impl Into<String>) -> Self {
+        Self {
+            line: line.into(),
+            status: MISUSED,
+        }
     }
 
     /// While doing `what`, `error` came up, with all that caused it.
@@ -24,7 +41,7 @@ impl Failure {
             line.extend([": ", &error.to_string()]);
             cause = error.source();
         }
-        Self { line }
+        Self::new(line)
     }
 
     /// The line.
@@ -37,6 +54,6 @@ impl Failure {
         let line = self.line.replace(['\n', '\r'], " ");
         // Nobody is left to tell when standard error is closed.
         writeln!(std::io::stderr(), "starling: {line}").ok();
-        ExitCode::FAILURE
+        ExitCode::from(self.status)
     }
 }

@@ -2,18 +2,29 @@
 
 use starling_config::{LogFormat, Logging};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
 use crate::failure::Failure;
 
+/// The filter of this text, or what is wrong with it.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
+    // A word that is no level would be the name of a part, and silence all others.
+    let is_word = |part: &&str| !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err();
+    // Between brackets, a comma parts the fields of one span.
+    let mut parts = text.split(',').map(str::trim);
+    if !text.contains('[')
+        && let Some(word) = parts.find(is_word)
+    {
+        return Err(format!("{text:?} is no filter: {word:?} is no level"));
+    }
+    EnvFilter::try_new(text).map_err(|error| format!("{text:?} is no filter: {error}"))
+}
+
 /// Begins to log.
 pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&logging.filter).map_err(|error| {
-        Failure::of(
-            format!("logging.filter: {:?} is no filter", logging.filter),
-            &error,
-        )
-    })?;
+    let filter = filter(&logging.filter)
+        .map_err(|problem| Failure::new(format!("the filter of the log {problem}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

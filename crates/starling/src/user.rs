@@ -1,5 +1,6 @@
 //! `starling user …`: through the socket of the server that runs, otherwise on the database itself.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use ruma_common::OwnedServerName;
 use starling_accounts::{
     Account, AccountKind, Accounts, KeepSession, NewAccount, RegisterError, SetPasswordError,
 };
-use starling_config::Config;
+use starling_config::{Config, DatabaseUrl};
 use starling_store::UserNum;
 
 use crate::cli::print;
+use crate::configuration::Configuration;
 use crate::control::{Answer, CallError, ListedAccount, Request, call};
 use crate::data_dir::{DataDir, LockError};
 use crate::failure::Failure;
@@ -27,14 +29,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// `starling user create`.
 pub(crate) fn create(
-    config: &Config,
+    configuration: &Configuration,
     name: String,
     file: Option<&Path>,
     admin: bool,
 ) -> Result<(), Failure> {
+    check_started(&configuration.config)?;
     let password = passwords::read(file)?;
     change(
-        config,
+        configuration,
         Request::Create {
             name,
             password,
@@ -46,26 +49,31 @@ pub(crate) fn create(
 
 /// `starling user set-password`.
 pub(crate) fn set_password(
-    config: &Config,
+    configuration: &Configuration,
     name: String,
     file: Option<&Path>,
 ) -> Result<(), Failure> {
+    check_started(&configuration.config)?;
     let password = passwords::read(file)?;
     change(
-        config,
+        configuration,
         Request::SetPassword { name, password },
         "has a new password, and all sessions have ended",
     )
 }
 
 /// `starling user deactivate`.
-pub(crate) fn deactivate(config: &Config, name: String) -> Result<(), Failure> {
-    change(config, Request::Deactivate { name }, "is deactivated")
+pub(crate) fn deactivate(configuration: &Configuration, name: String) -> Result<(), Failure> {
+    change(
+        configuration,
+        Request::Deactivate { name },
+        "is deactivated",
+    )
 }
 
 /// `starling user list`.
-pub(crate) fn list(config: &Config) -> Result<(), Failure> {
-    let way = Way::find(config)?;
+pub(crate) fn list(configuration: &Configuration) -> Result<(), Failure> {
+    let way = Way::find(configuration)?;
     let mut after = Some(0);
     while let Some(from) = after {
         let Answer::Accounts { accounts, next } = way.ask(Request::List { after: from })? else {
@@ -83,8 +91,8 @@ pub(crate) fn list(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn change(config: &Config, request: Request, done: &str) -> Result<(), Failure> {
-    let way = Way::find(config)?;
+fn change(configuration: &Configuration, request: Request, done: &str) -> Result<(), Failure> {
+    let way = Way::find(configuration)?;
     let answer = way.ask(request)?;
     way.close();
     match answer {
@@ -109,11 +117,28 @@ struct Offline {
 }
 
 impl<'a> Way<'a> {
-    fn find(config: &'a Config) -> Result<Self, Failure> {
+    fn find(configuration: &'a Configuration) -> Result<Self, Failure> {
+        let config = &configuration.config;
+        check_started(config)?;
+        let way = Self::try_find(config)?;
+        if configuration.is_development {
+            let folder = config.data_dir.display();
+            // Who asked may have closed standard error.
+            writeln!(
+                std::io::stderr(),
+                "starling: without --config, the data in {folder} is used"
+            )
+            .ok();
+        }
+        Ok(way)
+    }
+
+    fn try_find(config: &'a Config) -> Result<Self, Failure> {
         let mut holder = String::new();
         for _ in 0..TRIES {
             match DataDir::lock(&config.data_dir) {
                 Ok(data_dir) => {
+                    check_database(config)?;
                     return Ok(Self::Database(Box::new(Offline::open(config, data_dir)?)));
                 }
                 Err(LockError::Failed(failure)) => return Err(failure),
@@ -150,6 +175,26 @@ impl<'a> Way<'a> {
         if let Self::Database(offline) = self {
             offline.runtime.block_on(offline.opened.store.db().close());
         }
+    }
+}
+
+/// Refuses a folder that no server has started in, before anything is made there or a password is asked for.
+fn check_started(config: &Config) -> Result<(), Failure> {
+    if config.data_dir.exists() {
+        // Whether there is a database is known once nobody is about to make it.
+        return Ok(());
+    }
+    check_database(config)
+}
+
+/// Refuses a database that there is not: a command for accounts makes none.
+fn check_database(config: &Config) -> Result<(), Failure> {
+    match &config.database.url {
+        DatabaseUrl::Sqlite(path) if !path.exists() => Err(Failure::new(format!(
+            "there is no database {}; name the server's configuration with --config FILE, or start the server once to make it",
+            path.display()
+        ))),
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => Ok(()),
     }
 }
 

@@ -137,6 +137,25 @@ fn values_out_of_bounds() {
         "\"12\"",
     );
     refused(
+        "[rooms]\ndefault_version = \"10\"",
+        3,
+        "rooms.default_version",
+        "write \"11\" or \"12\"",
+    );
+    refused(
+        "[registration]\nmode = \"token\"",
+        3,
+        "registration.mode",
+        "not built yet; write mode = \"closed\"",
+    );
+    refused(
+        "[[listeners]]\nserves = []",
+        3,
+        "listeners.0.serves",
+        "serves = [\"client\"]",
+    );
+    refused("[logging]\nfilter = \"loud\"", 3, "logging.filter", "debug");
+    refused(
         "[rooms]\ndefault_version = \"012\"",
         3,
         "rooms.default_version",
@@ -185,6 +204,12 @@ fn paths_that_cannot_be_read() {
         3,
         "listeners.0.tls.key",
         "put the file there",
+    );
+    refused(
+        "[[listeners]]\ntls = { certificate = \"c\", key = \"other.pem\" }",
+        3,
+        "listeners.0.tls",
+        "they do not belong together; name PEM files",
     );
     let error = file("[outbound]\nextra_ca_files = [\n  \"ca.pem\",\n  \"missing/ca.pem\",\n]")
         .unwrap_err();

@@ -89,7 +89,7 @@ fn variables_win_over_the_file() {
         Some("server_name = \"example.org\"\n[registration]\nmode = \"closed\"\n[passwords]\niterations = 3"),
         &[
             ("STARLING__SERVER_NAME", "other.example"),
-            ("STARLING__REGISTRATION__MODE", "token"),
+            ("STARLING__REGISTRATION__MODE", "open"),
             ("STARLING__PASSWORDS__MEMORY_KIB", "8"),
             ("STARLING__LISTENERS", "[{ address = \"127.0.0.1:1\", serves = [\"client\"] }]"),
             ("STARLING__FEDERATION__TRUSTED_KEY_SERVERS", "[\"a.example\", \"b.example:1\"]"),
@@ -100,7 +100,7 @@ fn variables_win_over_the_file() {
     )
     .unwrap();
     assert_eq!(config.server_name.as_str(), "other.example");
-    assert_eq!(config.registration.mode, RegistrationMode::Token);
+    assert_eq!(config.registration.mode, RegistrationMode::Open);
     assert_eq!(
         (config.passwords.memory_kib, config.passwords.iterations),
         (8, 3)
@@ -185,7 +185,7 @@ fn open_registration_stays_on_this_machine_unless_it_is_said() {
 
 #[test]
 fn a_setting_without_effect_gives_one_warning() {
-    let warnings = |text: &str| file(text).unwrap().unbuilt();
+    let warnings = |text: &str| file(text).unwrap().warnings();
     let keys = |text: &str| -> Vec<String> {
         warnings(text)
             .iter()
@@ -200,6 +200,10 @@ fn a_setting_without_effect_gives_one_warning() {
         ),
         ["registration.guests", "smtp.host", "smtp.from"]
     );
+    let secret = "[rate_limits]\nenabled = false\n[registration]\nshared_secret = \"s\"\n";
+    assert_eq!(keys(secret), ["registration.shared_secret"]);
+    let admin = format!("{secret}[[listeners]]\nserves = [\"client\", \"admin\"]");
+    assert_eq!(keys(&admin), Vec::<String>::new());
     let words = warnings("[[listeners]]\nserves = [\"client\", \"identity\", \"federation\"]");
     assert_eq!(
         words
@@ -209,5 +213,5 @@ fn a_setting_without_effect_gives_one_warning() {
         2,
         "{words:?}"
     );
-    assert_eq!(Config::default().unbuilt().len(), 1);
+    assert_eq!(Config::default().warnings().len(), 1);
 }

@@ -27,6 +27,17 @@ fn load(text: Option<&str>, variables: &[(&str, &str)]) -> Result<Config, Error>
                 Ok(())
             }
         },
+        pair: &|tls| {
+            if tls.key.ends_with("other.pem") {
+                Err("they do not belong together".to_owned())
+            } else {
+                Ok(())
+            }
+        },
+        filter: &|filter| match filter {
+            "loud" => Err("is no filter".to_owned()),
+            _ => Ok(()),
+        },
     })
 }
 

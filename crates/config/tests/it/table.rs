@@ -120,7 +120,7 @@ fn what_the_table_calls_unbuilt_gives_a_warning_when_it_is_set() {
             };
             let lines = file(&format!("[{}]\n{} = {value}", section.name, key.name))
                 .expect(&path)
-                .unbuilt();
+                .warnings();
             let warned = lines
                 .iter()
                 .any(|line| line.starts_with(&format!("{path}: ")));

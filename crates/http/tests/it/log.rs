@@ -105,10 +105,10 @@ async fn one_line_per_request_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn what_is_made_up_is_not_repeated() {
+async fn what_is_made_up_is_named_within_bounds() {
     let request = Request::builder()
         .method("SECRET")
-        .uri("/SECRET")
+        .uri(format!("/_matrix/{}?x=SECRET", "a".repeat(1000)))
         .body(Body::empty())
         .unwrap();
     let (text, lines) = logged(vec![request]).await;
@@ -117,6 +117,9 @@ async fn what_is_made_up_is_not_repeated() {
         (&lines[0]["span"]["route"], &lines[0]["span"]["method"]),
         (&"unmatched".into(), &"other".into())
     );
+    let fields = &lines[0]["fields"];
+    assert_eq!(fields["path"], format!("/_matrix/{}", "a".repeat(191)));
+    assert_eq!(fields["errcode"], "M_UNRECOGNIZED");
 }
 
 #[tokio::test]

@@ -56,10 +56,18 @@ impl SetupLink {
         format!("/_starling/setup?token={}", self.token)
     }
 
-    /// Whether this token opens it now.
-    fn is_open(&self, token: &str) -> bool {
+    /// Why this token doesn't open it now.
+    fn refusal(&self, token: &str) -> Option<&'static str> {
         let is_right: bool = self.token.as_bytes().ct_eq(token.as_bytes()).into();
-        is_right && !self.is_used.load(Ordering::Acquire) && self.clock.now_ms() < self.expires_ms
+        if !is_right {
+            Some("wrong token")
+        } else if self.is_used.load(Ordering::Acquire) {
+            Some("used already")
+        } else if self.clock.now_ms() >= self.expires_ms {
+            Some("expired")
+        } else {
+            None
+        }
     }
 
     /// Takes it for one account; false when somebody else has taken it.
@@ -75,6 +83,7 @@ impl SetupLink {
 
 #[derive(Deserialize)]
 pub(super) struct Token {
+    #[serde(default)]
     token: String,
 }
 
@@ -82,9 +91,11 @@ pub(super) struct Token {
 pub(super) async fn form(
     State(pages): State<Pages>,
     Query(Token { token }): Query<Token>,
-) -> Result<Response, MatrixError> {
-    opened(&pages, &token)?;
-    Ok(form_page(StatusCode::OK, &pages, &token, None))
+) -> Response {
+    match opened(&pages, &token) {
+        Ok(_) => form_page(StatusCode::OK, &pages, &token, None),
+        Err(reason) => refused(reason),
+    }
 }
 
 #[derive(Deserialize)]
@@ -104,10 +115,11 @@ pub(super) async fn create(
     }
     let form: Form = serde_html_form::from_bytes(&body)
         .map_err(|error| MatrixError::invalid_param(error.to_string()))?;
-    let link = opened(&pages, &form.token)?;
-    if !link.take() {
-        return Err(closed());
-    }
+    let link = match opened(&pages, &form.token) {
+        Ok(link) if link.take() => link,
+        Ok(_) => return Ok(refused("used already")),
+        Err(reason) => return Ok(refused(reason)),
+    };
     let new = NewAccount {
         localpart: Some(form.name),
         password: Some(form.password),
@@ -118,6 +130,7 @@ pub(super) async fn create(
     let made = pages.accounts.register(new).await;
     match made {
         Ok(registered) => {
+            tracing::info!(user_id = %registered.user_id, "an administrator was made with the setup link");
             let user_id = escape(registered.user_id.as_str());
             let body = format!(
                 "<p><code>{user_id}</code> is an administrator. <a href=\"/\">Go on</a></p>"
@@ -143,19 +156,22 @@ pub(super) async fn create(
     }
 }
 
-/// The link, if this token opens it.
-fn opened<'a>(pages: &'a Pages, token: &str) -> Result<&'a SetupLink, MatrixError> {
-    pages
-        .setup
-        .as_deref()
-        .filter(|link| link.is_open(token))
-        .ok_or_else(closed)
+/// The link, if this token opens it, or why not.
+fn opened<'a>(pages: &'a Pages, token: &str) -> Result<&'a SetupLink, &'static str> {
+    let link = pages.setup.as_deref().ok_or("there is no link")?;
+    match link.refusal(token) {
+        None => Ok(link),
+        Some(reason) => Err(reason),
+    }
 }
 
-fn closed() -> MatrixError {
-    MatrixError::forbidden(
-        "This link is not good, or no longer; as long as there is no account, a new start prints a new one",
-    )
+/// The same page whatever the reason, which only the log tells.
+fn refused(reason: &'static str) -> Response {
+    tracing::warn!(reason, "the setup link was refused");
+    let body = "<p>It may have been used, or be too old. Whoever runs this server makes an administrator with:</p>\n\
+                <pre>starling user create NAME --admin</pre>\n\
+                <p>with the same <code>--config</code> as the server was started with, if any.</p>";
+    page(StatusCode::FORBIDDEN, "This link is not good", body)
 }
 
 fn form_page(status: StatusCode, pages: &Pages, token: &str, problem: Option<&str>) -> Response {

@@ -21,11 +21,27 @@ fn a_mistake_is_named_with_its_line_and_the_fix() {
         ),
         (
             "server_name = \"x.org\"\n[rooms]\ndefault_version = \"1\"\n",
-            ["a.toml", "rooms.default_version", "11, 12"],
+            ["line 3", "rooms.default_version", "write \"11\" or \"12\""],
         ),
         (
             "server_name = \"x.org\"\n[registration]\nmode = \"ajar\"\n",
             ["line 3", "registration.mode", "open"],
+        ),
+        (
+            "server_name = \"x.org\"\n[registration]\nmode = \"token\"\n",
+            ["line 3", "registration.mode", "not built yet"],
+        ),
+        (
+            "server_name = \"x.org\"\n[logging]\nfilter = \"loud\"\n",
+            ["line 3", "logging.filter", "\"loud\" is no level"],
+        ),
+        (
+            "server_name = \"x.org\"\n[logging]\nfilter = \"info,x=loud\"\n",
+            ["line 3", "logging.filter", "is no filter"],
+        ),
+        (
+            "server_name = \"x.org\"\n[[listeners]]\ntls = { certificate = \"a.toml\", key = \"a.toml\" }\n",
+            ["line 3", "listeners.0.tls", "a.toml holds no certificate"],
         ),
         (
             "data_dir = \"x\"\n",
@@ -69,16 +85,26 @@ fn open_registration_towards_the_world_must_be_meant() {
 
 #[test]
 fn the_version_is_told() {
-    let ended = Folder::new().run(&["version"]);
     let expected = format!("starling {} (commit ", env!("CARGO_PKG_VERSION"));
-    assert!(ended.ok().starts_with(&expected), "{ended:?}");
-    assert!(ended.ok().contains("schema version "), "{ended:?}");
+    for word in ["version", "--version"] {
+        let ended = Folder::new().run(&[word]);
+        assert!(ended.ok().starts_with(&expected), "{ended:?}");
+        assert!(ended.ok().contains("schema version "), "{ended:?}");
+    }
 }
 
 #[test]
 fn what_is_no_command_fails() {
-    for args in [&[][..], &["fly"], &["token", "list"], &["user", "create"]] {
+    for (args, problem) in [
+        (&[][..], "a command is missing"),
+        (&["fly"], "'fly'"),
+        (&["token", "list"], "'token'"),
+        (&["user", "create"], "<NAME>"),
+        (&["serve", "--log-format", "xml"], "'xml'"),
+    ] {
         let ended = Folder::new().run(args);
         assert_eq!(ended.status, Some(2), "{args:?}: {ended:?}");
+        assert_eq!(ended.err.lines().count(), 1, "{args:?}: {ended:?}");
+        assert!(ended.err.contains(problem), "{args:?}: {ended:?}");
     }
 }

@@ -40,6 +40,15 @@ fn the_link_of_the_first_start_makes_one_administrator() {
 
     let wrong = server.http(0, "GET", "/_starling/setup?token=nonsense", "", "");
     assert_eq!(wrong.status, 403);
+    assert!(
+        wrong.body.contains("starling user create NAME --admin"),
+        "{wrong:?}"
+    );
+    let refused = server.line_with("the setup link was refused");
+    assert!(
+        refused.contains("WARN") && !refused.contains(token),
+        "{refused}"
+    );
     let form = server.http(0, "GET", &path, "", "");
     assert!(form.body.contains("<form"), "{form:?}");
     let send = |name: &str, password: &str| {
@@ -51,6 +60,11 @@ fn the_link_of_the_first_start_makes_one_administrator() {
     assert!(empty.body.contains("the password is empty"), "{empty:?}");
     let done = send("ann", "a+secret%21");
     assert!(done.body.contains("@ann:localhost"), "{done:?}");
+    let made = server.line_with("made with the setup link");
+    assert!(
+        made.contains("@ann:localhost") && !made.contains(token),
+        "{made}"
+    );
     assert_eq!(send("bob", "secret").status, 403);
     assert_eq!(server.http(0, "GET", &path, "", "").status, 403);
     assert!(server.login("ann", "a secret!").is_some());

@@ -139,8 +139,8 @@ fn a_request_in_flight_is_finished_before_the_end() {
 #[test]
 fn a_long_poll_is_answered_at_the_end() {
     let folder = Folder::with("");
-    folder.user(&["create", "ann"], "secret\n").ok();
     let mut server = folder.serve();
+    folder.user(&["create", "ann"], "secret\n").ok();
     let token = server.login("ann", "secret").unwrap();
     let (_, first) = server.call("GET", "/_matrix/client/v3/sync", &token, &Value::Null);
     let since = first["next_batch"].as_str().unwrap();

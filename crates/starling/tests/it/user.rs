@@ -2,11 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::program::Folder;
+use crate::program::{Ended, Folder};
 
 #[test]
 fn accounts_are_made_whether_the_server_runs_or_not() {
     let folder = Folder::with("");
+    assert_eq!(folder.serve().stop(), Some(0));
     let created = folder.user(&["create", "ann", "--admin"], "first\n");
     assert_eq!(created.ok(), "@ann:localhost created");
     let server = folder.serve();
@@ -22,6 +23,36 @@ fn accounts_are_made_whether_the_server_runs_or_not() {
     assert!(server.login("bob", "second").is_some());
     assert_eq!(server.stop(), Some(0));
     assert_eq!(folder.user(&["list"], "").ok(), listed);
+}
+
+#[test]
+fn no_database_is_made_for_an_account() {
+    let folder = Folder::with("");
+    let check = |ended: Ended| {
+        let error = ended.error();
+        assert!(
+            error.contains("data/starling.db") && error.contains("--config"),
+            "{error}"
+        );
+        assert!(!folder.data().join("starling.db").exists());
+    };
+    check(folder.user(&["create", "ann"], "secret\n"));
+    check(folder.run(&["user", "list"]));
+    assert!(!folder.data().exists());
+    std::fs::create_dir(folder.data()).unwrap();
+    check(folder.user(&["create", "ann"], "secret\n"));
+}
+
+#[test]
+fn without_a_file_the_data_is_named() {
+    let folder = Folder::new();
+    assert_eq!(folder.serve_for_development().stop(), Some(0));
+    let listed = folder.run(&["user", "list"]);
+    assert_eq!(listed.ok(), "");
+    assert!(
+        listed.err.contains(folder.data().to_str().unwrap()),
+        "{listed:?}"
+    );
 }
 
 #[test]
@@ -50,6 +81,7 @@ fn a_new_password_and_a_deactivation_end_the_sessions_of_a_server_that_runs() {
 #[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let folder = Folder::with("");
+    assert_eq!(folder.serve().stop(), Some(0));
     folder.user(&["create", "ann"], "secret\n").ok();
     let check = || {
         for (args, input, part) in [

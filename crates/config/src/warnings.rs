@@ -1,16 +1,23 @@
-//! Settings that are accepted although the part that they steer does not exist yet.
+//! Settings that are accepted although they have no effect, mostly as the part that they steer does not exist yet.
 
-use crate::{Config, Listener};
+use crate::{Config, Listener, Serves};
 
 impl Config {
-    /// One line for each setting that has no effect yet: those that were changed from their default, and those that would
-    /// protect and do not.
+    /// One line for each setting that has no effect: those that were changed from their default, and those that would protect
+    /// and do not.
     #[must_use]
-    pub fn unbuilt(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.unbuilt_words();
         if self.rate_limits.enabled {
             lines.push(
                 "rate_limits.enabled: rate limits are not built yet, so callers are not limited"
+                    .to_owned(),
+            );
+        }
+        let serves_admin = |listener: &Listener| listener.serves.contains(&Serves::Admin);
+        if !self.registration.shared_secret.is_empty() && !self.listeners.iter().any(serves_admin) {
+            lines.push(
+                "registration.shared_secret: has no effect, as no listener serves \"admin\""
                     .to_owned(),
             );
         }
@@ -81,6 +88,10 @@ impl Config {
             (
                 "directory.public_over_federation",
                 self.directory.public_over_federation != default.directory.public_over_federation,
+            ),
+            (
+                "directory.public_without_login",
+                self.directory.public_without_login != default.directory.public_without_login,
             ),
             (
                 "appservices.files",
