@@ -13,6 +13,7 @@ use xtask::{footprint, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
+  docs               writes docs/configuration.md from the table of keys
   tidy               checks the rules that neither the compiler nor clippy knows
   footprint BINARY   measures start and idle memory of a release build on an empty folder";
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let clean = match words.as_slice() {
+        ["docs"] => write_docs(),
         ["tidy"] => run_tidy(),
         ["footprint", binary] => run_footprint(Path::new(binary)),
         _ => {
@@ -48,6 +50,11 @@ fn run_tidy() -> io::Result<bool> {
         report.findings.len()
     );
     Ok(report.findings.is_empty())
+}
+
+fn write_docs() -> io::Result<bool> {
+    let page = root()?.join("docs/configuration.md");
+    std::fs::write(page, starling_config::reference()).map(|()| true)
 }
 
 fn run_footprint(binary: &Path) -> io::Result<bool> {
