@@ -2,6 +2,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to-outgoing-events>
 
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     object::{self, ObjectWriter},
     pdu::Pdu,
     redact,
-    room_version::{RedactsPlace, RoomVersion},
+    room_version::{EventIdForm, RedactsPlace, ReferenceForm, RoomVersion},
     sign, unpadded_base64,
 };
 
@@ -37,6 +38,30 @@ impl From<ParseError> for BuildError {
     }
 }
 
+/// How an event names another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventReference {
+    /// The id of the event.
+    pub event_id: OwnedEventId,
+    /// The reference hash, which room versions 1 and 2 write beside the id; `None` elsewhere.
+    pub hash: Option<[u8; 32]>,
+}
+
+impl EventReference {
+    /// A reference to this event, from an event of the same room.
+    #[must_use]
+    pub fn of(event: &Pdu) -> Self {
+        let hash = match event.version().rules().references {
+            ReferenceForm::WithHashes => Some(hash::reference_hash(event.version(), event.json())),
+            ReferenceForm::Ids => None,
+        };
+        Self {
+            event_id: event.event_id().to_owned(),
+            hash,
+        }
+    }
+}
+
 /// An event that is not hashed and signed yet.
 #[derive(Debug, Clone)]
 pub struct EventBuilder {
@@ -54,29 +79,36 @@ pub struct EventBuilder {
     pub redacts: Option<OwnedEventId>,
     /// Now, in milliseconds since 1970.
     pub origin_server_ts: i64,
-    /// One more than the greatest depth of the previous events. Beyond the limit it becomes the limit.
+    /// One more than the greatest depth of the previous events. Beyond the room version's limit it becomes the limit.
     pub depth: i64,
     /// The events that this one follows.
-    pub prev_events: Vec<OwnedEventId>,
+    pub prev_events: Vec<EventReference>,
     /// The events that allow this one.
-    pub auth_events: Vec<OwnedEventId>,
+    pub auth_events: Vec<EventReference>,
 }
 
 impl EventBuilder {
-    /// Hashes and signs the event in the name of `server_name`, and checks that other servers can take it.
+    /// Hashes and signs the event in the name of `server_name`, and checks that other servers can take it. It is
+    /// canonical JSON even where the room version doesn't ask for it (but for a depth beyond 2^53 − 1, to which only
+    /// other servers' events can have led).
+    ///
+    /// Where events state their id, that is `$HASH:SERVER_NAME`, with the hash of all else that is in the event before
+    /// hashes and signatures, in URL-safe base64. So the same event always has the same id, and other events have
+    /// others: they differ in what they follow, in their content or in time.
     pub fn build(
         self,
         version: RoomVersion,
         server_name: &ServerName,
         key: &SigningKey,
     ) -> Result<Pdu, BuildError> {
-        let unhashed = self.write(version)?;
-        let mut sha256 = ObjectWriter::with_capacity(64);
-        sha256.string(
-            "sha256",
-            &unpadded_base64::encode(&hash::content_hash(&unhashed)),
-        );
-        let hashed = object::with_member(&unhashed, "hashes", &sha256.finish());
+        let mut unhashed = self.write(version)?;
+        if version.rules().event_id == EventIdForm::Stated {
+            let hash = unpadded_base64::encode_url_safe(&Sha256::digest(&unhashed));
+            let event_id = literal(&format!("${hash}:{server_name}"));
+            unhashed = object::with_member(&unhashed, "event_id", &event_id);
+        }
+        let content_hash = sha256_object(&hash::content_hash(&unhashed));
+        let hashed = object::with_member(&unhashed, "hashes", &content_hash);
         let signed = redact::signed_bytes(version, &hashed);
         let signatures =
             sign::with_signature(None, server_name.as_str(), key.key_id(), &key.sign(&signed));
@@ -85,31 +117,49 @@ impl EventBuilder {
             return Err(BuildError::TooLarge("event"));
         }
         let fields = read_fields(version, &event)?;
-        let event_id = hash::event_id_of_signed_bytes(version, &signed);
+        let event_id = fields
+            .event_id
+            .clone()
+            .unwrap_or_else(|| hash::event_id_of_signed_bytes(version, &signed));
         Ok(Pdu::new(version, event_id, fields, event.into()))
     }
 
-    /// The event's canonical bytes without hashes and signatures.
+    /// The event's canonical bytes without event id, hashes and signatures.
     fn write(mut self, version: RoomVersion) -> Result<Vec<u8>, BuildError> {
         if !(-MAX_INTEGER..=MAX_INTEGER).contains(&self.origin_server_ts) {
             return Err(BuildError::Invalid("origin_server_ts"));
         }
-        if let Some(redacts) = &self.redacts {
-            let mut literal = Vec::with_capacity(redacts.as_str().len() + 2);
-            json_string::write(&mut literal, redacts.as_str());
-            match version.rules().redacts {
-                RedactsPlace::Content => self.content.set("redacts", &literal),
+        let rules = version.rules();
+        let mut top_level_redacts = None;
+        match rules.redacts {
+            RedactsPlace::TopLevel => top_level_redacts = self.redacts,
+            RedactsPlace::Content => {
+                if let Some(redacts) = self.redacts {
+                    self.content.set("redacts", &literal(redacts.as_str()));
+                }
             }
         }
         let mut out = ObjectWriter::with_capacity(self.content.as_bytes().len() + 512);
-        out.member("auth_events", &id_array(&self.auth_events));
+        let auth_events = references(rules.references, &self.auth_events);
+        out.member(
+            "auth_events",
+            &auth_events.ok_or(BuildError::Invalid("auth_events"))?,
+        );
         out.member("content", self.content.as_bytes());
-        out.member("depth", self.depth.min(MAX_INTEGER).to_string().as_bytes());
+        let depth = self.depth.min(rules.max_depth());
+        out.member("depth", depth.to_string().as_bytes());
         out.member(
             "origin_server_ts",
             self.origin_server_ts.to_string().as_bytes(),
         );
-        out.member("prev_events", &id_array(&self.prev_events));
+        let prev_events = references(rules.references, &self.prev_events);
+        out.member(
+            "prev_events",
+            &prev_events.ok_or(BuildError::Invalid("prev_events"))?,
+        );
+        if let Some(redacts) = top_level_redacts {
+            out.string("redacts", redacts.as_str());
+        }
         if let Some(room_id) = &self.room_id {
             out.string("room_id", room_id.as_str());
         }
@@ -122,14 +172,38 @@ impl EventBuilder {
     }
 }
 
-fn id_array(ids: &[OwnedEventId]) -> Vec<u8> {
+/// The array of references in this form. `None` if a hash is needed and missing.
+fn references(form: ReferenceForm, references: &[EventReference]) -> Option<Vec<u8>> {
     let mut out = vec![b'['];
-    for (index, id) in ids.iter().enumerate() {
+    for (index, reference) in references.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        json_string::write(&mut out, id.as_str());
+        let id = literal(reference.event_id.as_str());
+        match form {
+            ReferenceForm::Ids => out.extend_from_slice(&id),
+            ReferenceForm::WithHashes => {
+                out.push(b'[');
+                out.extend_from_slice(&id);
+                out.push(b',');
+                out.extend_from_slice(&sha256_object(&reference.hash?));
+                out.push(b']');
+            }
+        }
     }
     out.push(b']');
+    Some(out)
+}
+
+/// A hash as events write it.
+fn sha256_object(hash: &[u8; 32]) -> Vec<u8> {
+    let mut out = ObjectWriter::with_capacity(64);
+    out.string("sha256", &unpadded_base64::encode(hash));
+    out.finish()
+}
+
+fn literal(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    json_string::write(&mut out, text);
     out
 }

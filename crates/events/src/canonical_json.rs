@@ -1,8 +1,16 @@
 //! Canonical JSON from untrusted bytes. <https://spec.matrix.org/v1.19/appendices/#canonical-json>
 //!
-//! Strict, as room versions 6 and later demand: integers within ±(2^53 − 1) only, no fractions, no key twice. As in
-//! the specification's own examples, `-0` is written as `0` and an integer with an exponent (`1e10`) without it.
-//! U+0000 is legal and stays. Time is linear in the input, but for the sorting of keys.
+//! [`JsonForm::Strict`] is what room versions 6 and later demand: integers within ±(2^53 − 1) only, no fractions, no
+//! key twice. As in the specification's own examples, `-0` is written as `0` and an integer with an exponent (`1e10`)
+//! without it.
+//!
+//! [`JsonForm::Loose`] is for room versions 1 to 5, where servers must not enforce that. Servers must agree on every
+//! byte all the same, so it is what the specification's code in Python makes of such JSON: integers of any number of
+//! digits stay as they are written (`-0` becomes `0`), numbers with a fraction or an exponent are written as Python
+//! writes a float, and of a key that occurs more than once the last counts.
+//!
+//! In both, U+0000 is legal and stays, a surrogate without its other half is an error, and so is too deep nesting.
+//! Time is linear in the input, but for the sorting of keys.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -10,7 +18,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::{json_string, object, value::Value};
+use crate::{float, json_string, object, room_version::JsonForm, value::Value};
 
 /// The largest integer of canonical JSON; its negative is the smallest.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
@@ -28,13 +36,16 @@ pub enum JsonError {
     /// The input is not JSON.
     #[error("not JSON (at byte {0})")]
     Syntax(usize),
-    /// A number has a fraction or a negative exponent.
+    /// A number has a fraction or a negative exponent, where only integers are allowed.
     #[error("a number that isn't written as an integer (at byte {0})")]
     NotAnInteger(usize),
-    /// An integer is beyond ±(2^53 − 1).
+    /// An integer is beyond ±(2^53 − 1), where that is the limit.
     #[error("an integer beyond 2^53 - 1 (at byte {0})")]
     IntegerRange(usize),
-    /// An object has the same key twice.
+    /// A number with a fraction or an exponent is beyond the range of a 64-bit floating-point number.
+    #[error("a number beyond the range of a 64-bit floating-point number (at byte {0})")]
+    FloatRange(usize),
+    /// An object has the same key twice, where that is not allowed.
     #[error("an object has the same key twice (before byte {0})")]
     DuplicateKey(usize),
     /// Arrays and objects are nested deeper than allowed.
@@ -46,8 +57,8 @@ pub enum JsonError {
 }
 
 /// Writes any JSON value in its canonical form.
-pub fn canonicalize(json: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let document = Document::parse(json, MAX_DEPTH)?;
+pub fn canonicalize(form: JsonForm, json: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let document = Document::parse(form, json, MAX_DEPTH)?;
     let mut out = Vec::with_capacity(json.len());
     document.write(&mut out, &document.root);
     Ok(out)
@@ -55,10 +66,11 @@ pub fn canonicalize(json: &[u8]) -> Result<Vec<u8>, JsonError> {
 
 /// Writes an object in its canonical form, without some of its top-level keys.
 pub(crate) fn canonicalize_object_without(
+    form: JsonForm,
     json: &[u8],
     dropped: &[&str],
 ) -> Result<Vec<u8>, JsonError> {
-    let document = Document::parse(json, MAX_DEPTH)?;
+    let document = Document::parse(form, json, MAX_DEPTH)?;
     let Node::Object(members) = &document.root else {
         return Err(JsonError::NotAnObject);
     };
@@ -67,7 +79,8 @@ pub(crate) fn canonicalize_object_without(
     Ok(out)
 }
 
-/// The canonical bytes of a JSON object: the content of an event, or something to sign.
+/// The canonical bytes of a JSON object: the content of an event that this server makes, or something to sign. Always
+/// [`JsonForm::Strict`]: this server makes nothing else, not even in a room whose version lets others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CanonicalObject(Vec<u8>);
 
@@ -75,7 +88,7 @@ impl CanonicalObject {
     /// Checks untrusted bytes and writes them in canonical form. They may be nested one level less than an event
     /// ([`MAX_DEPTH`]), so that they can be an event's content.
     pub fn parse(json: &[u8]) -> Result<Self, JsonError> {
-        let document = Document::parse(json, MAX_DEPTH - 1)?;
+        let document = Document::parse(JsonForm::Strict, json, MAX_DEPTH - 1)?;
         let Node::Object(members) = &document.root else {
             return Err(JsonError::NotAnObject);
         };
@@ -140,9 +153,10 @@ struct Document<'i> {
 }
 
 impl<'i> Document<'i> {
-    fn parse(json: &'i [u8], depth: usize) -> Result<Self, JsonError> {
+    fn parse(form: JsonForm, json: &'i [u8], depth: usize) -> Result<Self, JsonError> {
         let text = std::str::from_utf8(json).map_err(|_| JsonError::NotUtf8)?;
         let mut parser = Parser {
+            form,
             text,
             at: 0,
             pending: Vec::new(),
@@ -201,6 +215,7 @@ impl<'i> Document<'i> {
 }
 
 struct Parser<'i> {
+    form: JsonForm,
     text: &'i str,
     at: usize,
     /// Members of containers that are still open, outermost first.
@@ -314,12 +329,27 @@ impl<'i> Parser<'i> {
         if members.is_sorted_by(|a, b| a.key < b.key) {
             return Ok(());
         }
-        members.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        // Stable: which of two members with the same key came last must stay known.
+        members.sort_by(|a, b| a.key.cmp(&b.key));
         if members.is_sorted_by(|a, b| a.key < b.key) {
-            Ok(())
-        } else {
-            Err(JsonError::DuplicateKey(self.at))
+            return Ok(());
         }
+        match self.form {
+            JsonForm::Strict => Err(JsonError::DuplicateKey(self.at)),
+            JsonForm::Loose => {
+                self.keep_last_of_each_key(first);
+                Ok(())
+            }
+        }
+    }
+
+    /// Of the sorted members from `first` on.
+    fn keep_last_of_each_key(&mut self, first: usize) {
+        let mut members = self.pending.split_off(first);
+        members.reverse();
+        members.dedup_by(|earlier, last| earlier.key == last.key);
+        members.reverse();
+        self.pending.append(&mut members);
     }
 
     fn close(&mut self, first: usize) -> Range<usize> {
@@ -379,6 +409,19 @@ impl<'i> Parser<'i> {
         if digits.is_empty() || (digits.len() > 1 && digits.starts_with('0')) {
             return Err(self.syntax());
         }
+        match self.form {
+            JsonForm::Strict => self.strict_number(start, negative, digits),
+            JsonForm::Loose => self.loose_number(start),
+        }
+    }
+
+    /// The number that began at `start`, of which sign and digits are taken, as an integer of canonical JSON.
+    fn strict_number(
+        &mut self,
+        start: usize,
+        negative: bool,
+        digits: &str,
+    ) -> Result<Cow<'i, str>, JsonError> {
         if self.peek() == Some(b'.') {
             return Err(JsonError::NotAnInteger(start));
         }
@@ -391,6 +434,32 @@ impl<'i> Parser<'i> {
         }
         let signed = if negative { -magnitude } else { magnitude };
         Ok(Cow::Owned(signed.to_string()))
+    }
+
+    /// The same as Python writes it: an integer as it is, anything else as a float.
+    fn loose_number(&mut self, start: usize) -> Result<Cow<'i, str>, JsonError> {
+        let integer_end = self.at;
+        if self.take(b'.') && self.digits().is_empty() {
+            return Err(self.syntax());
+        }
+        if self.take(b'e') || self.take(b'E') {
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            if self.digits().is_empty() {
+                return Err(self.syntax());
+            }
+        }
+        let written = self.text.get(start..self.at).unwrap_or_default();
+        if self.at == integer_end {
+            return Ok(Cow::Borrowed(if written == "-0" { "0" } else { written }));
+        }
+        let number: f64 = written.parse().map_err(|_| self.syntax())?;
+        if number.is_finite() {
+            Ok(Cow::Owned(float::to_text(number)))
+        } else {
+            Err(JsonError::FloatRange(start))
+        }
     }
 
     /// The exponent at the cursor, if there is one. Too many digits to count are as good as the largest.

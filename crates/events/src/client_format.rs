@@ -1,7 +1,9 @@
 //! Events as clients see them, spliced from the kept bytes.
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-event-format>
 
-use crate::{json_string, pdu::Pdu};
+use std::borrow::Cow;
+
+use crate::{json_string, object, pdu::Pdu, room_version::RedactsPlace, value::Value};
 
 /// What goes with the event's own fields.
 #[derive(Debug, Clone, Copy, Default)]
@@ -12,15 +14,17 @@ pub struct ClientFormat<'a> {
     pub unsigned: Option<&'a [u8]>,
 }
 
-/// Appends the event in the format of the client-server API.
+/// Appends the event in the format of the client-server API. Whatever the room version, a redaction names its target
+/// both at the top level and in its content: clients look at either.
+/// <https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property>
 pub fn write(out: &mut Vec<u8>, event: &Pdu, format: &ClientFormat<'_>) {
-    out.reserve(event.content().len() + format.unsigned.map_or(0, <[u8]>::len) + 384);
+    let content = content_with_redacts(event);
+    out.reserve(content.len() + format.unsigned.map_or(0, <[u8]>::len) + 384);
     out.extend_from_slice(b"{\"content\":");
-    out.extend_from_slice(event.content());
+    out.extend_from_slice(&content);
     string_member(out, "event_id", event.event_id().as_str());
     out.extend_from_slice(b",\"origin_server_ts\":");
     out.extend_from_slice(event.origin_server_ts().to_string().as_bytes());
-    // Clients older than room version 11 look for it here.
     if let Some(redacts) = event.redacts() {
         string_member(out, "redacts", redacts.as_str());
     }
@@ -37,6 +41,19 @@ pub fn write(out: &mut Vec<u8>, event: &Pdu, format: &ClientFormat<'_>) {
         out.extend_from_slice(unsigned);
     }
     out.push(b'}');
+}
+
+/// The content; of a redaction that names its target elsewhere, with the target, unless the sender put something there.
+fn content_with_redacts(event: &Pdu) -> Cow<'_, [u8]> {
+    let content = event.content();
+    match (event.version().rules().redacts, event.redacts()) {
+        (RedactsPlace::TopLevel, Some(redacts)) if Value::new(content).get("redacts").is_none() => {
+            let mut literal = Vec::with_capacity(redacts.as_str().len() + 2);
+            json_string::write(&mut literal, redacts.as_str());
+            Cow::Owned(object::with_member(content, "redacts", &literal))
+        }
+        _ => Cow::Borrowed(content),
+    }
 }
 
 /// Appends the event as stripped state: only content, sender, state key and type.

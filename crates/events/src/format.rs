@@ -1,6 +1,12 @@
 //! The format of an event: which fields it must have, and their sizes.
-//! <https://spec.matrix.org/v1.19/rooms/v11/#event-format>, <https://spec.matrix.org/v1.19/rooms/v12/#event-format>,
+//! <https://spec.matrix.org/v1.19/rooms/v1/#event-format> and the same section of later versions,
 //! <https://spec.matrix.org/v1.19/client-server-api/#size-limits>
+//!
+//! Checked in every room version: `type`, `state_key` (if there) and `sender` are strings of at most 255 bytes, the
+//! last a user id; `content`, `hashes` and `signatures` are objects; `origin_server_ts` and `depth` are integers of 64
+//! bits, the latter from 0 to the version's limit; `prev_events` and `auth_events` are arrays of at most 20 and 10
+//! references, and `room_id` is an id, both of the version's form. Where the version's events state their id,
+//! `event_id` is one. Whatever else is there makes no event invalid.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -8,9 +14,9 @@ use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use thiserror::Error;
 
 use crate::{
-    canonical_json::{JsonError, MAX_INTEGER},
+    canonical_json::JsonError,
     id::{self, IdError},
-    room_version::{RedactsPlace, RoomIdForm, RoomVersion},
+    room_version::{EventIdForm, RedactsPlace, ReferenceForm, RoomIdForm, RoomVersion},
     value::{Member, Value},
 };
 
@@ -46,6 +52,8 @@ pub enum ParseError {
 /// The fields of an event that a server needs, out of its canonical bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields {
+    /// `None` in room versions where an event doesn't state its id.
+    pub(crate) event_id: Option<OwnedEventId>,
     /// `None` if the event's own hash is the room id.
     pub(crate) room_id: Option<OwnedRoomId>,
     pub(crate) sender: OwnedUserId,
@@ -65,6 +73,7 @@ struct Found<'a> {
     auth_events: Option<Value<'a>>,
     content: Option<Member<'a>>,
     depth: Option<Value<'a>>,
+    event_id: Option<Value<'a>>,
     hashes: Option<Value<'a>>,
     origin_server_ts: Option<Value<'a>>,
     prev_events: Option<Value<'a>>,
@@ -83,6 +92,7 @@ impl<'a> Found<'a> {
             let place = match member.raw_key {
                 b"auth_events" => &mut found.auth_events,
                 b"depth" => &mut found.depth,
+                b"event_id" => &mut found.event_id,
                 b"hashes" => &mut found.hashes,
                 b"origin_server_ts" => &mut found.origin_server_ts,
                 b"prev_events" => &mut found.prev_events,
@@ -124,6 +134,7 @@ pub(crate) fn read_fields(version: RoomVersion, canonical: &[u8]) -> Result<Fiel
     }
     let sender = short_text("sender", required("sender", found.sender)?)?;
     Ok(Fields {
+        event_id: stated_event_id(version, found.event_id)?,
         room_id: room_id(version, &kind, found.room_id)?,
         sender: id::parse_user_id(&sender).map_err(|error| id_error("sender", error))?,
         state_key: found
@@ -132,14 +143,10 @@ pub(crate) fn read_fields(version: RoomVersion, canonical: &[u8]) -> Result<Fiel
             .transpose()?
             .map(into_box),
         origin_server_ts: integer("origin_server_ts", found.origin_server_ts)?,
-        depth: depth(found.depth)?,
-        prev_events: event_ids(version, "prev_events", found.prev_events, MAX_PREV_EVENTS)?,
-        auth_events: event_ids(version, "auth_events", found.auth_events, MAX_AUTH_EVENTS)?,
-        redacts: if kind == "m.room.redaction" {
-            redacts(version, content.value)
-        } else {
-            None
-        },
+        depth: depth(version, found.depth)?,
+        prev_events: references(version, "prev_events", found.prev_events, MAX_PREV_EVENTS)?,
+        auth_events: references(version, "auth_events", found.auth_events, MAX_AUTH_EVENTS)?,
+        redacts: redacts(version, &kind, Value::new(canonical)),
         content: content.span,
         kind: into_box(kind),
     })
@@ -176,12 +183,27 @@ fn integer(field: &'static str, value: Option<Value<'_>>) -> Result<i64, ParseEr
 }
 
 /// A depth grows by one from zero and stops at the limit, so neither a negative one nor one beyond it can be.
-fn depth(value: Option<Value<'_>>) -> Result<i64, ParseError> {
+fn depth(version: RoomVersion, value: Option<Value<'_>>) -> Result<i64, ParseError> {
     let depth = integer("depth", value)?;
-    if (0..=MAX_INTEGER).contains(&depth) {
+    if (0..=version.rules().max_depth()).contains(&depth) {
         Ok(depth)
     } else {
         Err(ParseError::Invalid("depth"))
+    }
+}
+
+fn stated_event_id(
+    version: RoomVersion,
+    value: Option<Value<'_>>,
+) -> Result<Option<OwnedEventId>, ParseError> {
+    match version.rules().event_id {
+        EventIdForm::Stated => {
+            let text = short_text("event_id", required("event_id", value)?)?;
+            id::parse_event_id(version, &text)
+                .map(Some)
+                .map_err(|error| id_error("event_id", error))
+        }
+        EventIdForm::Hash | EventIdForm::UrlSafeHash => Ok(None),
     }
 }
 
@@ -204,7 +226,7 @@ fn room_id(
     }
 }
 
-fn event_ids(
+fn references(
     version: RoomVersion,
     field: &'static str,
     value: Option<Value<'_>>,
@@ -219,16 +241,37 @@ fn event_ids(
         if ids.len() == most {
             return Err(ParseError::TooLarge(field));
         }
-        let text = element.as_str().ok_or(ParseError::Invalid(field))?;
+        let id = match version.rules().references {
+            ReferenceForm::WithHashes => id_of_pair(element),
+            ReferenceForm::Ids => Some(element),
+        };
+        let text = id
+            .and_then(Value::as_str)
+            .ok_or(ParseError::Invalid(field))?;
         ids.push(id::parse_event_id(version, &text).map_err(|error| id_error(field, error))?);
     }
     Ok(ids.into_boxed_slice())
 }
 
-/// A redaction that names no event, or not properly, is an event like any other: it just redacts nothing.
-fn redacts(version: RoomVersion, content: Value<'_>) -> Option<OwnedEventId> {
-    let place = match version.rules().redacts {
-        RedactsPlace::Content => content.get("redacts"),
+/// The first of an array of two, of which the other is an object. What hashes are in that is not looked at: they say
+/// nothing that the id doesn't.
+fn id_of_pair(pair: Value<'_>) -> Option<Value<'_>> {
+    let mut elements = pair.elements();
+    match (elements.next(), elements.next(), elements.next()) {
+        (Some(id), Some(hashes), None) if hashes.is_object() => Some(id),
+        _ => None,
+    }
+}
+
+/// The event that an event of this type redacts. A redaction that names none, or not properly, is an event like any
+/// other: it just redacts nothing.
+pub(crate) fn redacts(version: RoomVersion, kind: &str, event: Value<'_>) -> Option<OwnedEventId> {
+    if kind != "m.room.redaction" {
+        return None;
+    }
+    let target = match version.rules().redacts {
+        RedactsPlace::TopLevel => event.get("redacts"),
+        RedactsPlace::Content => event.get("content")?.get("redacts"),
     };
-    id::parse_event_id(version, &place?.as_str()?).ok()
+    id::parse_event_id(version, &target?.as_str()?).ok()
 }

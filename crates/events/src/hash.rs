@@ -5,7 +5,7 @@ use ruma_common::{OwnedEventId, OwnedRoomId};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    object, redact,
+    id, object, redact,
     room_version::{EventIdForm, RoomVersion},
     unpadded_base64,
     value::Value,
@@ -35,26 +35,35 @@ pub fn verify_content_hash(event: &[u8]) -> bool {
         .and_then(|hashes| hashes.get("sha256"));
     let stated = stated
         .and_then(Value::as_str)
-        .and_then(|text| unpadded_base64::decode(&text));
+        .and_then(|text| unpadded_base64::decode_either(&text));
     stated.is_some_and(|hash| hash == content_hash(event))
 }
 
-/// The id of the event with these canonical bytes.
+/// The id of the event with these canonical bytes. `None` if the event should state its id (in room versions 1 and 2)
+/// and doesn't.
 #[must_use]
-pub fn event_id(version: RoomVersion, event: &[u8]) -> OwnedEventId {
-    event_id_of_hash(version, reference_hash(version, event))
+pub fn event_id(version: RoomVersion, event: &[u8]) -> Option<OwnedEventId> {
+    match version.rules().event_id {
+        EventIdForm::Stated => {
+            let stated = Value::new(event).get("event_id")?.as_str()?;
+            id::parse_event_id(version, &stated).ok()
+        }
+        EventIdForm::Hash | EventIdForm::UrlSafeHash => Some(event_id_of_signed_bytes(
+            version,
+            &redact::signed_bytes(version, event),
+        )),
+    }
 }
 
-/// The id of the event of which these bytes are the signed ones (see [`redact::signed_bytes`]).
+/// The id of the event of which these bytes are the signed ones (see [`redact::signed_bytes`]), in room versions where
+/// it is their hash.
 pub(crate) fn event_id_of_signed_bytes(version: RoomVersion, signed: &[u8]) -> OwnedEventId {
-    event_id_of_hash(version, Sha256::digest(signed).into())
-}
-
-fn event_id_of_hash(version: RoomVersion, hash: [u8; 32]) -> OwnedEventId {
-    let id = match version.rules().event_id {
-        EventIdForm::UrlSafeHash => format!("${}", unpadded_base64::encode_url_safe(&hash)),
+    let hash = Sha256::digest(signed);
+    let hash = match version.rules().event_id {
+        EventIdForm::Hash => unpadded_base64::encode(&hash),
+        EventIdForm::Stated | EventIdForm::UrlSafeHash => unpadded_base64::encode_url_safe(&hash),
     };
-    OwnedEventId::try_from(id).expect("a dollar and base64 are an event id")
+    OwnedEventId::try_from(format!("${hash}")).expect("a dollar and base64 are an event id")
 }
 
 /// The room id that a create event's id makes, in room versions where it does.

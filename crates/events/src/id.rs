@@ -18,6 +18,12 @@ pub const MAX_ID_BYTES: usize = 255;
 /// The length of a SHA-256 hash in unpadded base64.
 const HASH_CHARACTERS: usize = 43;
 
+/// The two characters of URL-safe base64 beside letters and digits.
+const URL_SAFE: [u8; 2] = *b"-_";
+
+/// The same of standard base64.
+const STANDARD: [u8; 2] = *b"+/";
+
 /// Why a text is not the identifier it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
@@ -53,33 +59,35 @@ pub fn parse_user_id(text: &str) -> Result<OwnedUserId, IdError> {
 /// Parses a room id of a room of this version.
 pub fn parse_room_id(version: RoomVersion, text: &str) -> Result<OwnedRoomId, IdError> {
     check_length(text)?;
-    let id: &RoomId = text.try_into().map_err(|_| IdError::Malformed)?;
     match version.rules().room_id {
-        RoomIdForm::CreateEventHash if is_hash(text, '!') => Ok(id.to_owned()),
-        RoomIdForm::CreateEventHash => Err(IdError::Malformed),
-        RoomIdForm::WithDomain => {
-            let (_, domain) = text.split_once(':').ok_or(IdError::Malformed)?;
-            parse_server_name(domain)?;
-            Ok(id.to_owned())
-        }
+        RoomIdForm::WithDomain => check_domain(text)?,
+        RoomIdForm::CreateEventHash => check_hash(text, '!', URL_SAFE)?,
     }
+    let id: &RoomId = text.try_into().map_err(|_| IdError::Malformed)?;
+    Ok(id.to_owned())
 }
 
-/// Parses the id of an event in a room of this version.
+/// Parses the id of an event in a room of this version. Where it is a hash, whose hash is not checked.
 pub fn parse_event_id(version: RoomVersion, text: &str) -> Result<OwnedEventId, IdError> {
     check_length(text)?;
     match version.rules().event_id {
-        EventIdForm::UrlSafeHash if is_hash(text, '$') => {
-            let id: &EventId = text.try_into().map_err(|_| IdError::Malformed)?;
-            Ok(id.to_owned())
-        }
-        EventIdForm::UrlSafeHash => Err(IdError::Malformed),
+        EventIdForm::Stated => check_domain(text)?,
+        EventIdForm::Hash => check_hash(text, '$', STANDARD)?,
+        EventIdForm::UrlSafeHash => check_hash(text, '$', URL_SAFE)?,
     }
+    let id: &EventId = text.try_into().map_err(|_| IdError::Malformed)?;
+    Ok(id.to_owned())
 }
 
 /// The domain of a room id that has one.
 #[must_use]
 pub fn room_id_domain(id: &RoomId) -> Option<&str> {
+    id.as_str().split_once(':').map(|(_, domain)| domain)
+}
+
+/// The domain of an event id that has one.
+#[must_use]
+pub fn event_id_domain(id: &EventId) -> Option<&str> {
     id.as_str().split_once(':').map(|(_, domain)| domain)
 }
 
@@ -91,13 +99,28 @@ fn check_length(text: &str) -> Result<(), IdError> {
     }
 }
 
-fn is_hash(text: &str, sigil: char) -> bool {
-    text.strip_prefix(sigil).is_some_and(|hash| {
+/// Checks that a server name follows the first colon.
+fn check_domain(text: &str) -> Result<(), IdError> {
+    let (opaque, domain) = text.split_once(':').ok_or(IdError::Malformed)?;
+    if opaque.contains('\0') {
+        return Err(IdError::Malformed);
+    }
+    parse_server_name(domain).map(|_| ())
+}
+
+/// Checks that the id is a sigil and a hash in base64 with these two characters beside letters and digits.
+fn check_hash(text: &str, sigil: char, others: [u8; 2]) -> Result<(), IdError> {
+    let is_hash = text.strip_prefix(sigil).is_some_and(|hash| {
         hash.len() == HASH_CHARACTERS
             && hash
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    })
+                .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    });
+    if is_hash {
+        Ok(())
+    } else {
+        Err(IdError::Malformed)
+    }
 }
 
 /// Whether the server name has no port, or one of one to five digits.

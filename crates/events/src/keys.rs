@@ -1,4 +1,5 @@
-//! The keys that servers sign with. <https://spec.matrix.org/v1.19/appendices/#signing-details>
+//! The keys that servers sign with, and how long they count. <https://spec.matrix.org/v1.19/appendices/#signing-details>,
+//! <https://spec.matrix.org/v1.19/server-server-api/#publishing-keys>
 
 use std::fmt;
 
@@ -9,6 +10,10 @@ use crate::unpadded_base64;
 
 /// The one signing algorithm there is.
 pub const ALGORITHM: &str = "ed25519";
+
+/// How far from now the end of a key's validity may be, in milliseconds: 7 days. What a server says beyond that doesn't
+/// count, so that whoever got hold of its key can't make it last.
+pub const MAX_KEY_VALIDITY: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Why a text or bytes are not a key. It says nothing about the key itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -27,6 +32,14 @@ pub enum KeyError {
     NotAPoint,
 }
 
+/// Whether the text can tell a server's keys apart: what follows `ed25519:` in a key id.
+pub(crate) fn is_key_version(version: &str) -> bool {
+    !version.is_empty()
+        && version
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// A server's private ed25519 key and the version it goes by. The secret is wiped from memory when it is dropped.
 #[derive(Clone)]
 pub struct SigningKey {
@@ -37,11 +50,7 @@ pub struct SigningKey {
 impl SigningKey {
     /// The key that 32 random bytes make. The version tells a server's keys apart.
     pub fn generate(seed: [u8; 32], version: &str) -> Result<Self, KeyError> {
-        if version.is_empty()
-            || !version
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
+        if !is_key_version(version) {
             return Err(KeyError::Version);
         }
         Ok(Self {
@@ -138,5 +147,39 @@ impl VerifyingKey {
         self.0
             .verify(bytes, &Signature::from_bytes(signature))
             .is_ok()
+    }
+}
+
+/// What is known of a key that a server has published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerKey {
+    /// The key.
+    pub key: VerifyingKey,
+    /// The events that it counts for.
+    pub validity: KeyValidity,
+}
+
+/// Until when a server's key counts. Times are in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyValidity {
+    /// A key in use, of `verify_keys`. After this time it has to be fetched again; see [`KeyValidity::current`].
+    Until(i64),
+    /// A key that the server no longer uses, of `old_verify_keys`, and when it stopped: `expired_ts`.
+    ExpiredAt(i64),
+}
+
+impl KeyValidity {
+    /// That of a key in use which was published with this `valid_until_ts`, fetched `now`.
+    #[must_use]
+    pub fn current(valid_until_ts: i64, now: i64) -> Self {
+        Self::Until(valid_until_ts.min(now.saturating_add(MAX_KEY_VALIDITY)))
+    }
+
+    /// Whether the key counts for an event of this time.
+    #[must_use]
+    pub fn covers(self, origin_server_ts: i64) -> bool {
+        match self {
+            Self::Until(end) | Self::ExpiredAt(end) => origin_server_ts <= end,
+        }
     }
 }

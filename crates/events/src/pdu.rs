@@ -7,9 +7,9 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserI
 
 use crate::{
     canonical_json,
-    format::{Fields, MAX_PDU_BYTES, ParseError, read_fields},
+    format::{self, Fields, MAX_PDU_BYTES, ParseError, read_fields},
     hash, redact,
-    room_version::RoomVersion,
+    room_version::{EventIdForm, RoomVersion},
     value::Value,
 };
 
@@ -18,8 +18,13 @@ use crate::{
 const MAX_INPUT_BYTES: usize = 4 * MAX_PDU_BYTES;
 
 /// What an event may carry in transit and does not consist of: `unsigned` is covered by no hash or signature, and
-/// `event_id` is computed.
-const NOT_STORED: [&str; 2] = ["event_id", "unsigned"];
+/// `event_id`, where the event needn't state it, is computed.
+fn not_stored(version: RoomVersion) -> &'static [&'static str] {
+    match version.rules().event_id {
+        EventIdForm::Stated => &["unsigned"],
+        EventIdForm::Hash | EventIdForm::UrlSafeHash => &["event_id", "unsigned"],
+    }
+}
 
 /// An event. Cloning copies the fields, not the bytes.
 #[derive(Clone)]
@@ -41,18 +46,25 @@ pub struct Pdu {
 }
 
 impl Pdu {
-    /// Parses untrusted bytes: writes them in canonical form without `unsigned` and `event_id`, checks format and
-    /// sizes, and computes the event id. Signatures and content hash are not checked.
+    /// Parses untrusted bytes: writes them in canonical form without `unsigned`, checks format and sizes, and computes
+    /// the event id (and drops what the event may say it is), unless the room version has events state it. Signatures
+    /// and content hash are not checked.
     pub fn parse(version: RoomVersion, bytes: &[u8]) -> Result<Self, ParseError> {
         if bytes.len() > MAX_INPUT_BYTES {
             return Err(ParseError::TooLarge("event"));
         }
-        let canonical = canonical_json::canonicalize_object_without(bytes, &NOT_STORED)?;
+        let canonical = canonical_json::canonicalize_object_without(
+            version.rules().json,
+            bytes,
+            not_stored(version),
+        )?;
         if canonical.len() > MAX_PDU_BYTES {
             return Err(ParseError::TooLarge("event"));
         }
         let fields = read_fields(version, &canonical)?;
-        let event_id = hash::event_id(version, &canonical);
+        let event_id = fields.event_id.clone().unwrap_or_else(|| {
+            hash::event_id_of_signed_bytes(version, &redact::signed_bytes(version, &canonical))
+        });
         Ok(Self::new(version, event_id, fields, canonical.into()))
     }
 
@@ -127,13 +139,15 @@ impl Pdu {
         self.state_key.as_deref()
     }
 
-    /// When the sender's server says that it made the event, in milliseconds since 1970. May be any integer.
+    /// When the sender's server says that it made the event, in milliseconds since 1970. May be any integer, in room
+    /// versions 1 to 5 of all 64 bits.
     #[must_use]
     pub fn origin_server_ts(&self) -> i64 {
         self.origin_server_ts
     }
 
-    /// The event's depth as its server says, from 0 to 2^53 − 1.
+    /// The event's depth as its server says, from 0 to the room version's
+    /// [`max_depth`](crate::room_version::Rules::max_depth).
     #[must_use]
     pub fn depth(&self) -> i64 {
         self.depth
@@ -191,21 +205,11 @@ impl Pdu {
             .find(|member| member.raw_key == b"content");
         Self {
             content: content.map_or(0..0, |member| member.span),
+            // Not every version's algorithm keeps it.
+            redacts: format::redacts(self.version, &self.kind, Value::new(&json)),
             json: json.into(),
             ..self.clone()
         }
-        .with_redacts_of_content()
-    }
-
-    /// A redaction keeps its target only where the room version's algorithm does.
-    fn with_redacts_of_content(mut self) -> Self {
-        if !Value::new(self.content())
-            .members()
-            .any(|member| member.raw_key == b"redacts")
-        {
-            self.redacts = None;
-        }
-        self
     }
 }
 

@@ -31,22 +31,136 @@ enum KeptKey {
     Only(&'static str, &'static str),
 }
 
-/// The algorithm of room version 11 and later.
-pub(crate) const V11_REDACTION: RedactionRules = RedactionRules {
-    event: &[
-        "auth_events",
-        "content",
-        "depth",
-        "event_id",
-        "hashes",
-        "origin_server_ts",
-        "prev_events",
-        "room_id",
-        "sender",
-        "signatures",
-        "state_key",
-        "type",
+/// The keys of an event that survive up to room version 10.
+const V1_EVENT_KEYS: &[&str] = &[
+    "auth_events",
+    "content",
+    "depth",
+    "event_id",
+    "hashes",
+    "membership",
+    "origin",
+    "origin_server_ts",
+    "prev_events",
+    "prev_state",
+    "room_id",
+    "sender",
+    "signatures",
+    "state_key",
+    "type",
+];
+
+/// The keys of an event that survive from room version 11 on.
+const V11_EVENT_KEYS: &[&str] = &[
+    "auth_events",
+    "content",
+    "depth",
+    "event_id",
+    "hashes",
+    "origin_server_ts",
+    "prev_events",
+    "room_id",
+    "sender",
+    "signatures",
+    "state_key",
+    "type",
+];
+
+const ALIASES: (&str, Kept) = ("m.room.aliases", Kept::Keys(&[KeptKey::Whole("aliases")]));
+
+const CREATOR: (&str, Kept) = ("m.room.create", Kept::Keys(&[KeptKey::Whole("creator")]));
+
+const HISTORY_VISIBILITY: (&str, Kept) = (
+    "m.room.history_visibility",
+    Kept::Keys(&[KeptKey::Whole("history_visibility")]),
+);
+
+const JOIN_RULE: (&str, Kept) = (
+    "m.room.join_rules",
+    Kept::Keys(&[KeptKey::Whole("join_rule")]),
+);
+
+const JOIN_RULE_AND_ALLOW: (&str, Kept) = (
+    "m.room.join_rules",
+    Kept::Keys(&[KeptKey::Whole("allow"), KeptKey::Whole("join_rule")]),
+);
+
+const MEMBERSHIP: (&str, Kept) = ("m.room.member", Kept::Keys(&[KeptKey::Whole("membership")]));
+
+const MEMBERSHIP_AND_AUTHORISER: (&str, Kept) = (
+    "m.room.member",
+    Kept::Keys(&[
+        KeptKey::Whole("join_authorised_via_users_server"),
+        KeptKey::Whole("membership"),
+    ]),
+);
+
+const POWER_LEVELS: (&str, Kept) = (
+    "m.room.power_levels",
+    Kept::Keys(&[
+        KeptKey::Whole("ban"),
+        KeptKey::Whole("events"),
+        KeptKey::Whole("events_default"),
+        KeptKey::Whole("kick"),
+        KeptKey::Whole("redact"),
+        KeptKey::Whole("state_default"),
+        KeptKey::Whole("users"),
+        KeptKey::Whole("users_default"),
+    ]),
+);
+
+/// The algorithm of room versions 1 to 5. <https://spec.matrix.org/v1.19/rooms/v1/#redactions>
+pub(crate) const V1_REDACTION: RedactionRules = RedactionRules {
+    event: V1_EVENT_KEYS,
+    content: &[
+        MEMBERSHIP,
+        CREATOR,
+        JOIN_RULE,
+        POWER_LEVELS,
+        ALIASES,
+        HISTORY_VISIBILITY,
     ],
+};
+
+/// The algorithm of room versions 6 and 7. <https://spec.matrix.org/v1.19/rooms/v6/#redactions>
+pub(crate) const V6_REDACTION: RedactionRules = RedactionRules {
+    event: V1_EVENT_KEYS,
+    content: &[
+        MEMBERSHIP,
+        CREATOR,
+        JOIN_RULE,
+        POWER_LEVELS,
+        HISTORY_VISIBILITY,
+    ],
+};
+
+/// The algorithm of room version 8. <https://spec.matrix.org/v1.19/rooms/v8/#redactions>
+pub(crate) const V8_REDACTION: RedactionRules = RedactionRules {
+    event: V1_EVENT_KEYS,
+    content: &[
+        MEMBERSHIP,
+        CREATOR,
+        JOIN_RULE_AND_ALLOW,
+        POWER_LEVELS,
+        HISTORY_VISIBILITY,
+    ],
+};
+
+/// The algorithm of room versions 9 and 10. <https://spec.matrix.org/v1.19/rooms/v9/#redactions>
+pub(crate) const V9_REDACTION: RedactionRules = RedactionRules {
+    event: V1_EVENT_KEYS,
+    content: &[
+        MEMBERSHIP_AND_AUTHORISER,
+        CREATOR,
+        JOIN_RULE_AND_ALLOW,
+        POWER_LEVELS,
+        HISTORY_VISIBILITY,
+    ],
+};
+
+/// The algorithm of room version 11 and later. <https://spec.matrix.org/v1.19/rooms/v11/#redactions>
+pub(crate) const V11_REDACTION: RedactionRules = RedactionRules {
+    event: V11_EVENT_KEYS,
     content: &[
         (
             "m.room.member",
@@ -57,10 +171,7 @@ pub(crate) const V11_REDACTION: RedactionRules = RedactionRules {
             ]),
         ),
         ("m.room.create", Kept::All),
-        (
-            "m.room.join_rules",
-            Kept::Keys(&[KeptKey::Whole("allow"), KeptKey::Whole("join_rule")]),
-        ),
+        JOIN_RULE_AND_ALLOW,
         (
             "m.room.power_levels",
             Kept::Keys(&[
@@ -75,10 +186,7 @@ pub(crate) const V11_REDACTION: RedactionRules = RedactionRules {
                 KeptKey::Whole("users_default"),
             ]),
         ),
-        (
-            "m.room.history_visibility",
-            Kept::Keys(&[KeptKey::Whole("history_visibility")]),
-        ),
+        HISTORY_VISIBILITY,
         ("m.room.redaction", Kept::Keys(&[KeptKey::Whole("redacts")])),
     ],
 };

@@ -6,14 +6,20 @@ use thiserror::Error;
 
 use crate::{
     canonical_json::CanonicalObject,
-    id::parse_user_id,
+    format::{MAX_PDU_BYTES, ParseError},
+    id::{event_id_domain, parse_server_name, parse_user_id},
     json_string,
-    keys::{SigningKey, VerifyingKey},
+    keys::{ALGORITHM, KeyValidity, ServerKey, SigningKey, VerifyingKey, is_key_version},
     object,
     pdu::Pdu,
-    redact, unpadded_base64,
+    redact,
+    room_version::EventIdForm,
+    unpadded_base64,
     value::Value,
 };
+
+/// How many keys of one server [`required_keys`] names. An event that is signed with more than one is rare.
+pub const MAX_REQUIRED_KEYS: usize = 16;
 
 /// Why a signature doesn't hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -26,6 +32,40 @@ pub enum VerifyError {
     Malformed,
     /// The signature is not one of this object by this key.
     #[error("the signature doesn't match")]
+    Mismatch,
+}
+
+/// Why an event doesn't pass the check of its signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{server}: {problem}")]
+pub struct SignatureError {
+    /// The server that must have signed the event.
+    pub server: OwnedServerName,
+    /// What is wrong with its signatures.
+    pub problem: SignatureProblem,
+}
+
+/// What is wrong with the signatures that a server must have made. Of several problems with signatures that are skipped
+/// the last in this order is told: what fetching keys might mend comes after what it can't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Error)]
+pub enum SignatureProblem {
+    /// The event has no signature of the server, or none by an algorithm that we know.
+    #[error("no signature")]
+    Missing,
+    /// The server had stopped using the key when it made the event.
+    #[error("signed only with an expired key")]
+    Expired,
+    /// What we know of the key may be out of date: its validity ended before the event. Fetching it again may help.
+    #[error("signed only with a key whose validity has ended")]
+    Outdated,
+    /// Signed only with keys that we don't know. Fetching them may help.
+    #[error("no signature by a known key")]
+    UnknownKey,
+    /// A signature by a known key is not 64 bytes in base64.
+    #[error("a signature is not 64 bytes in base64")]
+    Malformed,
+    /// A signature by a known key is not one of this event.
+    #[error("a signature doesn't match")]
     Mismatch,
 }
 
@@ -91,22 +131,6 @@ pub fn verify_json(
     )
 }
 
-/// Checks the signature that a server made on the event with the key of that id. It covers only what a redaction
-/// keeps; [`Pdu::has_valid_content_hash`] covers the rest.
-pub fn verify_event(
-    event: &Pdu,
-    server: &ServerName,
-    key_id: &str,
-    key: &VerifyingKey,
-) -> Result<(), VerifyError> {
-    let signature = find(event.value(), server.as_str(), key_id)?;
-    verify_bytes(
-        &redact::signed_bytes(event.version(), event.json()),
-        &signature,
-        key,
-    )
-}
-
 fn find(object: Value<'_>, entity: &str, key_id: &str) -> Result<[u8; 64], VerifyError> {
     let signature = object
         .get("signatures")
@@ -118,7 +142,8 @@ fn find(object: Value<'_>, entity: &str, key_id: &str) -> Result<[u8; 64], Verif
 fn decode(signature: Value<'_>) -> Result<[u8; 64], VerifyError> {
     let bytes = signature
         .as_str()
-        .and_then(|text| unpadded_base64::decode(&text));
+        // Other homeservers take both alphabets, and events are to be the same everywhere.
+        .and_then(|text| unpadded_base64::decode_either(&text));
     bytes
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or(VerifyError::Malformed)
@@ -150,28 +175,165 @@ pub fn signatures(object: &[u8]) -> impl Iterator<Item = Signature> {
     })
 }
 
-/// The servers that must have signed the event: its sender's, unless it is an invitation by way of a third party
-/// (which another server may send), and for a restricted join that of the user who authorises it.
+/// The servers that must have signed the event:
+///
+/// - its sender's, unless it is an invitation by way of a third party, which another server may send;
+/// - in room versions where an event states its id, that of the id's domain, if it isn't the sender's;
+/// - in room versions with restricted joins, that of the user who authorises the join. The authorization rules look for
+///   this signature whatever the membership, and leave it to this check whether it holds.
 #[must_use]
 pub fn required_servers(event: &Pdu) -> Vec<OwnedServerName> {
-    let content = Value::new(event.content());
-    let mut servers = Vec::with_capacity(1);
-    let is_member = event.kind() == "m.room.member";
-    let membership = content.get("membership").and_then(Value::as_str);
-    let by_third_party = content
-        .get("third_party_invite")
-        .is_some_and(Value::is_object);
-    if !(is_member && membership.as_deref() == Some("invite") && by_third_party) {
-        servers.push(event.sender().server_name().to_owned());
+    let rules = event.version().rules();
+    let sender = event.sender().server_name();
+    let mut servers = Vec::with_capacity(2);
+    if !is_third_party_invite(event) {
+        servers.push(sender.to_owned());
     }
-    if is_member
-        && let Some(user) = content
-            .get("join_authorised_via_users_server")
-            .and_then(Value::as_str)
-        && let Ok(user) = parse_user_id(&user)
-        && !servers.iter().any(|server| server == user.server_name())
+    if rules.event_id == EventIdForm::Stated
+        && let Some(domain) = event_id_domain(event.event_id())
+        && let Ok(domain) = parse_server_name(domain)
+        && domain != sender
     {
-        servers.push(user.server_name().to_owned());
+        servers.push(domain);
+    }
+    if rules.restricted
+        && let Some(authoriser) = authorising_server(event)
+        && !servers.contains(&authoriser)
+    {
+        servers.push(authoriser);
     }
     servers
+}
+
+fn is_third_party_invite(event: &Pdu) -> bool {
+    let content = Value::new(event.content());
+    event.kind() == "m.room.member"
+        && content.get("membership").and_then(Value::as_str).as_deref() == Some("invite")
+        && content
+            .get("third_party_invite")
+            .is_some_and(Value::is_object)
+}
+
+/// The server of the user who authorises a restricted join. Of a malformed user id there is none: the authorization
+/// rules reject the event.
+fn authorising_server(event: &Pdu) -> Option<OwnedServerName> {
+    if event.kind() != "m.room.member" {
+        return None;
+    }
+    let user = Value::new(event.content()).get("join_authorised_via_users_server")?;
+    let user = parse_user_id(&user.as_str()?).ok()?;
+    Some(user.server_name().to_owned())
+}
+
+/// The keys to know before [`verify_event_signatures`]: each server that must have signed the event, with the ids of
+/// the keys that it signed with, [`MAX_REQUIRED_KEYS`] at most. No ids means that the check will fail.
+#[must_use]
+pub fn required_keys(event: &Pdu) -> Vec<(OwnedServerName, Vec<String>)> {
+    let servers = required_servers(event).into_iter();
+    servers
+        .map(|server| {
+            let key_ids = server_signatures(event, &server).map(|(key_id, _)| key_id);
+            let key_ids = key_ids.take(MAX_REQUIRED_KEYS).collect();
+            (server, key_ids)
+        })
+        .collect()
+}
+
+/// Checks that every server of [`required_servers`] has signed the event. `keys` looks up what is known of a server's
+/// key by its id.
+///
+/// All signatures by known keys must hold, and of each server there must be one; others are skipped: those by unknown
+/// keys (as a policy server's is, which isn't published), by unknown algorithms, and by keys that had expired when the
+/// event was made. Each known key is tried once at most. The signatures cover only what a redaction keeps:
+/// [`Pdu::has_valid_content_hash`] covers the rest.
+pub fn verify_event_signatures<'k>(
+    event: &Pdu,
+    keys: impl Fn(&ServerName, &str) -> Option<&'k ServerKey>,
+) -> Result<(), SignatureError> {
+    let required = required_servers(event);
+    if required.is_empty() {
+        return Ok(());
+    }
+    let signed = redact::signed_bytes(event.version(), event.json());
+    for server in required {
+        let result =
+            verify_server_signatures(event, &signed, &server, |key_id| keys(&server, key_id));
+        result.map_err(|problem| SignatureError { server, problem })?;
+    }
+    Ok(())
+}
+
+fn verify_server_signatures<'k>(
+    event: &Pdu,
+    signed: &[u8],
+    server: &ServerName,
+    keys: impl Fn(&str) -> Option<&'k ServerKey>,
+) -> Result<(), SignatureProblem> {
+    let mut verified = false;
+    let mut skipped = SignatureProblem::Missing;
+    for (key_id, signature) in server_signatures(event, server) {
+        let Some(known) = keys(&key_id) else {
+            skipped = skipped.max(SignatureProblem::UnknownKey);
+            continue;
+        };
+        if let Some(problem) = validity_problem(event, known.validity) {
+            skipped = skipped.max(problem);
+            continue;
+        }
+        let signature = decode(signature).map_err(|_| SignatureProblem::Malformed)?;
+        verify_bytes(signed, &signature, &known.key).map_err(|_| SignatureProblem::Mismatch)?;
+        verified = true;
+    }
+    if verified { Ok(()) } else { Err(skipped) }
+}
+
+/// Room version 5 is the first "enforcing signing key validity periods for events"; of `valid_until_ts` it is said that
+/// it "MUST be ignored in room versions 1, 2, 3, and 4". Other homeservers accept old keys there as well, and to drop
+/// what they keep would split old rooms. <https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period>
+fn validity_problem(event: &Pdu, validity: KeyValidity) -> Option<SignatureProblem> {
+    if !event.version().rules().key_validity || validity.covers(event.origin_server_ts()) {
+        return None;
+    }
+    Some(match validity {
+        KeyValidity::Until(_) => SignatureProblem::Outdated,
+        KeyValidity::ExpiredAt(_) => SignatureProblem::Expired,
+    })
+}
+
+/// A server's signatures on the event by the algorithm that we know: key ids and signatures, unchecked. A key id that
+/// is none by its grammar is left out, as no key can have it.
+fn server_signatures<'a>(
+    event: &'a Pdu,
+    server: &ServerName,
+) -> impl Iterator<Item = (String, Value<'a>)> {
+    let signatures = event.value().get("signatures");
+    let of_server = signatures.and_then(|all| all.get(server.as_str()));
+    let members = of_server.into_iter().flat_map(Value::members);
+    members.filter_map(|member| {
+        let key_id = member.key()?.into_owned();
+        is_key_id(&key_id).then_some((key_id, member.value))
+    })
+}
+
+fn is_key_id(key_id: &str) -> bool {
+    key_id
+        .split_once(':')
+        .is_some_and(|(algorithm, version)| algorithm == ALGORITHM && is_key_version(version))
+}
+
+/// The event with our signature added to it: that of a server which takes part in an event of another, as in invitations
+/// and restricted joins. Its id stays the same. [`ParseError::TooLarge`] if there is no room for the signature.
+pub fn sign_event(event: &Pdu, server: &ServerName, key: &SigningKey) -> Result<Pdu, ParseError> {
+    let signature = key.sign(&redact::signed_bytes(event.version(), event.json()));
+    let signatures = with_signature(
+        event.value().get("signatures"),
+        server.as_str(),
+        key.key_id(),
+        &signature,
+    );
+    let json = object::with_member(event.json(), "signatures", &signatures);
+    if json.len() > MAX_PDU_BYTES {
+        return Err(ParseError::TooLarge("event"));
+    }
+    Pdu::from_stored(event.version(), event.event_id().to_owned(), json.into())
 }

@@ -35,7 +35,7 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Decodes the standard or the URL-safe alphabet, where the specification allows both (the public keys of third-party
-/// invitations).
+/// invitations) or other homeservers do (signatures, hashes).
 #[must_use]
 pub fn decode_either(text: &str) -> Option<Vec<u8>> {
     decode(text).or_else(|| URL_SAFE_ENGINE.decode(text).ok())

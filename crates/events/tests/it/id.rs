@@ -2,7 +2,11 @@
 
 use starling_events::{
     RoomVersion,
-    id::{IdError, parse_event_id, parse_room_id, parse_server_name, parse_user_id},
+    id::{
+        IdError, event_id_domain, parse_event_id, parse_room_id, parse_server_name, parse_user_id,
+        room_id_domain,
+    },
+    room_version::{EventIdForm, RoomIdForm},
 };
 
 #[test]
@@ -83,49 +87,107 @@ fn user_ids() {
 #[test]
 fn room_ids() {
     let hash = format!("!{}", "-".repeat(43));
-    for good in ["!r:h", "!:h", "!ü\n:h:1"] {
-        assert!(parse_room_id(RoomVersion::V11, good).is_ok(), "{good}");
-        assert!(parse_room_id(RoomVersion::V12, good).is_err(), "{good}");
-    }
-    for bad in ["!r", "r:h", "!r:", "!r:h:x", "!\0:h", &hash] {
-        assert!(parse_room_id(RoomVersion::V11, bad).is_err(), "{bad}");
-    }
-    assert!(parse_room_id(RoomVersion::V12, &hash).is_ok());
-    for bad in [
-        hash.trim_start_matches('!'),
-        &hash.replacen(['-', '_'], "", 1),
-        "!",
-        &format!("{hash}a"),
-        &hash.replace('-', "+"),
-        &hash.replace('!', "$"),
-    ] {
-        assert!(parse_room_id(RoomVersion::V12, bad).is_err(), "{bad}");
+    let longest = format!("!{}:h", "r".repeat(252));
+    let with_domain = ["!r:h", "!:h", "!ü\n:h:1", "!r:[::1]:80", &longest];
+    for version in RoomVersion::ALL {
+        let by_hash = version.rules().room_id == RoomIdForm::CreateEventHash;
+        for good in with_domain {
+            assert_eq!(parse_room_id(version, good).is_ok(), !by_hash, "{good}");
+        }
+        assert_eq!(parse_room_id(version, &hash).is_ok(), by_hash);
+        for bad in [
+            "",
+            "!",
+            "!r",
+            "r:h",
+            "!r:",
+            "!r:h:x",
+            "!\0:h",
+            "#r:h",
+            hash.trim_start_matches('!'),
+            &hash.replacen(['-', '_'], "", 1),
+            &format!("{hash}a"),
+            &hash.replace('-', "+"),
+            &hash.replace('!', "$"),
+        ] {
+            assert_eq!(
+                parse_room_id(version, bad),
+                Err(IdError::Malformed),
+                "version {version}: {bad}"
+            );
+        }
+        assert_eq!(
+            parse_room_id(version, &longest.replace(':', "r:")),
+            Err(IdError::TooLong)
+        );
     }
 }
 
 #[test]
 fn event_ids() {
-    let hash = format!("${}", "_".repeat(43));
-    assert!(parse_event_id(RoomVersion::V11, &hash).is_ok());
-    for bad in [
-        "",
-        "$",
-        "$a:h",
-        &hash.replacen(['-', '_'], "", 1),
-        &format!("{hash}a"),
-        &hash.replace('_', "/"),
-        &hash.replace('$', "!"),
-    ] {
-        assert_eq!(
-            parse_event_id(RoomVersion::V12, bad),
-            Err(IdError::Malformed),
-            "{bad}"
-        );
+    let letters = format!("${}", "x".repeat(43));
+    let standard = format!("${}", "+/".repeat(21) + "A");
+    let url_safe = format!("${}", "-_".repeat(21) + "A");
+    let longest = format!("${}:h", "e".repeat(252));
+    let stated = ["$a:h", "$:h", "$ü\n/+-_:h:1", "$a:[::1]", &longest];
+    for version in RoomVersion::ALL {
+        let form = version.rules().event_id;
+        let check = |id: &str, good: bool| {
+            let parsed = parse_event_id(version, id);
+            assert_eq!(parsed.is_ok(), good, "version {version}: {id}");
+            if let Ok(parsed) = parsed {
+                assert_eq!(parsed, id);
+            }
+        };
+        for id in stated {
+            check(id, form == EventIdForm::Stated);
+        }
+        check(&letters, form != EventIdForm::Stated);
+        check(&standard, form == EventIdForm::Hash);
+        check(&url_safe, form == EventIdForm::UrlSafeHash);
+        for bad in [
+            "",
+            "$",
+            "a:h",
+            "!a:h",
+            "$a:",
+            "$a:h:x",
+            "$a:h:000080",
+            "$a:b:c",
+            "$a:é",
+            "$\0:h",
+            letters.trim_start_matches('$'),
+            letters.strip_suffix('x').unwrap(),
+            &format!("{letters}x"),
+            &format!("{letters}="),
+            &letters.replace('$', "!"),
+            &letters.replacen('x', "é", 1),
+            &letters.replacen("xx", "é", 1),
+            &letters.replacen('x', ".", 1),
+            &standard.replacen("+/", "-_", 1),
+        ] {
+            assert_eq!(
+                parse_event_id(version, bad),
+                Err(IdError::Malformed),
+                "version {version}: {bad}"
+            );
+        }
+        for long in [&longest.replace(':', "e:"), &"$".repeat(256)] {
+            assert_eq!(parse_event_id(version, long), Err(IdError::TooLong));
+        }
     }
-    assert_eq!(
-        parse_event_id(RoomVersion::V11, &"$".repeat(256)),
-        Err(IdError::TooLong)
-    );
+}
+
+#[test]
+fn domains() {
+    let event = parse_event_id(RoomVersion::V1, "$a:[::1]:80").unwrap();
+    assert_eq!(event_id_domain(&event), Some("[::1]:80"));
+    let hash = parse_event_id(RoomVersion::V3, &format!("${}", "/".repeat(43))).unwrap();
+    assert_eq!(event_id_domain(&hash), None);
+    let room = parse_room_id(RoomVersion::V11, "!r:h:1").unwrap();
+    assert_eq!(room_id_domain(&room), Some("h:1"));
+    let hash = parse_room_id(RoomVersion::V12, &format!("!{}", "r".repeat(43))).unwrap();
+    assert_eq!(room_id_domain(&hash), None);
 }
 
 #[test]
@@ -134,7 +196,7 @@ fn room_versions() {
         assert_eq!(RoomVersion::parse(version.as_str()), Some(version));
         assert_eq!(version.to_string(), version.as_str());
     }
-    for unknown in ["", "1", "10", "13", "011", "v12", "org.matrix.msc1"] {
+    for unknown in ["", "0", "13", "01", "011", "1.0", "v12", "org.matrix.msc1"] {
         assert_eq!(RoomVersion::parse(unknown), None);
     }
 }

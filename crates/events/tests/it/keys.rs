@@ -1,6 +1,6 @@
 //! Signing keys and their files.
 
-use starling_events::{KeyError, SigningKey, VerifyingKey, unpadded_base64};
+use starling_events::{KeyError, SigningKey, VerifyingKey, keys::KeyValidity, unpadded_base64};
 
 use crate::support::{SEED, key};
 
@@ -65,23 +65,42 @@ fn public_keys() {
 }
 
 #[test]
-fn base64_vectors() {
-    for (plain, encoded) in [
-        ("", ""),
-        ("f", "Zg"),
-        ("fo", "Zm8"),
-        ("foo", "Zm9v"),
-        ("foob", "Zm9vYg"),
-        ("fooba", "Zm9vYmE"),
-        ("foobar", "Zm9vYmFy"),
-    ] {
-        assert_eq!(unpadded_base64::encode(plain.as_bytes()), encoded);
-        assert_eq!(unpadded_base64::decode(encoded).unwrap(), plain.as_bytes());
-    }
+fn lenient_base64() {
     assert_eq!(unpadded_base64::decode("Zg==").unwrap(), b"f");
+    assert_eq!(unpadded_base64::decode("Zg=").unwrap(), b"f");
+    assert_eq!(
+        unpadded_base64::decode("Zh").unwrap(),
+        b"f",
+        "bits are left over"
+    );
+    for bad in ["Z", "Zg===", "Z=g", "Zm9v\n", " Zm9v", "Zm9é"] {
+        assert_eq!(unpadded_base64::decode(bad), None, "{bad:?}");
+    }
     assert_eq!(unpadded_base64::encode(&[0xfb, 0xff]), "+/8");
     assert_eq!(unpadded_base64::encode_url_safe(&[0xfb, 0xff]), "-_8");
     assert_eq!(unpadded_base64::decode("-_8"), None);
     assert_eq!(unpadded_base64::decode_either("-_8").unwrap(), [0xfb, 0xff]);
     assert_eq!(unpadded_base64::decode_either("+/8").unwrap(), [0xfb, 0xff]);
+    assert_eq!(unpadded_base64::decode_either("+_8"), None);
+}
+
+#[test]
+fn validity() {
+    let (end, now) = (1_000_000, 900_000);
+    let current = KeyValidity::current(end, now);
+    assert_eq!(current, KeyValidity::Until(end));
+    for validity in [current, KeyValidity::ExpiredAt(end)] {
+        assert!(validity.covers(i64::MIN));
+        assert!(validity.covers(end), "\"at least as large\"");
+        assert!(!validity.covers(end + 1));
+    }
+    let week = 7 * 24 * 3600 * 1000;
+    for far in [now + week, now + week + 1, i64::MAX] {
+        let capped = KeyValidity::current(far, now);
+        assert_eq!(capped, KeyValidity::Until(now + week));
+    }
+    assert_eq!(
+        KeyValidity::current(i64::MAX, i64::MAX),
+        KeyValidity::Until(i64::MAX)
+    );
 }

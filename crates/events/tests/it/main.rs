@@ -10,3 +10,4 @@ mod properties;
 mod redact;
 mod sign;
 mod support;
+mod vectors;
