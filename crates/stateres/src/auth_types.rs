@@ -31,7 +31,7 @@ pub fn auth_types<'a>(
     types.push(("m.room.power_levels", Cow::Borrowed("")));
     types.push(("m.room.member", Cow::Borrowed(sender.as_str())));
     if let (true, Some(target)) = (kind == "m.room.member", state_key) {
-        add_for_member(&mut types, target, content);
+        add_for_member(&mut types, version, target, content);
     }
     types
 }
@@ -48,9 +48,14 @@ pub fn auth_types_of(event: &Pdu) -> Vec<TypeAndKey<'_>> {
     )
 }
 
-fn add_for_member<'a>(types: &mut Vec<TypeAndKey<'a>>, target: &'a str, content: &'a [u8]) {
+fn add_for_member<'a>(
+    types: &mut Vec<TypeAndKey<'a>>,
+    version: RoomVersion,
+    target: &'a str,
+    content: &'a [u8],
+) {
     add_member(types, Cow::Borrowed(target));
-    let membership = Membership::of_content(content);
+    let membership = Membership::of_content(version, content);
     if let Some(Membership::Join | Membership::Invite | Membership::Knock) = membership {
         types.push(("m.room.join_rules", Cow::Borrowed("")));
     }
@@ -64,7 +69,8 @@ fn add_for_member<'a>(types: &mut Vec<TypeAndKey<'a>>, target: &'a str, content:
             .and_then(Value::as_str);
         types.extend(token.map(|token| ("m.room.third_party_invite", token)));
     }
-    if membership == Some(Membership::Join)
+    if version.rules().restricted
+        && membership == Some(Membership::Join)
         && let Some(user) = content
             .get("join_authorised_via_users_server")
             .and_then(Value::as_str)

@@ -2,7 +2,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#mroommember>,
 //! <https://spec.matrix.org/v1.19/client-server-api/#mroomjoin_rules>
 
-use starling_events::{Pdu, Value};
+use starling_events::{Pdu, RoomVersion, Value};
 
 /// `content.membership` of an `m.room.member` event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,19 +17,19 @@ pub enum Membership {
     Knock,
     /// Not in the room; also who never was.
     Leave,
-    /// None that the specification knows.
+    /// None that the room version knows.
     Unknown,
 }
 
 impl Membership {
-    /// The membership of that name.
+    /// The membership of that name in rooms of this version.
     #[must_use]
-    pub fn parse(name: &str) -> Self {
+    pub fn parse(version: RoomVersion, name: &str) -> Self {
         match name {
             "ban" => Self::Ban,
             "invite" => Self::Invite,
             "join" => Self::Join,
-            "knock" => Self::Knock,
+            "knock" if version.rules().knocking => Self::Knock,
             "leave" => Self::Leave,
             _ => Self::Unknown,
         }
@@ -37,19 +37,17 @@ impl Membership {
 
     /// The membership in the canonical bytes of a content. `None` if there is none, or it isn't a string.
     #[must_use]
-    pub fn of_content(content: &[u8]) -> Option<Self> {
+    pub fn of_content(version: RoomVersion, content: &[u8]) -> Option<Self> {
         Value::new(content)
             .get("membership")?
             .as_str()
-            .map(|name| Self::parse(&name))
+            .map(|name| Self::parse(version, &name))
     }
 
-    /// The membership that an `m.room.member` event gives; without an event, [`Membership::Leave`].
+    /// The membership that an `m.room.member` event gives.
     #[must_use]
-    pub fn of_event(event: Option<&Pdu>) -> Self {
-        event.map_or(Self::Leave, |event| {
-            Self::of_content(event.content()).unwrap_or(Self::Unknown)
-        })
+    pub fn of_event(event: &Pdu) -> Self {
+        Self::of_content(event.version(), event.content()).unwrap_or(Self::Unknown)
     }
 }
 
@@ -66,20 +64,21 @@ pub enum JoinRule {
     Restricted,
     /// `Knock` and `Restricted` in one.
     KnockRestricted,
-    /// `private`, or none that the specification knows: nobody may join.
+    /// `private`, or none that the room version knows: nobody may join.
     Unknown,
 }
 
 impl JoinRule {
-    /// The join rule of that name.
+    /// The join rule of that name in rooms of this version.
     #[must_use]
-    pub fn parse(name: &str) -> Self {
+    pub fn parse(version: RoomVersion, name: &str) -> Self {
+        let rules = version.rules();
         match name {
             "public" => Self::Public,
             "invite" => Self::Invite,
-            "knock" => Self::Knock,
-            "restricted" => Self::Restricted,
-            "knock_restricted" => Self::KnockRestricted,
+            "knock" if rules.knocking => Self::Knock,
+            "restricted" if rules.restricted => Self::Restricted,
+            "knock_restricted" if rules.knock_restricted => Self::KnockRestricted,
             _ => Self::Unknown,
         }
     }
@@ -93,6 +92,6 @@ impl JoinRule {
         let name = Value::new(event.content())
             .get("join_rule")
             .and_then(Value::as_str);
-        name.map_or(Self::Unknown, |name| Self::parse(&name))
+        name.map_or(Self::Unknown, |name| Self::parse(event.version(), &name))
     }
 }

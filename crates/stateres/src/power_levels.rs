@@ -1,8 +1,14 @@
 //! Power levels, parsed once, and the defaults where there are none.
 //! <https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels>
 
+use std::{borrow::Cow, num::IntErrorKind};
+
 use ruma_common::{OwnedUserId, UserId};
-use starling_events::{Pdu, RoomVersion, Value, id::parse_user_id, room_version::LevelForm};
+use starling_events::{
+    Pdu, RoomVersion, Value,
+    id::parse_user_id,
+    room_version::{CreatorPlace, LevelForm},
+};
 use thiserror::Error;
 
 /// The power of a user, or the power that something takes.
@@ -14,7 +20,8 @@ pub enum PowerLevel {
     Infinite,
 }
 
-/// Why a content is not one of `m.room.power_levels`. Each names the property.
+/// Why a content is not one of `m.room.power_levels`. Each names the property. An integer is here what the room version
+/// takes for one: [`LevelForm`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PowerLevelsError {
     /// The property is not an integer.
@@ -27,6 +34,18 @@ pub enum PowerLevelsError {
     #[error("a key of users is not a user id")]
     InvalidUserId,
 }
+
+const USERS_DEFAULT: i64 = 0;
+const EVENTS_DEFAULT: i64 = 0;
+const STATE_DEFAULT: i64 = 50;
+const BAN_DEFAULT: i64 = 50;
+const REDACT_DEFAULT: i64 = 50;
+const KICK_DEFAULT: i64 = 50;
+const INVITE_DEFAULT: i64 = 0;
+const NOTIFICATION_DEFAULT: i64 = 50;
+
+/// The level of the creator in a room without power levels, where creators are not privileged.
+const CREATOR_DEFAULT: i64 = 100;
 
 /// Levels by user, event type or notification, sorted by that.
 pub(crate) type Levels = Vec<(Box<str>, i64)>;
@@ -46,8 +65,27 @@ pub struct PowerLevels {
     pub(crate) users_default: Option<i64>,
 }
 
+/// A property that is a single level.
+pub(crate) struct Property {
+    pub(crate) name: &'static str,
+    pub(crate) stated: Option<i64>,
+    default: i64,
+}
+
+impl Property {
+    /// The level that holds.
+    pub(crate) fn effective(&self) -> i64 {
+        self.stated.unwrap_or(self.default)
+    }
+}
+
 impl PowerLevels {
-    /// Parses the canonical bytes of a content, as strictly as the room version's authorization rules demand.
+    /// Parses the canonical bytes of a content.
+    ///
+    /// From room version 10 on, the authorization rules demand that every property be well-formed. Before, they demand
+    /// it only of `users`, but compare and apply the others all the same: what isn't a level can't be compared, so
+    /// those are refused too when malformed. Only `notifications` where the rules don't look at them are left out
+    /// instead.
     pub fn parse(version: RoomVersion, content: &[u8]) -> Result<Self, PowerLevelsError> {
         let mut levels = Self::default();
         for member in Value::new(content).members() {
@@ -60,7 +98,10 @@ impl PowerLevels {
                 b"invite" => levels.invite = level("invite")?,
                 b"kick" => levels.kick = level("kick")?,
                 b"notifications" => {
-                    levels.notifications = parse_levels(version, "notifications", value)?;
+                    levels.notifications = match parse_levels(version, "notifications", value) {
+                        Err(_) if !version.rules().notification_levels => Levels::new(),
+                        notifications => notifications?,
+                    }
                 }
                 b"redact" => levels.redact = level("redact")?,
                 b"state_default" => levels.state_default = level("state_default")?,
@@ -80,16 +121,21 @@ impl PowerLevels {
     }
 
     /// The properties that are single levels.
-    pub(crate) fn properties(&self) -> [(&'static str, Option<i64>); 7] {
+    pub(crate) fn properties(&self) -> [Property; 7] {
         [
-            ("users_default", self.users_default),
-            ("events_default", self.events_default),
-            ("state_default", self.state_default),
-            ("ban", self.ban),
-            ("redact", self.redact),
-            ("kick", self.kick),
-            ("invite", self.invite),
+            ("users_default", self.users_default, USERS_DEFAULT),
+            ("events_default", self.events_default, EVENTS_DEFAULT),
+            ("state_default", self.state_default, STATE_DEFAULT),
+            ("ban", self.ban, BAN_DEFAULT),
+            ("redact", self.redact, REDACT_DEFAULT),
+            ("kick", self.kick, KICK_DEFAULT),
+            ("invite", self.invite, INVITE_DEFAULT),
         ]
+        .map(|(name, stated, default)| Property {
+            name,
+            stated,
+            default,
+        })
     }
 }
 
@@ -98,10 +144,54 @@ fn parse_level(
     name: &'static str,
     value: Value<'_>,
 ) -> Result<i64, PowerLevelsError> {
-    match version.rules().levels {
-        LevelForm::Integer => value
-            .as_integer()
-            .ok_or(PowerLevelsError::NotAnInteger(name)),
+    let level = match version.rules().levels {
+        LevelForm::AnyNumber => number(value).or_else(|| integer_in_string(value)),
+        LevelForm::IntegerOrString => value.as_integer().or_else(|| integer_in_string(value)),
+        LevelForm::Integer => value.as_integer(),
+    };
+    level.ok_or(PowerLevelsError::NotAnInteger(name))
+}
+
+/// A number that a double can hold, cut off at the decimal point. What is beyond the range of `i64` becomes the end of
+/// that range: an order among levels that high serves no room, and nobody can be above the highest.
+/// <https://spec.matrix.org/v1.19/rooms/v1/#mroompower_levels-events-accept-values-as-floats>
+fn number(value: Value<'_>) -> Option<i64> {
+    if let Some(integer) = value.as_integer() {
+        return Some(integer);
+    }
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    // No other JSON begins so; and there are words that Rust reads as numbers.
+    if !text
+        .trim_start_matches('-')
+        .starts_with(|first: char| first.is_ascii_digit())
+    {
+        return None;
+    }
+    let number: f64 = text.parse().ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "cuts off the fraction, and stops at the ends of the range"
+    )]
+    number.is_finite().then_some(number as i64)
+}
+
+/// A string that is an integer, with a sign and leading zeroes if it likes, and white space around it. The text sets no
+/// limit to it; beyond the range of `i64` it becomes the end of that range, as in [`number`].
+/// <https://spec.matrix.org/v1.19/rooms/v1/#mroompower_levels-events-accept-values-as-strings>
+fn integer_in_string(value: Value<'_>) -> Option<i64> {
+    let text = value.as_str()?;
+    let text = text.trim();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    match text.parse() {
+        Ok(integer) => Some(integer),
+        Err(error) => match error.kind() {
+            IntErrorKind::PosOverflow => Some(i64::MAX),
+            IntErrorKind::NegOverflow => Some(i64::MIN),
+            _ => None,
+        },
     }
 }
 
@@ -145,9 +235,6 @@ pub struct RoomPower {
 }
 
 impl RoomPower {
-    /// The level of the creator in a room without power levels, where creators are not privileged.
-    const CREATOR_DEFAULT: i64 = 100;
-
     /// The power in the room of this create event, and this `m.room.power_levels` event if it has one.
     pub fn new(create: &Pdu, power_levels: Option<&Pdu>) -> Result<Self, PowerLevelsError> {
         let parse = |event: &Pdu| PowerLevels::parse(create.version(), event.content());
@@ -184,16 +271,20 @@ impl RoomPower {
         PowerLevel::Finite(match &self.levels {
             Some(levels) => level_of(&levels.users, user.as_str())
                 .or(levels.users_default)
-                .unwrap_or(0),
-            None if is_creator => Self::CREATOR_DEFAULT,
-            None => 0,
+                .unwrap_or(USERS_DEFAULT),
+            None if is_creator => CREATOR_DEFAULT,
+            None => USERS_DEFAULT,
         })
     }
 
     /// The power that sending an event of this type takes.
     #[must_use]
     pub fn event_level(&self, kind: &str, is_state: bool) -> PowerLevel {
-        let default = if is_state { 50 } else { 0 };
+        let default = if is_state {
+            STATE_DEFAULT
+        } else {
+            EVENTS_DEFAULT
+        };
         self.level(default, |levels| {
             let general = if is_state {
                 levels.state_default
@@ -207,31 +298,33 @@ impl RoomPower {
     /// The power that banning takes.
     #[must_use]
     pub fn ban_level(&self) -> PowerLevel {
-        self.level(50, |levels| levels.ban)
+        self.level(BAN_DEFAULT, |levels| levels.ban)
     }
 
     /// The power that kicking takes.
     #[must_use]
     pub fn kick_level(&self) -> PowerLevel {
-        self.level(50, |levels| levels.kick)
+        self.level(KICK_DEFAULT, |levels| levels.kick)
     }
 
     /// The power that inviting takes.
     #[must_use]
     pub fn invite_level(&self) -> PowerLevel {
-        self.level(0, |levels| levels.invite)
+        self.level(INVITE_DEFAULT, |levels| levels.invite)
     }
 
     /// The power that redacting events of other servers takes.
     #[must_use]
     pub fn redact_level(&self) -> PowerLevel {
-        self.level(50, |levels| levels.redact)
+        self.level(REDACT_DEFAULT, |levels| levels.redact)
     }
 
     /// The power that a notification takes, for example `room`.
     #[must_use]
     pub fn notification_level(&self, key: &str) -> PowerLevel {
-        self.level(50, |levels| level_of(&levels.notifications, key))
+        self.level(NOTIFICATION_DEFAULT, |levels| {
+            level_of(&levels.notifications, key)
+        })
     }
 
     fn level(&self, default: i64, stated: impl FnOnce(&PowerLevels) -> Option<i64>) -> PowerLevel {
@@ -239,9 +332,20 @@ impl RoomPower {
     }
 }
 
-/// The creators of a room: the sender of its create event and, where creators are privileged, `additional_creators`.
+/// The user whom a create event names as the room's creator. Where that is a property of the content, it may be missing
+/// or no user id.
+pub(crate) fn creator(create: &Pdu) -> Option<Cow<'_, str>> {
+    match create.version().rules().creator {
+        CreatorPlace::Content => Value::new(create.content()).get("creator")?.as_str(),
+        CreatorPlace::Sender => Some(Cow::Borrowed(create.sender().as_str())),
+    }
+}
+
+/// The creators of a room: the creator that its create event names and, where creators are privileged,
+/// `additional_creators`.
 fn creators(create: &Pdu) -> Vec<OwnedUserId> {
-    let mut creators = vec![create.sender().to_owned()];
+    let mut creators = Vec::with_capacity(1);
+    creators.extend(creator(create).and_then(|name| parse_user_id(&name).ok()));
     if create.version().rules().privileged_creators {
         let additional = Value::new(create.content()).get("additional_creators");
         let names = additional

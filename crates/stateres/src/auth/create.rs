@@ -3,7 +3,7 @@
 use starling_events::{
     Pdu, RoomVersion, Value,
     id::{parse_user_id, room_id_domain},
-    room_version::RoomIdForm,
+    room_version::{CreatorPlace, RoomIdForm},
 };
 
 use super::AuthError;
@@ -27,6 +27,10 @@ pub(super) fn check(version: RoomVersion, event: &Pdu) -> Result<(), AuthError> 
             .is_none_or(|name| RoomVersion::parse(&name).is_none())
     {
         return Err(AuthError::UnknownRoomVersion);
+    }
+    // 1.4 of versions 1 to 10. Any value will do; nobody is the creator then if it isn't a user id.
+    if version.rules().creator == CreatorPlace::Content && content.get("creator").is_none() {
+        return Err(AuthError::NoCreator);
     }
     // 1.4
     if version.rules().privileged_creators

@@ -16,6 +16,9 @@ pub enum AuthError {
     /// A create event names a room version that this server doesn't know.
     #[error("the room version is not known")]
     UnknownRoomVersion,
+    /// A create event has no `creator`, where it needs one.
+    #[error("the create event names no creator")]
+    NoCreator,
     /// A create event's `additional_creators` is not a list of user ids.
     #[error("additional_creators is not a list of user ids")]
     InvalidAdditionalCreators,
@@ -40,6 +43,12 @@ pub enum AuthError {
     /// The room is closed to users of other servers than its creator's.
     #[error("the room is not open to users of other servers")]
     NotFederated,
+    /// An event of a server's aliases has no state key.
+    #[error("the aliases have no state key")]
+    AliasesWithoutStateKey,
+    /// An event of a server's aliases was sent from another server.
+    #[error("the aliases are those of another server than the sender's")]
+    AliasesOfOtherServer,
     /// A member event has no state key or no membership.
     #[error("a member event has no state key or no membership")]
     NoMembership,
@@ -49,7 +58,7 @@ pub enum AuthError {
     /// The server of the user who authorises a join has not signed it.
     #[error("the join is not signed by the server of the user who authorises it")]
     AuthorisingServerNotSigned,
-    /// The membership is none that the specification knows.
+    /// The membership is none that the room version knows.
     #[error("the membership is unknown")]
     UnknownMembership,
     /// A join or knock was sent for another user.
@@ -124,4 +133,7 @@ pub enum AuthError {
     /// The sender lacks the power to change this property of the power levels, or set it so high.
     #[error("the sender lacks the power to change {0} so")]
     PowerLevelsChange(&'static str),
+    /// The sender lacks the power to redact, and the event to redact was made by another server.
+    #[error("the sender lacks the power to redact events of other servers")]
+    RedactLevel,
 }

@@ -6,8 +6,10 @@ mod join;
 mod knock;
 mod leave;
 
+use std::borrow::Cow;
+
 use ruma_common::{OwnedUserId, UserId};
-use starling_events::{Value, id::parse_user_id, sign::signatures};
+use starling_events::{Value, id::parse_user_id};
 
 use super::{AuthError, AuthState, Room};
 use crate::membership::Membership;
@@ -17,7 +19,7 @@ struct Change<'a, S> {
     room: &'a Room<'a, S>,
     sender: &'a UserId,
     /// The user whose membership it is.
-    target: OwnedUserId,
+    target: Cow<'a, UserId>,
     content: Value<'a>,
     /// The user who authorises a restricted join.
     authorised_by: Option<OwnedUserId>,
@@ -37,9 +39,14 @@ pub(super) fn check<S: AuthState>(room: &Room<'_, S>) -> Result<(), AuthError> {
     let event = room.event;
     // 5.1
     let target = event.state_key().ok_or(AuthError::NoMembership)?;
-    let membership = Membership::of_content(event.content()).ok_or(AuthError::NoMembership)?;
+    let membership =
+        Membership::of_content(event.version(), event.content()).ok_or(AuthError::NoMembership)?;
     // The text doesn't say so, but nobody else can be a member, and other rules speak of the target user.
-    let target = parse_user_id(target).map_err(|_| AuthError::TargetNotAUser)?;
+    let target = if event.sender() == target {
+        Cow::Borrowed(event.sender())
+    } else {
+        Cow::Owned(parse_user_id(target).map_err(|_| AuthError::TargetNotAUser)?)
+    };
     let content = Value::new(event.content());
     // 5.2
     let authorised_by = authorising_user(room, content)?;
@@ -72,14 +79,17 @@ fn authorising_user<S>(
     room: &Room<'_, S>,
     content: Value<'_>,
 ) -> Result<Option<OwnedUserId>, AuthError> {
+    if !room.rules.restricted {
+        return Ok(None);
+    }
     let Some(user) = content.get("join_authorised_via_users_server") else {
         return Ok(None);
     };
     let user = user.as_str().and_then(|user| parse_user_id(&user).ok());
     let user = user.ok_or(AuthError::AuthorisingServerNotSigned)?;
-    if signatures(room.event.json())
-        .any(|signature| signature.entity == user.server_name().as_str())
-    {
+    let signatures = room.event.value().get("signatures");
+    let of_server = signatures.and_then(|all| all.get(user.server_name().as_str()));
+    if of_server.is_some_and(|own| own.members().any(|one| one.value.as_str().is_some())) {
         Ok(Some(user))
     } else {
         Err(AuthError::AuthorisingServerNotSigned)

@@ -1,5 +1,7 @@
 //! Rule 10: `m.room.power_levels`.
 
+use std::iter;
+
 use starling_events::{Pdu, RoomVersion};
 
 use super::AuthError;
@@ -24,17 +26,20 @@ pub(super) fn check(version: RoomVersion, event: &Pdu, power: &RoomPower) -> Res
     let sender_level = power.user_level(event.sender());
     let is_above =
         |level: Option<i64>| level.is_some_and(|level| PowerLevel::Finite(level) > sender_level);
-    // 10.6
-    for ((name, current), (_, new)) in current.properties().into_iter().zip(new.properties()) {
-        if current != new && (is_above(current) || is_above(new)) {
-            return Err(AuthError::PowerLevelsChange(name));
+    // 10.6. The text infers levels that are not stated from the defaults, so that nobody can lower, by stating it, a
+    // level that is above their own.
+    for (current, new) in current.properties().into_iter().zip(new.properties()) {
+        if current.stated != new.stated
+            && (is_above(Some(current.effective())) || is_above(Some(new.effective())))
+        {
+            return Err(AuthError::PowerLevelsChange(new.name));
         }
     }
     // 10.7, 10.8
-    for (name, current, new) in [
-        ("events", &current.events, &new.events),
-        ("notifications", &current.notifications, &new.notifications),
-    ] {
+    let notifications = ("notifications", &current.notifications, &new.notifications);
+    let notifications = version.rules().notification_levels.then_some(notifications);
+    let events = ("events", &current.events, &new.events);
+    for (name, current, new) in iter::once(events).chain(notifications) {
         if changes(current, new).any(|change| is_above(change.current) || is_above(change.new)) {
             return Err(AuthError::PowerLevelsChange(name));
         }

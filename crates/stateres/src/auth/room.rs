@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ruma_common::UserId;
-use starling_events::Pdu;
+use starling_events::{Pdu, room_version::Rules};
 
 use super::{AuthError, AuthState};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
 
 /// The event to check and the state to check it against.
 pub(super) struct Room<'a, S> {
+    pub(super) rules: &'static Rules,
     pub(super) event: &'a Pdu,
     pub(super) state: &'a S,
     pub(super) create: &'a Pdu,
@@ -20,7 +21,7 @@ pub(super) struct Room<'a, S> {
 
 impl<'a, S: AuthState> Room<'a, S> {
     pub(super) fn membership(&self, user: &UserId) -> Membership {
-        Membership::of_event(self.state.get("m.room.member", user.as_str()))
+        self.state.membership(user).unwrap_or(Membership::Leave)
     }
 
     pub(super) fn join_rule(&self) -> JoinRule {
@@ -29,7 +30,7 @@ impl<'a, S: AuthState> Room<'a, S> {
 
     pub(super) fn power(&self) -> Result<Cow<'a, RoomPower>, AuthError> {
         if let Some(power) = self.state.power() {
-            return Ok(Cow::Borrowed(power));
+            return Ok(Cow::Borrowed(power?));
         }
         Ok(Cow::Owned(RoomPower::new(
             self.create,

@@ -1,7 +1,7 @@
 //! Rule 3 and the selection of auth events.
 
 use serde_json::{Value as Json, json};
-use starling_events::{Pdu, RoomVersion};
+use starling_events::{Pdu, RoomVersion, room_version::RoomIdForm};
 use starling_stateres::{
     AuthError::{self, *},
     auth_types::auth_types_of,
@@ -22,7 +22,7 @@ fn selects(kind: &str, state_key: Option<&str>, content: &Json, expected: &[&str
             .iter()
             .map(|(kind, key)| format!("{} {key}", kind.trim_start_matches("m.room.")))
             .collect();
-        let create = (version == RoomVersion::V11).then_some("create ");
+        let create = version.rules().create_in_auth_events.then_some("create ");
         let expected: Vec<_> = create.into_iter().chain(expected.iter().copied()).collect();
         assert_eq!(selected, expected, "version {version}");
     }
@@ -48,7 +48,6 @@ fn selection() {
         );
     };
     member("join", "@alice:h", &["join_rules "]);
-    member("knock", "@alice:h", &["join_rules "]);
     member("invite", "@bob:h", &["member @bob:h", "join_rules "]);
     member("leave", "@alice:h", &[]);
     member("leave", "@bob:h", &["member @bob:h"]);
@@ -58,18 +57,6 @@ fn selection() {
         None,
         &json!({"membership": "join"}),
         &basic,
-    );
-    let restricted = json!({"membership": "join", "join_authorised_via_users_server": "@bob:h"});
-    selects(
-        "m.room.member",
-        Some("@alice:h"),
-        &restricted,
-        &[
-            "power_levels ",
-            "member @alice:h",
-            "join_rules ",
-            "member @bob:h",
-        ],
     );
     let own = json!({"membership": "join", "join_authorised_via_users_server": "@alice:h"});
     selects(
@@ -92,6 +79,40 @@ fn selection() {
             "third_party_invite t",
         ],
     );
+}
+
+/// What an event of alice's about herself selects, beside what all events do.
+fn selected_for_member(version: RoomVersion, content: &Json) -> Vec<String> {
+    let room = Room::new(version, "");
+    let event = room.event("alice", "m.room.member", Some("@alice:h"), content);
+    let selected = auth_types_of(&event).into_iter();
+    let others = selected.skip_while(|(kind, _)| *kind != "m.room.member");
+    others
+        .skip(1)
+        .map(|(kind, key)| format!("{kind} {key}"))
+        .collect()
+}
+
+#[test]
+fn selection_by_what_the_version_knows() {
+    let restricted = json!({"membership": "join", "join_authorised_via_users_server": "@bob:h"});
+    for version in RoomVersion::ALL {
+        let rules = version.rules();
+        let knock = selected_for_member(version, &json!({"membership": "knock"}));
+        let expected: &[&str] = if rules.knocking {
+            &["m.room.join_rules "]
+        } else {
+            &[]
+        };
+        assert_eq!(knock, expected, "version {version}");
+        let join = selected_for_member(version, &restricted);
+        let expected: &[&str] = if rules.restricted {
+            &["m.room.join_rules ", "m.room.member @bob:h"]
+        } else {
+            &["m.room.join_rules "]
+        };
+        assert_eq!(join, expected, "version {version}");
+    }
 }
 
 #[test]
@@ -123,9 +144,11 @@ fn check(version: RoomVersion, chosen: &[&str], expected: Result<(), AuthError>)
             "levels of another room" => {
                 let mut event =
                     room.builder("creator", "m.room.power_levels", Some(""), &json!({}));
-                event.room_id = Some(match version {
-                    RoomVersion::V11 => "!other:h".try_into().unwrap(),
-                    RoomVersion::V12 => format!("!{}", "x".repeat(43)).try_into().unwrap(),
+                event.room_id = Some(match version.rules().room_id {
+                    RoomIdForm::WithDomain => "!other:h".try_into().unwrap(),
+                    RoomIdForm::CreateEventHash => {
+                        format!("!{}", "x".repeat(43)).try_into().unwrap()
+                    }
                 });
                 crate::support::sign(event, version)
             }
@@ -141,34 +164,42 @@ fn check(version: RoomVersion, chosen: &[&str], expected: Result<(), AuthError>)
 }
 
 #[test]
-fn choice_of_version_11() {
-    use RoomVersion::V11;
-    check(V11, &["create", "levels", "alice"], Ok(()));
-    check(V11, &["alice", "create"], Ok(()));
-    check(V11, &["create"], Ok(()));
-    check(V11, &[], Err(NoCreateAmongAuthEvents));
-    check(V11, &["levels", "alice"], Err(NoCreateAmongAuthEvents));
-    check(V11, &["create", "create"], Err(DuplicateAuthEvent));
+fn choice_with_the_create_event() {
+    for version in RoomVersion::ALL {
+        if !version.rules().create_in_auth_events {
+            continue;
+        }
+        check(version, &["create", "levels", "alice"], Ok(()));
+        check(version, &["alice", "create"], Ok(()));
+        check(version, &["create"], Ok(()));
+        check(version, &[], Err(NoCreateAmongAuthEvents));
+        check(version, &["levels", "alice"], Err(NoCreateAmongAuthEvents));
+        check(version, &["create", "create"], Err(DuplicateAuthEvent));
+    }
 }
 
 #[test]
-fn choice_of_version_12() {
-    use RoomVersion::V12;
-    check(V12, &["levels", "alice"], Ok(()));
-    check(V12, &["alice"], Ok(()));
-    check(V12, &[], Ok(()));
-    check(
-        V12,
-        &["create", "levels", "alice"],
-        Err(UnexpectedAuthEvent),
-    );
+fn choice_without_the_create_event() {
+    for version in RoomVersion::ALL {
+        if version.rules().create_in_auth_events {
+            continue;
+        }
+        check(version, &["levels", "alice"], Ok(()));
+        check(version, &["alice"], Ok(()));
+        check(version, &[], Ok(()));
+        check(
+            version,
+            &["create", "levels", "alice"],
+            Err(UnexpectedAuthEvent),
+        );
+    }
 }
 
 #[test]
 fn choice_of_any_version() {
     for version in RoomVersion::ALL {
         let check = |chosen: &[&str], expected| {
-            let create = (version == RoomVersion::V11).then_some("create");
+            let create = version.rules().create_in_auth_events.then_some("create");
             let chosen: Vec<_> = create.into_iter().chain(chosen.iter().copied()).collect();
             check(version, &chosen, expected);
         };

@@ -4,13 +4,14 @@ use serde_json::{Value as Json, json};
 use starling_events::RoomVersion;
 use starling_stateres::AuthError::{self, *};
 
-use crate::support::{Room, create_event, event_id, sign, user};
+use crate::support::{Room, create_event, reference, sign, user, with_creator};
+use starling_events::room_version::{CreatorPlace, RoomIdForm};
 
 #[track_caller]
 fn check(version: RoomVersion, content: &Json, expected: Result<(), AuthError>) {
     let room = Room::empty(version, &json!({}));
     assert_eq!(
-        room.check(&create_event(version, content)),
+        room.check(&create_event(version, &with_creator(version, content))),
         expected,
         "version {version}: {content}"
     );
@@ -20,8 +21,9 @@ fn check(version: RoomVersion, content: &Json, expected: Result<(), AuthError>) 
 fn room_version() {
     for version in RoomVersion::ALL {
         check(version, &json!({}), Ok(()));
-        check(version, &json!({"room_version": "11"}), Ok(()));
-        check(version, &json!({"room_version": "12"}), Ok(()));
+        for known in RoomVersion::ALL {
+            check(version, &json!({"room_version": known.as_str()}), Ok(()));
+        }
         check(
             version,
             &json!({"room_version": "org.example.unheard"}),
@@ -43,24 +45,53 @@ fn room_version() {
 #[test]
 fn additional_creators() {
     let creators = |value: Json| json!({"additional_creators": value});
-    for good in [json!([]), json!(["@a:h"]), json!(["@a:h", "@b:other:80"])] {
-        check(RoomVersion::V12, &creators(good), Ok(()));
+    for version in RoomVersion::ALL {
+        let if_bad = if version.rules().privileged_creators {
+            Err(InvalidAdditionalCreators)
+        } else {
+            Ok(())
+        };
+        for good in [json!([]), json!(["@a:h"]), json!(["@a:h", "@b:other:80"])] {
+            check(version, &creators(good), Ok(()));
+        }
+        for bad in [
+            json!({}),
+            json!("@a:h"),
+            json!(null),
+            json!([1]),
+            json!(["a"]),
+            json!(["@a:h", "@b"]),
+            json!([["@a:h"]]),
+        ] {
+            check(version, &creators(bad), if_bad);
+        }
     }
-    for bad in [
-        json!({}),
-        json!("@a:h"),
-        json!(null),
-        json!([1]),
-        json!(["a"]),
-        json!(["@a:h", "@b"]),
-        json!([["@a:h"]]),
-    ] {
-        check(
-            RoomVersion::V12,
-            &creators(bad.clone()),
-            Err(InvalidAdditionalCreators),
-        );
-        check(RoomVersion::V11, &creators(bad), Ok(()));
+}
+
+/// Where the content names the creator, it must do so, with whatever value.
+#[test]
+fn creator_property() {
+    for version in RoomVersion::ALL {
+        let room = Room::empty(version, &json!({}));
+        let without = match version.rules().creator {
+            CreatorPlace::Content => Err(NoCreator),
+            CreatorPlace::Sender => Ok(()),
+        };
+        let check = |content: &Json| room.check(&create_event(version, content));
+        assert_eq!(check(&json!({})), without, "version {version}");
+        for any in [
+            json!("@alice:other"),
+            json!("alice"),
+            json!(1),
+            json!([]),
+            json!(null),
+        ] {
+            assert_eq!(
+                check(&json!({"creator": any})),
+                Ok(()),
+                "version {version}: {any}"
+            );
+        }
     }
 }
 
@@ -68,22 +99,32 @@ fn additional_creators() {
 fn previous_events() {
     for version in RoomVersion::ALL {
         let room = Room::empty(version, &json!({}));
-        let mut create = room.builder("creator", "m.room.create", Some(""), &json!({}));
-        create.room_id = create.room_id.filter(|_| version == RoomVersion::V11);
-        create.prev_events = vec![event_id('p')];
+        let content = with_creator(version, &json!({}));
+        let mut create = room.builder("creator", "m.room.create", Some(""), &content);
+        create.room_id = create
+            .room_id
+            .filter(|_| version.rules().room_id == RoomIdForm::WithDomain);
+        create.prev_events = vec![reference(version, 'p')];
         assert_eq!(room.check(&sign(create, version)), Err(CreateHasPrevEvents));
     }
 }
 
 #[test]
 fn domain_of_the_room_id() {
-    let room = Room::empty(RoomVersion::V11, &json!({}));
-    let mut create = room.builder("creator/other", "m.room.create", Some(""), &json!({}));
-    create.prev_events = Vec::new();
-    assert_eq!(
-        room.check(&sign(create, RoomVersion::V11)),
-        Err(CreateRoomIdDomain)
-    );
+    for version in RoomVersion::ALL {
+        if version.rules().room_id != RoomIdForm::WithDomain {
+            continue;
+        }
+        let room = Room::empty(version, &json!({}));
+        let content = with_creator(version, &json!({}));
+        let mut create = room.builder("creator/other", "m.room.create", Some(""), &content);
+        create.prev_events = Vec::new();
+        assert_eq!(
+            room.check(&sign(create, version)),
+            Err(CreateRoomIdDomain),
+            "version {version}"
+        );
+    }
 }
 
 #[test]
@@ -95,6 +136,32 @@ fn room_without_create_event() {
         room.state
             .remove(&("m.room.create".to_owned(), String::new()));
         assert_eq!(room.check(&event), Err(NoCreateEvent));
+    }
+}
+
+/// If the content names no user, nobody is the creator; the room is as good as any otherwise.
+#[test]
+fn room_without_a_creator() {
+    for version in RoomVersion::ALL {
+        if version.rules().creator != CreatorPlace::Content {
+            continue;
+        }
+        let mut room = Room::empty(version, &json!({"creator": "nobody"}));
+        let member = |name: &str| user(name).to_string();
+        for name in ["creator", "alice"] {
+            room.set(
+                name,
+                "m.room.member",
+                &member(name),
+                &json!({"membership": "join"}),
+            );
+        }
+        let send = |sender: &str, state_key: Option<&str>| {
+            room.check(&room.event(sender, "m", state_key, &json!({})))
+        };
+        assert_eq!(send("alice", None), Ok(()));
+        assert_eq!(send("creator", None), Ok(()));
+        assert_eq!(send("creator", Some("")), Err(EventLevel));
     }
 }
 

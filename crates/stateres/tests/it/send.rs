@@ -4,10 +4,11 @@ use serde_json::{Value as Json, json};
 use starling_events::{Pdu, RoomVersion};
 use starling_stateres::{
     AuthError::{self, *},
-    AuthState, RoomPower, check,
+    AuthState, Membership, PowerLevelsError, RoomPower, check,
 };
 
 use crate::support::Room;
+use ruma_common::UserId;
 
 /// Alice sends an event in a room with these power levels.
 #[track_caller]
@@ -100,8 +101,7 @@ fn level_of_the_type() {
         None,
         Err(EventLevel),
     );
-    // A redaction is an event like any other here: its level isn't asked for.
-    with_levels(&json!({"redact": 100}), "m.room.redaction", None, Ok(()));
+    // Also where redactions have a rule of their own, this one comes before.
     with_levels(
         &json!({"events": {"m.room.redaction": 1}}),
         "m.room.redaction",
@@ -125,9 +125,12 @@ fn state_keys_that_name_users() {
 fn malformed_current_levels_allow_nothing() {
     for version in RoomVersion::ALL {
         let mut room = Room::new(version, "alice=join");
-        room.levels(&json!({"ban": "50"}));
+        room.levels(&json!({"ban": "all"}));
         let result = room.check(&room.event("alice", "m", None, &json!({})));
-        assert!(matches!(result, Err(PowerLevels(_))), "{result:?}");
+        assert_eq!(
+            result,
+            Err(PowerLevels(PowerLevelsError::NotAnInteger("ban")))
+        );
     }
 }
 
@@ -140,39 +143,83 @@ fn creator_sends_anything() {
             Ok(())
         );
     }
-    let mut room = Room::new(RoomVersion::V12, "");
-    room.levels(
-        &json!({"users_default": -1, "events": {"m.room.tombstone": 9_007_199_254_740_991_i64}}),
-    );
-    assert_eq!(
-        room.check(&room.event("creator", "m.room.tombstone", Some(""), &json!({}))),
-        Ok(())
-    );
 }
 
-/// A state that keeps its power parsed.
-struct Parsed<'a>(&'a Room, RoomPower);
+/// Power levels are above the creator, unless creators are above them.
+#[test]
+fn creator_and_power_levels() {
+    for version in RoomVersion::ALL {
+        let mut room = Room::new(version, "");
+        room.levels(
+            &json!({"users_default": -1, "events": {"m.room.tombstone": 9_007_199_254_740_991_i64}}),
+        );
+        let expected = if version.rules().privileged_creators {
+            Ok(())
+        } else {
+            Err(EventLevel)
+        };
+        assert_eq!(
+            room.check(&room.event("creator", "m.room.tombstone", Some(""), &json!({}))),
+            expected,
+            "version {version}"
+        );
+    }
+}
+
+/// A state that keeps parsed what it can.
+struct Parsed<'a> {
+    room: &'a Room,
+    power: Result<RoomPower, PowerLevelsError>,
+    membership: Option<Membership>,
+}
 
 impl AuthState for Parsed<'_> {
     fn get(&self, kind: &str, state_key: &str) -> Option<&Pdu> {
-        // The power levels must not be asked for.
-        self.0
-            .get(kind, state_key)
-            .filter(|event| event.kind() != "m.room.power_levels")
+        assert!(
+            !matches!(kind, "m.room.power_levels" | "m.room.member"),
+            "{kind} is kept parsed"
+        );
+        self.room.get(kind, state_key)
     }
 
-    fn power(&self) -> Option<&RoomPower> {
-        Some(&self.1)
+    fn power(&self) -> Option<Result<&RoomPower, PowerLevelsError>> {
+        Some(self.power.as_ref().map_err(|error| *error))
+    }
+
+    fn membership(&self, user: &UserId) -> Option<Membership> {
+        assert_ne!(user, "@creator:h");
+        self.membership
     }
 }
 
 #[test]
-fn power_that_is_kept_is_used() {
+fn what_is_kept_parsed_is_used() {
+    let malformed = PowerLevelsError::NotAnInteger("kick");
     for version in RoomVersion::ALL {
         let room = Room::new(version, "alice=join:50 bob=join:0");
-        let power = RoomPower::new(&room.create, room.get("m.room.power_levels", "")).unwrap();
-        let parsed = Parsed(&room, power);
-        for (sender, expected) in [("alice", Ok(())), ("bob", Err(EventLevel))] {
+        let power = || RoomPower::new(&room.create, room.get("m.room.power_levels", "")).unwrap();
+        for (sender, power, membership, expected) in [
+            ("alice", Ok(power()), Some(Membership::Join), Ok(())),
+            ("bob", Ok(power()), Some(Membership::Join), Err(EventLevel)),
+            (
+                "alice",
+                Ok(power()),
+                Some(Membership::Ban),
+                Err(SenderNotJoined),
+            ),
+            ("alice", Ok(power()), None, Err(SenderNotJoined)),
+            (
+                "alice",
+                Err(malformed),
+                Some(Membership::Join),
+                Err(PowerLevels(malformed)),
+            ),
+        ] {
+            let parsed = Parsed {
+                room: &room,
+                power,
+                membership,
+            };
             let event = room.event(sender, "m.room.name", Some(""), &json!({}));
             assert_eq!(check(version, &event, &parsed), expected);
         }

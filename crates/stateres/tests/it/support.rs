@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use ruma_common::{OwnedEventId, OwnedUserId, RoomId};
 use serde_json::{Value as Json, json};
-use starling_events::{CanonicalObject, EventBuilder, Pdu, RoomVersion, SigningKey};
+use starling_events::{
+    CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion, SigningKey,
+    room_version::{CreatorPlace, EventIdForm, ReferenceForm, RoomIdForm},
+};
 use starling_stateres::{AuthError, AuthState, check};
 
 /// `alice` is `@alice:h`, `alice/other` is `@alice:other`.
@@ -13,8 +16,35 @@ pub(crate) fn user(name: &str) -> OwnedUserId {
     OwnedUserId::try_from(format!("@{localpart}:{server}")).unwrap()
 }
 
-pub(crate) fn event_id(letter: char) -> OwnedEventId {
-    OwnedEventId::try_from(format!("${}", letter.to_string().repeat(43))).unwrap()
+/// An event id in the form of the version; where it has a domain, that is `h`.
+pub(crate) fn event_id(version: RoomVersion, letter: char) -> OwnedEventId {
+    let domain = match version.rules().event_id {
+        EventIdForm::Stated => ":h",
+        EventIdForm::Hash | EventIdForm::UrlSafeHash => "",
+    };
+    OwnedEventId::try_from(format!("${}{domain}", letter.to_string().repeat(43))).unwrap()
+}
+
+/// A reference to [`event_id`].
+pub(crate) fn reference(version: RoomVersion, letter: char) -> EventReference {
+    EventReference {
+        event_id: event_id(version, letter),
+        hash: (version.rules().references == ReferenceForm::WithHashes).then_some([0; 32]),
+    }
+}
+
+/// The content of a create event with the creator that the version may want to have in it.
+pub(crate) fn with_creator(version: RoomVersion, content: &Json) -> Json {
+    let mut content = content.clone();
+    if version.rules().creator == CreatorPlace::Content && content.get("creator").is_none() {
+        content["creator"] = json!("@creator:h");
+    }
+    content
+}
+
+/// The versions, each with its number.
+pub(crate) fn numbered_versions() -> impl Iterator<Item = (usize, RoomVersion)> {
+    (1..).zip(RoomVersion::ALL)
 }
 
 /// A room with state. Its creator is `creator`, who is joined.
@@ -32,7 +62,10 @@ impl AuthState for Room {
 
 /// A create event of the version.
 pub(crate) fn create_event(version: RoomVersion, content: &Json) -> Pdu {
-    let room_id = (version == RoomVersion::V11).then(|| RoomId::parse("!room:h").unwrap());
+    let room_id = match version.rules().room_id {
+        RoomIdForm::WithDomain => Some(RoomId::parse("!room:h").unwrap()),
+        RoomIdForm::CreateEventHash => None,
+    };
     let create = EventBuilder {
         room_id,
         sender: user("creator"),
@@ -56,11 +89,11 @@ pub(crate) fn sign(event: EventBuilder, version: RoomVersion) -> Pdu {
 }
 
 impl Room {
-    /// A room with nothing but a create event.
+    /// A room with nothing but a create event of this content (see [`with_creator`]).
     pub(crate) fn empty(version: RoomVersion, create: &Json) -> Self {
         let mut room = Self {
             version,
-            create: create_event(version, create),
+            create: create_event(version, &with_creator(version, create)),
             state: BTreeMap::new(),
         };
         room.insert(room.create.clone());
@@ -100,7 +133,7 @@ impl Room {
             }
         }
         if !levels.is_empty() {
-            if version == RoomVersion::V11 {
+            if !version.rules().privileged_creators {
                 levels
                     .entry(user("creator").to_string())
                     .or_insert(json!(100));
@@ -127,7 +160,7 @@ impl Room {
             redacts: None,
             origin_server_ts: 1,
             depth: 2,
-            prev_events: vec![event_id('p')],
+            prev_events: vec![reference(self.version, 'p')],
             auth_events: Vec::new(),
         }
     }
@@ -140,6 +173,20 @@ impl Room {
         content: &Json,
     ) -> Pdu {
         sign(self.builder(sender, kind, state_key, content), self.version)
+    }
+
+    /// An event from another server, whose content is written as given. It needn't be JSON that we would write.
+    pub(crate) fn received(
+        &self,
+        sender: &str,
+        kind: &str,
+        state_key: Option<&str>,
+        content: &str,
+    ) -> Pdu {
+        let event = self.event(sender, kind, state_key, &json!({"placeholder": 0}));
+        let json = String::from_utf8(event.json().to_vec()).unwrap();
+        let json = json.replace(r#"{"placeholder":0}"#, content);
+        Pdu::parse(self.version, json.as_bytes()).unwrap()
     }
 
     pub(crate) fn insert(&mut self, event: Pdu) {

@@ -79,6 +79,7 @@ fn what_is_signed() {
         json!({"signed": signed})
     };
     check("", &keys, &json!({}), Err(ThirdPartyInviteUnsigned));
+    check("", &keys, &Json::Null, Err(ThirdPartyInviteUnsigned));
     check(
         "",
         &keys,

@@ -3,7 +3,10 @@
 use ruma_common::UserId;
 
 use super::{AuthError, AuthState, Change};
-use crate::membership::{JoinRule, Membership};
+use crate::{
+    membership::{JoinRule, Membership},
+    power_levels::creator,
+};
 
 pub(super) fn check<S: AuthState>(change: &Change<'_, S>) -> Result<(), AuthError> {
     // 5.3.1
@@ -11,7 +14,7 @@ pub(super) fn check<S: AuthState>(change: &Change<'_, S>) -> Result<(), AuthErro
         return Ok(());
     }
     // 5.3.2
-    if change.sender != change.target {
+    if change.sender != &*change.target {
         return Err(AuthError::SenderNotTarget);
     }
     let membership = change.target_membership();
@@ -35,7 +38,7 @@ pub(super) fn check<S: AuthState>(change: &Change<'_, S>) -> Result<(), AuthErro
 fn is_creators_first_join<S>(change: &Change<'_, S>) -> bool {
     let create = change.room.create;
     matches!(change.room.event.prev_events(), [only] if only == create.event_id())
-        && change.target == create.sender()
+        && creator(create).is_some_and(|creator| creator == change.target.as_str())
 }
 
 fn check_restricted<S: AuthState>(

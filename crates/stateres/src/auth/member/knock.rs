@@ -12,7 +12,7 @@ pub(super) fn check<S: AuthState>(change: &Change<'_, S>) -> Result<(), AuthErro
         return Err(AuthError::KnockRule);
     }
     // 5.7.2
-    if change.sender != change.target {
+    if change.sender != &*change.target {
         return Err(AuthError::SenderNotTarget);
     }
     // 5.7.3

@@ -5,7 +5,7 @@ use crate::membership::Membership;
 
 pub(super) fn check<S: AuthState>(change: &Change<'_, S>) -> Result<(), AuthError> {
     // 5.5.1
-    if change.sender == change.target {
+    if change.sender == &*change.target {
         return match change.target_membership() {
             Membership::Invite | Membership::Join | Membership::Knock => Ok(()),
             Membership::Ban | Membership::Leave | Membership::Unknown => {
