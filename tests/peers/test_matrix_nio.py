@@ -108,11 +108,14 @@ class Conversation:
         return (await self.ok(person.client.room_send(room, "m.room.message", content), nio.RoomSendResponse)).event_id
 
     async def two_in_a_room(self) -> tuple[Person, Person, str]:
-        """Ann makes a private room and invites Ben, who joins once /sync shows the invite."""
         ann, ben = await self.person("ann"), await self.person("ben")
         ann.start_syncing()
         ben.start_syncing()
-        created = await self.ok(ann.client.room_create(name="Tea"), nio.RoomCreateResponse)
+        return ann, ben, await self.room_of(ann, ben)
+
+    async def room_of(self, ann: Person, ben: Person, version: str | None = None) -> str:
+        """Ann makes a private room and invites Ben, who joins once /sync shows the invite."""
+        created = await self.ok(ann.client.room_create(name="Tea", room_version=version), nio.RoomCreateResponse)
         room = created.room_id
         await self.ok(ann.client.room_invite(room, ben.user_id), nio.RoomInviteResponse)
         await ben.until(lambda: room in ben.client.invited_rooms, "the invite")
@@ -122,7 +125,7 @@ class Conversation:
         await ann.until(
             lambda: room in ann.client.rooms and ann.client.rooms[room].joined_count == 2, "Ben's joining"
         )
-        return ann, ben, room
+        return room
 
     async def both_saw(self, people: list[Person], expected: list[tuple[str, str, str]]) -> None:
         for person in people:
@@ -204,6 +207,31 @@ class Conversation:
         history = await self.page(ben, room, MessageDirection.back, ben.client.next_batch)
         self.assertEqual([e.body for e in history if isinstance(e, nio.RoomMessageText)], ["no mistake"])
         self.assertEqual([e.event_id for e in history if isinstance(e, nio.RedactedEvent)], [event_id])
+
+    async def test_rooms_of_other_versions(self) -> None:
+        ann, ben = await self.person("ann"), await self.person("ben")
+        ann.start_syncing()
+        ben.start_syncing()
+        gone: list[tuple[str, str]] = []
+
+        async def redaction(room: nio.MatrixRoom, event: nio.RedactionEvent) -> None:
+            gone.append((room.room_id, event.redacts))
+
+        ben.client.add_event_callback(redaction, nio.RedactionEvent)
+        messages, redacted = [], []
+        for version in ("1", "3", "6", "10", "11", "12"):
+            room = await self.room_of(ann, ben, version)
+            self.assertEqual(ben.client.rooms[room].room_version, version)
+            self.assertEqual(ben.client.rooms[room].name, "Tea")
+            event_id = await self.send(ann, room, f"version {version}")
+            messages.append((room, ann.user_id, f"version {version}"))
+            await self.both_saw([ann, ben], messages)
+            await self.ok(ann.client.room_redact(room, event_id), nio.RoomRedactResponse)
+            redacted.append((room, event_id))
+            await ben.until(lambda: len(gone) == len(redacted), "the redaction")
+            self.assertEqual(gone, redacted)
+            found = await self.ok(ben.client.room_get_event(room, event_id), nio.RoomGetEventResponse)
+            self.assertIsInstance(found.event, nio.RedactedEvent)
 
     async def test_state_and_members(self) -> None:
         ann, ben, room = await self.two_in_a_room()

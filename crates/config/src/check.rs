@@ -32,7 +32,6 @@ impl Config {
         self.database.check()?;
         self.passwords.check()?;
         self.federation.check()?;
-        self.registration.check()?;
         self.rooms.check()?;
         self.smtp.check()?;
         self.well_known.check()

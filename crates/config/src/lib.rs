@@ -54,7 +54,7 @@ pub use passwords::Passwords;
 pub use rate_limits::RateLimits;
 pub use reference::{example, reference};
 pub use registration::{Registration, RegistrationMode};
-pub use rooms::Rooms;
+pub use rooms::{ROOM_VERSIONS, Rooms};
 pub use secret::Secret;
 pub use server::Config;
 pub use server_name::ServerName;

@@ -3,14 +3,13 @@
 use serde::Deserialize;
 
 use crate::Secret;
-use crate::error::Fault;
 use crate::keys::{Key, Kind, Section, Value};
 
 /// Who may make an account.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Registration {
-    /// Whether anybody may, or only who has a token, or nobody.
+    /// Whether anybody may, or nobody.
     pub mode: RegistrationMode,
     /// The secret with which tools make accounts through the admin API; empty switches that off.
     pub shared_secret: Secret,
@@ -24,25 +23,9 @@ pub struct Registration {
 pub enum RegistrationMode {
     /// Anybody.
     Open,
-    /// Whoever has a registration token.
-    Token,
     /// Nobody.
     #[default]
     Closed,
-}
-
-impl Registration {
-    /// Refuses a mode that nobody could register in although it says so.
-    pub(crate) fn check(&self) -> Result<(), Fault> {
-        if self.mode != RegistrationMode::Token {
-            return Ok(());
-        }
-        Err(Fault::new(
-            "registration.mode",
-            "registration tokens are not built yet",
-            "write mode = \"closed\", and make accounts with `starling user create`, or mode = \"open\"",
-        ))
-    }
 }
 
 /// Its keys.
@@ -55,8 +38,7 @@ pub(crate) const SECTION: Section = Section {
             name: "mode",
             kind: Kind::Text,
             value: Value::Default("\"closed\""),
-            doc: "\"open\": anybody; \"closed\": nobody; \"token\": whoever has a registration token, which is refused, as it is \
-                  not built yet.",
+            doc: "\"open\": anybody; \"closed\": nobody but who is given an account with `starling user create`.",
             built: true,
         },
         Key {

@@ -74,11 +74,7 @@ impl Rooms {
         if alias.server_name() != self.server_name() {
             return Err(AliasError::OtherServer);
         }
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(AliasError::UnknownRoom)?;
+        let room = self.room_num(room_id, AliasError::UnknownRoom).await?;
         if self.current_membership(room, &actor.user_id).await? != Some(Membership::Join) {
             return Err(AliasError::Forbidden("only who is in the room may name it"));
         }
@@ -168,16 +164,8 @@ impl Rooms {
         actor: &Actor,
         room_id: &RoomId,
     ) -> Result<Vec<OwnedRoomAliasId>, ReadError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(ReadError::UnknownRoom)?;
-        let snapshot = self
-            .store()
-            .room(room)
-            .await?
-            .ok_or(ReadError::UnknownRoom)?;
+        let snapshot = self.room(room_id, ReadError::UnknownRoom).await?;
+        let room = snapshot.room;
         let is_open = snapshot.visibility == starling_store::events::Visibility::WorldReadable;
         if !is_open
             && self.current_membership(room, &actor.user_id).await? != Some(Membership::Join)
@@ -219,18 +207,13 @@ impl Rooms {
     }
 
     async fn canonical_alias(&self, room_id: &RoomId) -> Result<Option<Arc<Event>>, SendError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(SendError::UnknownRoom)?;
-        let snapshot = self.store().room(room).await?;
-        let number =
-            snapshot.and_then(|snapshot| snapshot.state_event(types::CANONICAL_ALIAS, EMPTY_KEY));
-        Ok(match number {
-            Some(number) => self.store().events_load(&[number]).await?.pop(),
-            None => None,
-        })
+        let snapshot = self.room(room_id, SendError::UnknownRoom).await?;
+        Ok(
+            match snapshot.state_event(types::CANONICAL_ALIAS, EMPTY_KEY) {
+                Some(number) => self.store().events_load(&[number]).await?.pop(),
+                None => None,
+            },
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
 use serde_json::{Map, Value, json};
 use starling_db::{Positions, Tx, Write};
-use starling_events::room_version::RoomIdForm;
+use starling_events::room_version::{CreatorPlace, RoomIdForm};
 use starling_events::{CanonicalObject, Pdu, RoomVersion};
 use starling_store::aliases::{Alias, alias_insert};
 use starling_store::append::{AppendError, NewEvent};
@@ -160,7 +160,7 @@ impl Rooms {
             .await
             .map_err(CreateError::InvalidState)?;
         let mut drafts = vec![
-            state("m.room.create", create_content(wanted, version))?,
+            state("m.room.create", create_content(actor, wanted, version))?,
             state_draft(
                 actor,
                 "m.room.member",
@@ -261,8 +261,8 @@ impl Rooms {
             RoomIdForm::CreateEventHash => None,
             RoomIdForm::WithDomain => Some(self.random_room_id()?),
         };
-        let mut tip = Tip::new(version, room_id, Vec::new());
-        let now_ms = self.parts.clock.now_ms();
+        let mut tip = Tip::new(version, room_id);
+        let now_ms = self.time_of_new_room();
         let mut events: Vec<NewEvent> = Vec::with_capacity(drafts.len());
         for draft in drafts {
             // A room that has no events has no state that would have to be looked up.
@@ -354,10 +354,16 @@ fn state_draft(
     Ok(Draft::state(actor.user_id.clone(), kind, key, content))
 }
 
-fn create_content(wanted: &CreateRoom, version: RoomVersion) -> Value {
+fn create_content(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Value {
     let mut content = wanted.creation_content.clone();
-    // From room version 11 on, the creator is the sender alone.
-    content.remove("creator");
+    match version.rules().creator {
+        CreatorPlace::Content => {
+            content.insert("creator".to_owned(), actor.user_id.as_str().into());
+        }
+        CreatorPlace::Sender => {
+            content.remove("creator");
+        }
+    }
     content.insert("room_version".to_owned(), version.as_str().into());
     if wanted.preset == Preset::TrustedPrivateChat && version.rules().privileged_creators {
         let mut creators = content

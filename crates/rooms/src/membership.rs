@@ -56,11 +56,7 @@ impl Rooms {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), SendError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(SendError::UnknownRoom)?;
+        let room = self.room_num(room_id, SendError::UnknownRoom).await?;
         let current = self.current_membership(room, target).await?;
         if !is_needed(action, current)? {
             return Ok(());
@@ -174,11 +170,7 @@ impl Rooms {
     /// # Errors
     /// [`SendError::UnknownRoom`] when the user was never in it; [`SendError::Forbidden`] when they still are.
     pub async fn forget(&self, actor: &Actor, room_id: &RoomId) -> Result<(), SendError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(SendError::UnknownRoom)?;
+        let room = self.room_num(room_id, SendError::UnknownRoom).await?;
         let user = actor.user;
         let write = Write::new("forget").locking([room.0]);
         let forgotten = self.store().db().write(write, move |tx| {

@@ -165,11 +165,7 @@ impl Rooms {
         room_id: &RoomId,
         event: &EventId,
     ) -> Result<Arc<Event>, ReadError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(ReadError::NotFound)?;
+        let room = self.room_num(room_id, ReadError::NotFound).await?;
         let (store, wanted, user, head) = (
             self.store().clone(),
             event.to_owned(),
@@ -200,16 +196,7 @@ impl Rooms {
         room_id: &RoomId,
         body: impl FnOnce(&Store, &mut Tx<'_>, Seen) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(ReadError::UnknownRoom)?;
-        let snapshot = self
-            .store()
-            .room(room)
-            .await?
-            .ok_or(ReadError::UnknownRoom)?;
+        let snapshot = self.room(room_id, ReadError::UnknownRoom).await?;
         let (store, user) = (self.store().clone(), actor.user);
         let read = move |tx: &mut Tx<'_>| {
             let seen = seen(&store, tx, &snapshot, user)?;

@@ -1,12 +1,15 @@
 //! The rooms of this server: what the domain is made of.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use ruma_common::{OwnedServerName, OwnedUserId};
+use ruma_common::{OwnedServerName, OwnedUserId, RoomId};
 use starling_bus::Bus;
+use starling_db::Error;
 use starling_events::{RoomVersion, SigningKey};
 use starling_runtime::{Chance, Clock};
-use starling_store::{DeviceNum, Store, UserNum};
+use starling_store::rooms::RoomSnapshot;
+use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
 use crate::pipeline::Heads;
 use crate::transaction::InFlight;
@@ -36,6 +39,8 @@ pub struct Rooms {
     pub(crate) parts: Arc<Parts>,
     pub(crate) heads: Arc<Heads>,
     pub(crate) in_flight: Arc<InFlight>,
+    /// When the last room was made, in milliseconds since 1970.
+    last_made_ms: Arc<AtomicI64>,
 }
 
 /// Who acts: a local user, on one of their devices.
@@ -57,11 +62,46 @@ impl Rooms {
             parts: Arc::new(parts),
             heads: Arc::default(),
             in_flight: Arc::default(),
+            last_made_ms: Arc::default(),
         }
     }
 
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
+    }
+
+    /// The time for a new room: now, or the next millisecond in which none was made. Where a room's id is the hash of its
+    /// create event, two rooms of one time and creator could be the same.
+    pub(crate) fn time_of_new_room(&self) -> i64 {
+        let now_ms = self.parts.clock.now_ms();
+        let next = |last: i64| now_ms.max(last.saturating_add(1));
+        let before = self
+            .last_made_ms
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(next(last))
+            });
+        before.map_or(now_ms, next)
+    }
+
+    /// The number of a room; `unknown` when it isn't here.
+    pub(crate) async fn room_num<E: From<Error>>(
+        &self,
+        room_id: &RoomId,
+        unknown: E,
+    ) -> Result<RoomNum, E> {
+        self.store().room_num(room_id).await?.ok_or(unknown)
+    }
+
+    /// A room as committed; `unknown` when it isn't here.
+    pub(crate) async fn room<E: From<Error>>(
+        &self,
+        room_id: &RoomId,
+        unknown: E,
+    ) -> Result<Arc<RoomSnapshot>, E> {
+        let Some(room) = self.store().room_num(room_id).await? else {
+            return Err(unknown);
+        };
+        self.store().room(room).await?.ok_or(unknown)
     }
 
     /// The version of a new room when its creator names none.
@@ -80,11 +120,7 @@ impl Rooms {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn sweep_transactions(
-        &self,
-        before_ms: i64,
-        most: i64,
-    ) -> Result<u64, starling_db::Error> {
+    pub async fn sweep_transactions(&self, before_ms: i64, most: i64) -> Result<u64, Error> {
         let write = starling_db::Write::new("sweep_transactions").relaxed();
         let sweep = move |tx: &mut starling_db::Tx<'_>| {
             starling_store::transactions::transactions_sweep(tx, before_ms, most)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId, RoomId};
+use serde_json::{Map, Value};
 use starling_db::Error;
 use starling_events::CanonicalObject;
 use starling_store::RoomNum;
@@ -43,8 +44,8 @@ impl Rooms {
         if draft.kind == "m.room.canonical_alias" && draft.state_key.as_deref() == Some("") {
             self.check_canonical_alias(room_id, &draft.content).await?;
         }
-        self.send_with(actor, room_id, draft, transaction, None)
-            .await
+        let room = self.room_num(room_id, SendError::UnknownRoom).await?;
+        self.send_with(actor, room, draft, transaction, None).await
     }
 
     /// Redacts an event of a room: what it said is removed, here and for every client that learns of it.
@@ -60,45 +61,37 @@ impl Rooms {
         content: CanonicalObject,
         transaction: Option<(RequestPath, &str)>,
     ) -> Result<OwnedEventId, SendError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(SendError::UnknownRoom)?;
+        let room = self.room_num(room_id, SendError::UnknownRoom).await?;
+        // Who is not in the room doesn't learn which events it has.
+        if self.current_membership(room, &actor.user_id).await? != Some(Membership::Join) {
+            return Err(SendError::Forbidden("you are not in this room".to_owned()));
+        }
         let (store, wanted) = (self.store().clone(), target.to_owned());
         let event = self
             .store()
             .db()
             .read("redacts", move |tx| store.event_by_id(tx, &wanted))
             .await?;
-        // Who is not in the room doesn't learn which events it has.
-        if self.current_membership(room, &actor.user_id).await? != Some(Membership::Join) {
-            return Err(SendError::Forbidden("you are not in this room".to_owned()));
-        }
         let event = event
             .filter(|event| event.room == room)
             .ok_or(SendError::UnknownEvent)?;
+        let content = without_redacts(content)?;
         let draft = Draft {
             redacts: Some(target.to_owned()),
             ..Draft::message(actor.user_id.clone(), "m.room.redaction", content)
         };
-        self.send_with(actor, room_id, draft, transaction, Some(event))
+        self.send_with(actor, room, draft, transaction, Some(event))
             .await
     }
 
     async fn send_with(
         &self,
         actor: &Actor,
-        room_id: &RoomId,
+        room: RoomNum,
         draft: Draft,
         transaction: Option<(RequestPath, &str)>,
         target: Option<Arc<Event>>,
     ) -> Result<OwnedEventId, SendError> {
-        let room = self
-            .store()
-            .room_num(room_id)
-            .await?
-            .ok_or(SendError::UnknownRoom)?;
         let Some((path, txn_id)) = transaction else {
             return self.append_new(room, draft, target).await;
         };
@@ -162,11 +155,22 @@ impl Rooms {
     }
 }
 
-/// The event that a redaction names in its content, as it is in room versions 11 and 12.
+/// The event that a redaction names in its content: there clients write it, in rooms of every version.
 fn redacts_of(draft: &Draft) -> Option<OwnedEventId> {
     if draft.kind != "m.room.redaction" || draft.state_key.is_some() {
         return None;
     }
     let target = draft.content.value().get("redacts")?.as_str()?;
     OwnedEventId::try_from(target.as_ref()).ok()
+}
+
+/// The content of a redaction without what it redacts: the event says that where its room's version wants it.
+fn without_redacts(content: CanonicalObject) -> Result<CanonicalObject, SendError> {
+    if content.value().get("redacts").is_none() {
+        return Ok(content);
+    }
+    let members: Result<Map<String, Value>, _> = serde_json::from_slice(content.as_bytes());
+    let mut members = members.map_err(|_| SendError::Invalid("content"))?;
+    members.remove("redacts");
+    Ok(CanonicalObject::from_serialize(&members)?)
 }

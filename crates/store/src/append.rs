@@ -277,16 +277,11 @@ fn after(
     num: EventNum,
     change: Option<&StateChange>,
 ) -> RoomSnapshot {
-    let extremity = Extremity {
-        num,
-        event_id: pdu.event_id().to_owned(),
-        depth: pdu.depth(),
-    };
     let mut after = RoomSnapshot {
         append_count: before.append_count + 1,
         head_hash: head_hash(pdu.event_id()),
         last_position: num.0,
-        extremities: vec![extremity],
+        extremities: vec![Extremity::new(num, pdu)],
         ..before.clone()
     };
     if let Some(StateChange { entry, old }) = change {

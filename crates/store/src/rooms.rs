@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
+use ruma_common::{OwnedRoomId, RoomId};
 use starling_db::{Commits, Error, Tx};
-use starling_events::{RoomVersion, Value};
+use starling_events::{EventReference, Pdu, RoomVersion, Value};
 
 use crate::events::Visibility;
 use crate::memberships::Membership;
@@ -41,10 +41,20 @@ starling_db::statements! {
 pub struct Extremity {
     /// Its number.
     pub num: EventNum,
-    /// Its id.
-    pub event_id: OwnedEventId,
+    /// How the next event names it.
+    pub reference: EventReference,
     /// Its depth.
     pub depth: i64,
+}
+
+impl Extremity {
+    pub(crate) fn new(num: EventNum, pdu: &Pdu) -> Self {
+        Self {
+            num,
+            reference: EventReference::of(pdu),
+            depth: pdu.depth(),
+        }
+    }
 }
 
 /// A room as committed: immutable, and all that readers see.
@@ -200,7 +210,7 @@ impl Store {
         if let Some(snapshot) = self.rooms().get(room) {
             return Ok(Some(snapshot.room_id.clone()));
         }
-        Ok(room_row(tx, room)?.map(|row| row.room_id))
+        Ok(room_row(tx, room)?.map(|row| row.snapshot.room_id))
     }
 
     /// The committed snapshot of a room, or `None` if there is no such room.
@@ -229,22 +239,14 @@ impl Store {
         if let Some(snapshot) = self.rooms().get(room) {
             return Ok(Some(snapshot));
         }
-        let Some(mut snapshot) = room_row(tx, room)? else {
+        let Some(row) = room_row(tx, room)? else {
             return Ok(None);
         };
-        let numbers: Vec<EventNum> = snapshot
-            .extremities
-            .iter()
-            .map(|extremity| extremity.num)
-            .collect();
+        let mut snapshot = row.snapshot;
         snapshot.extremities = self
-            .events_read(tx, &numbers)?
+            .events_read(tx, &row.extremities)?
             .iter()
-            .map(|event| Extremity {
-                num: event.num,
-                event_id: event.pdu.event_id().to_owned(),
-                depth: event.pdu.depth(),
-            })
+            .map(|event| Extremity::new(event.num, &event.pdu))
             .collect();
         if let Some(stored) = snapshot.stored {
             let (state, stored) = snapshot_load(tx, stored.snapshot)?;
@@ -266,40 +268,42 @@ impl Store {
 
 /// The history visibility that an `m.room.history_visibility` event sets.
 #[must_use]
-pub fn visibility_of(pdu: &starling_events::Pdu) -> Visibility {
+pub fn visibility_of(pdu: &Pdu) -> Visibility {
     let word = Value::new(pdu.content())
         .get("history_visibility")
         .and_then(Value::as_str);
     word.map_or(Visibility::Shared, |word| Visibility::parse(&word))
 }
 
-/// The row, with extremities of which only the numbers are known, and without the state.
-fn room_row(tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<RoomSnapshot>, Error> {
+/// What a room's row says.
+struct RoomRow {
+    /// Without the extremities and the state.
+    snapshot: RoomSnapshot,
+    extremities: Vec<EventNum>,
+}
+
+fn room_row(tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<RoomRow>, Error> {
     let damaged = |what: &str| Error::Damaged(format!("room {}: {what}", room.0));
     tx.query_one(&ROOM_READ, &[room.into()], |row| {
         let room_id = OwnedRoomId::try_from(row.text(0)?).map_err(|_| damaged("its id"))?;
         let version = RoomVersion::parse(row.text(1)?).ok_or_else(|| damaged("its version"))?;
         let extremities =
             varint::read_list(row.bytes(6)?).ok_or_else(|| damaged("its extremities"))?;
-        let unnamed = OwnedEventId::try_from("$").map_err(|_| damaged("its extremities"))?;
         let snapshot_num = row.int(5)?;
-        Ok(RoomSnapshot {
+        let snapshot = RoomSnapshot {
             append_count: row.int(2)?,
             head_hash: row.int(3)?,
             last_position: row.int(4)?,
-            extremities: extremities
-                .into_iter()
-                .map(|num| Extremity {
-                    num: EventNum(num),
-                    event_id: unnamed.clone(),
-                    depth: 0,
-                })
-                .collect(),
             stored: (snapshot_num != 0).then_some(Stored {
                 snapshot: SnapshotNum(snapshot_num),
                 hops: 0,
             }),
             ..RoomSnapshot::new(room, room_id, version, row.truth(7)?)
+        };
+        let extremities = extremities.into_iter().map(EventNum).collect();
+        Ok(RoomRow {
+            snapshot,
+            extremities,
         })
     })
 }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use starling_db::Error;
+use starling_stateres::resolution::{self, Conflicts, ResolveError, StateKey};
 
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, TypeNum};
@@ -104,6 +105,16 @@ impl StateMap {
         self.len() == 0
     }
 
+    /// Where states of one room differ, as state resolution takes it. Buckets that the states share are passed over.
+    pub fn conflicts(states: &[&Self]) -> Result<Conflicts, ResolveError> {
+        let mut entries = Vec::new();
+        let others: Vec<&Buckets> = states.iter().map(|state| &state.other).collect();
+        Buckets::differing(&others, &mut entries);
+        let members: Vec<&Buckets> = states.iter().map(|state| &state.members).collect();
+        Buckets::differing(&members, &mut entries);
+        Conflicts::new(states.len(), entries)
+    }
+
     fn side(&self, kind: TypeNum) -> &Buckets {
         if kind == types::MEMBER {
             &self.members
@@ -182,6 +193,41 @@ impl Buckets {
         }
     }
 
+    /// Adds the entries of the keys at which the maps differ, each with the number of its map.
+    fn differing(maps: &[&Self], entries: &mut Vec<(StateKey, usize, resolution::EventNum)>) {
+        let Some((first, others)) = maps.split_first() else {
+            return;
+        };
+        let count = first.buckets.len();
+        if others.iter().any(|other| other.buckets.len() != count) {
+            // One has grown: its buckets are others altogether.
+            let all = maps.iter().enumerate();
+            entries.extend(
+                all.flat_map(|(map, buckets)| {
+                    buckets.iter().map(move |entry| numbered(entry, map))
+                }),
+            );
+            return;
+        }
+        let mut keys = Vec::new();
+        for (at, bucket) in first.buckets.iter().enumerate() {
+            for other in others.iter().filter_map(|other| other.buckets.get(at)) {
+                if !Arc::ptr_eq(bucket, other) {
+                    bucket.differing(other, &mut keys);
+                }
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            for (kind, key) in keys.drain(..) {
+                for (map, buckets) in maps.iter().enumerate() {
+                    let bucket = buckets.buckets.get(at);
+                    let entry = bucket.and_then(|bucket| bucket.get(kind, key));
+                    entries.extend(entry.map(|entry| numbered(entry, map)));
+                }
+            }
+        }
+    }
+
     fn from_stored(buckets: Vec<Arc<Bucket>>) -> Option<Self> {
         let len = buckets.iter().map(|bucket| bucket.entries.len()).sum();
         buckets.len().is_power_of_two().then(|| Self {
@@ -229,6 +275,27 @@ impl Bucket {
         )
     }
 
+    /// Adds the keys at which it has another event than `other`, or one of both has none.
+    fn differing(&self, other: &Self, keys: &mut Vec<(TypeNum, KeyNum)>) {
+        let (mut own, mut others) = (
+            self.entries.iter().peekable(),
+            other.entries.iter().peekable(),
+        );
+        while let (Some(x), Some(y)) = (own.peek(), others.peek()) {
+            let (x_key, y_key) = ((x.kind, x.key), (y.kind, y.key));
+            if x.event != y.event || x_key != y_key {
+                keys.push(x_key.min(y_key));
+            }
+            if x_key <= y_key {
+                own.next();
+            }
+            if y_key <= x_key {
+                others.next();
+            }
+        }
+        keys.extend(own.chain(others).map(|entry| (entry.kind, entry.key)));
+    }
+
     /// The piece in which it is stored, if that is committed.
     pub(crate) fn piece(&self) -> Option<i64> {
         self.piece.get().copied()
@@ -251,6 +318,14 @@ impl Bucket {
             piece: OnceLock::from(piece),
         })
     }
+}
+
+fn numbered(entry: &Entry, map: usize) -> (StateKey, usize, resolution::EventNum) {
+    let key = StateKey {
+        kind: entry.kind.0,
+        key: entry.key.0,
+    };
+    (key, map, resolution::EventNum(entry.event.0))
 }
 
 /// The bytes of some entries: four numbers each.

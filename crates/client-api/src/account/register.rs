@@ -132,9 +132,6 @@ fn check_mode(mode: RegistrationMode) -> Result<(), MatrixError> {
     match mode {
         RegistrationMode::Open => Ok(()),
         RegistrationMode::Closed => Err(MatrixError::forbidden("Registration is disabled")),
-        RegistrationMode::Token => Err(MatrixError::forbidden(
-            "Registration needs a token, and this server cannot check tokens yet",
-        )),
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn content(error: JsonError) -> MatrixError {
         JsonError::NotUtf8 | JsonError::Syntax(_) => MatrixError::not_json(message),
         JsonError::NotAnInteger(_)
         | JsonError::IntegerRange(_)
+        | JsonError::FloatRange(_)
         | JsonError::DuplicateKey(_)
         | JsonError::TooDeep
         | JsonError::NotAnObject => MatrixError::bad_json(message),

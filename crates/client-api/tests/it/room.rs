@@ -9,3 +9,4 @@ mod read;
 mod send;
 mod state;
 mod sync;
+mod versions;

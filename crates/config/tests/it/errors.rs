@@ -73,7 +73,7 @@ fn bad_values_name_the_key_and_show_how_it_is_written() {
         "[registration]\n\nmode = \"opened\"",
         4,
         "registration.mode",
-        "`open`, `token`, `closed`",
+        "`open` or `closed`",
     );
     refused(
         "[[listeners]]\naddress = \"localhost\"",
@@ -137,16 +137,16 @@ fn values_out_of_bounds() {
         "\"12\"",
     );
     refused(
-        "[rooms]\ndefault_version = \"10\"",
+        "[rooms]\ndefault_version = \"0\"",
         3,
         "rooms.default_version",
-        "write \"11\" or \"12\"",
+        "write one of \"1\", \"2\",",
     );
     refused(
         "[registration]\nmode = \"token\"",
         3,
         "registration.mode",
-        "not built yet; write mode = \"closed\"",
+        "`open`",
     );
     refused(
         "[[listeners]]\nserves = []",

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName};
-use starling_events::{CanonicalObject, EventBuilder, Pdu, RoomVersion, SigningKey};
-use starling_stateres::{AuthState, RoomPower, auth_types};
+use starling_events::{
+    CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion, SigningKey,
+};
+use starling_stateres::{AuthState, PowerLevelsError, RoomPower, auth_types};
+use starling_store::rooms::RoomSnapshot;
 
 use crate::error::SendError;
 
@@ -80,7 +83,9 @@ pub(crate) struct Tip {
     pub(crate) version: RoomVersion,
     /// `None` until the create event of a room whose id is its hash.
     room_id: Option<OwnedRoomId>,
-    extremities: Vec<(OwnedEventId, i64)>,
+    prev_events: Vec<EventReference>,
+    /// The greatest depth of those.
+    depth: i64,
     /// State that was looked up or changed here; `None`: the room has no such state. A key that is not in it has not
     /// changed since the tip was made.
     known: HashMap<Box<str>, Keys>,
@@ -101,6 +106,12 @@ const DECIDING: [&str; 5] = [
     "m.room.third_party_invite",
 ];
 
+/// The key of the state that the event was or is, if that decides on other events.
+pub(crate) fn decides(pdu: &Pdu) -> Option<(&str, &str)> {
+    let key = pdu.state_key()?;
+    DECIDING.contains(&pdu.kind()).then_some((pdu.kind(), key))
+}
+
 /// An event that was built, with the keys of its auth events.
 #[derive(Debug)]
 pub(crate) struct Built {
@@ -113,25 +124,34 @@ impl AuthState for Tip {
         self.known.get(kind)?.get(state_key)?.as_deref()
     }
 
-    fn power(&self) -> Option<&RoomPower> {
-        self.power.as_ref()
+    fn power(&self) -> Option<Result<&RoomPower, PowerLevelsError>> {
+        self.power.as_ref().map(Ok)
     }
 }
 
 impl Tip {
-    /// The tip of a room whose forward extremities (with their depths) are these; no state is known yet.
-    pub(crate) fn new(
-        version: RoomVersion,
-        room_id: Option<OwnedRoomId>,
-        extremities: Vec<(OwnedEventId, i64)>,
-    ) -> Self {
+    /// The tip of a room that has no event yet. Without a room id, the create event's hash becomes that.
+    pub(crate) fn new(version: RoomVersion, room_id: Option<OwnedRoomId>) -> Self {
         Self {
             version,
             room_id,
-            extremities,
+            prev_events: Vec::new(),
+            depth: 0,
             known: HashMap::new(),
             known_bytes: 0,
             power: None,
+        }
+    }
+
+    /// The tip of a committed room; no state is known yet.
+    pub(crate) fn of(snapshot: &RoomSnapshot) -> Self {
+        let extremities = &snapshot.extremities;
+        let depths = extremities.iter().map(|extremity| extremity.depth);
+        let references = extremities.iter().map(|extremity| &extremity.reference);
+        Self {
+            prev_events: references.cloned().collect(),
+            depth: depths.max().unwrap_or(0),
+            ..Self::new(snapshot.version, Some(snapshot.room_id.clone()))
         }
     }
 
@@ -201,7 +221,7 @@ impl Tip {
         let auth_events = auth
             .iter()
             .filter_map(|(kind, key)| self.get(kind, key))
-            .map(|pdu| pdu.event_id().to_owned())
+            .map(EventReference::of)
             .collect();
         let builder = EventBuilder {
             room_id: self.room_id.clone(),
@@ -211,18 +231,8 @@ impl Tip {
             content: draft.content,
             redacts: draft.redacts,
             origin_server_ts: draft.origin_server_ts.unwrap_or(now_ms),
-            depth: self
-                .extremities
-                .iter()
-                .map(|(_, depth)| *depth)
-                .max()
-                .unwrap_or(0)
-                .saturating_add(1),
-            prev_events: self
-                .extremities
-                .iter()
-                .map(|(event, _)| event.clone())
-                .collect(),
+            depth: self.depth.saturating_add(1),
+            prev_events: self.prev_events.clone(),
             auth_events,
         };
         let pdu = builder.build(self.version, server, key)?;
@@ -233,12 +243,23 @@ impl Tip {
 
     /// The next event builds on `pdu`.
     pub(crate) fn advance(&mut self, pdu: &Pdu) {
-        self.extremities = vec![(pdu.event_id().to_owned(), pdu.depth())];
+        self.prev_events = vec![EventReference::of(pdu)];
+        self.depth = pdu.depth();
         self.room_id.get_or_insert_with(|| pdu.room_id().to_owned());
-        if let Some(key) = pdu.state_key()
-            && DECIDING.contains(&pdu.kind())
+        if let Some((kind, key)) = decides(pdu) {
+            self.set(kind, key, Some(Arc::new(pdu.clone())));
+        }
+    }
+
+    /// `target` is redacted by what the tip advanced to: if it is state that decides on other events, its pruned form
+    /// does so from now on. What it [`decides`] must be known.
+    pub(crate) fn redact(&mut self, target: &Pdu) {
+        if let Some((kind, key)) = decides(target)
+            && self
+                .get(kind, key)
+                .is_some_and(|known| known.event_id() == target.event_id())
         {
-            self.set(pdu.kind(), key, Some(Arc::new(pdu.clone())));
+            self.set(kind, key, Some(Arc::new(target.redacted())));
         }
     }
 }

@@ -13,7 +13,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::Transaction;
 use starling_store::{EventNum, RoomNum};
 
-use super::build::{Draft, Tip};
+use super::build::{Draft, Tip, decides};
 use super::persist::{Chain, Link};
 use crate::error::SendError;
 use crate::rooms::Rooms;
@@ -162,7 +162,7 @@ impl Rooms {
                     let mut state = head.state.lock();
                     state
                         .tip
-                        .get_or_insert_with(|| (tip_of(&snapshot), Chain::Committed(snapshot)));
+                        .get_or_insert_with(|| (Tip::of(&snapshot), Chain::Committed(snapshot)));
                 }
             }
         }
@@ -187,7 +187,10 @@ impl Rooms {
         let Some((tip, chain)) = &mut state.tip else {
             return Ok(Queued::NoTip);
         };
-        let missing = tip.missing(&draft.auth_keys(tip.version));
+        let mut keys = draft.auth_keys(tip.version);
+        let redacted = extras.target.as_ref().and_then(|event| decides(&event.pdu));
+        keys.extend(redacted.map(|(kind, key)| (kind.into(), key.into())));
+        let missing = tip.missing(&keys);
         if !missing.is_empty() {
             return Ok(Queued::Missing(missing));
         }
@@ -217,6 +220,9 @@ impl Rooms {
             pdu: built.pdu,
         };
         tip.advance(&new.pdu);
+        if let Some(target) = &new.redacts {
+            tip.redact(&target.pdu);
+        }
         let link = Arc::new(Link::default());
         let before = std::mem::replace(chain, Chain::Queued(Arc::clone(&link)));
         let receipt = self.submit(slot, room, (before, link, new), (head, generation));
@@ -343,18 +349,6 @@ impl HeadState {
             self.tip = None;
         }
     }
-}
-
-fn tip_of(snapshot: &RoomSnapshot) -> Tip {
-    let extremities = snapshot
-        .extremities
-        .iter()
-        .map(|extremity| (extremity.event_id.clone(), extremity.depth));
-    Tip::new(
-        snapshot.version,
-        Some(snapshot.room_id.clone()),
-        extremities.collect(),
-    )
 }
 
 /// Whether a local user may redact an event. Other servers let any user of the target's server do so, and rely on that

@@ -7,3 +7,4 @@ mod membership;
 mod pipeline;
 mod positions;
 mod state;
+mod versions;

@@ -49,7 +49,7 @@ fn registration(mode: RegistrationMode, here: &str) -> String {
              -H &#39;Content-Type: application/json&#39; \\\n  \
              -d &#39;{{\"username\": \"alice\", \"password\": \"a long password\", \"auth\": {{\"type\": \"m.login.dummy\"}}}}&#39;</pre>"
         ),
-        RegistrationMode::Token | RegistrationMode::Closed => {
+        RegistrationMode::Closed => {
             "<p>Nobody can register by themselves here. Whoever runs the server makes accounts:</p>\n\
              <pre>starling user create alice</pre>"
                 .to_owned()

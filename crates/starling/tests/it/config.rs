@@ -1,5 +1,7 @@
 //! `config`, `version`, and what is no command.
 
+use starling_events::RoomVersion;
+
 use crate::program::Folder;
 
 #[test]
@@ -12,6 +14,12 @@ fn the_example_is_a_configuration() {
 }
 
 #[test]
+fn every_room_version_that_is_built_can_be_the_default() {
+    let built = RoomVersion::ALL.map(RoomVersion::as_str);
+    assert_eq!(starling_config::ROOM_VERSIONS, built);
+}
+
+#[test]
 fn a_mistake_is_named_with_its_line_and_the_fix() {
     let folder = Folder::new();
     let cases = [
@@ -20,16 +28,16 @@ fn a_mistake_is_named_with_its_line_and_the_fix() {
             ["line 2", "foo", "there are server_name"],
         ),
         (
-            "server_name = \"x.org\"\n[rooms]\ndefault_version = \"1\"\n",
-            ["line 3", "rooms.default_version", "write \"11\" or \"12\""],
+            "server_name = \"x.org\"\n[rooms]\ndefault_version = \"13\"\n",
+            [
+                "line 3",
+                "rooms.default_version",
+                "write one of \"1\", \"2\"",
+            ],
         ),
         (
             "server_name = \"x.org\"\n[registration]\nmode = \"ajar\"\n",
             ["line 3", "registration.mode", "open"],
-        ),
-        (
-            "server_name = \"x.org\"\n[registration]\nmode = \"token\"\n",
-            ["line 3", "registration.mode", "not built yet"],
         ),
         (
             "server_name = \"x.org\"\n[logging]\nfilter = \"loud\"\n",

@@ -3,5 +3,6 @@
 
 mod caches;
 mod snapshots;
+mod state_map;
 mod statements;
 mod timeline;

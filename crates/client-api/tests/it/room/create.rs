@@ -89,10 +89,12 @@ async fn the_creator_has_power_as_the_room_version_gives_it() {
             json!({ "room_version": version, "preset": "trusted_private_chat", "invite": [bob.user_id] })
         };
 
-        let room = alice.create(wanted("11")).await;
-        assert!(room.ends_with(":localhost"), "{room}");
-        let levels = alice.state(&room, "m.room.power_levels", "").await.ok();
-        assert_eq!(levels["users"], json!({ (alice.user_id.as_str()): 100, (bob.user_id.as_str()): 100 }));
+        for version in ["1", "10", "11"] {
+            let room = alice.create(wanted(version)).await;
+            assert!(room.ends_with(":localhost"), "{room}");
+            let levels = alice.state(&room, "m.room.power_levels", "").await.ok();
+            assert_eq!(levels["users"], json!({ (alice.user_id.as_str()): 100, (bob.user_id.as_str()): 100 }));
+        }
 
         let room = alice.create(wanted("12")).await;
         assert!(!room.contains(':'), "{room}");
@@ -205,6 +207,11 @@ async fn a_room_that_cannot_be_is_refused_and_leaves_nothing_behind() {
                 "M_INVALID_ROOM_STATE",
             ),
             (json!({ "power_level_content_override": { "ban": "50" } }), 400, "M_INVALID_ROOM_STATE"),
+            (
+                json!({ "room_version": "9", "power_level_content_override": { "ban": "high" } }),
+                400,
+                "M_INVALID_ROOM_STATE",
+            ),
             (json!({ "power_level_content_override": [] }), 400, "M_BAD_JSON"),
             (json!({ "creation_content": { "a": 1.5 } }), 400, "M_BAD_JSON"),
             (
