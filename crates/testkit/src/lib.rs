@@ -6,14 +6,22 @@
 //! * [`World`] (feature `rooms`) is a server's rooms without its edge: users who create rooms, join and send.
 //! * [`TestServer`] (feature `server`) is a server with its client API, called without sockets.
 //! * [`TestDb::simulated`] is a database whose writer and disk are simulated: delays, faults, power cuts.
+//! * [`forks`] (feature of that name, which needs no database) makes random rooms whose history forks.
+//! * [`seeds`] says how many seeds a test of random cases tries.
 
+#[cfg(feature = "database")]
 mod database;
+#[cfg(feature = "forks")]
+pub mod forks;
+mod seeds;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "rooms")]
 mod world;
 
+#[cfg(feature = "database")]
 pub use database::{TestDb, on_each_engine};
+pub use seeds::seeds;
 #[cfg(feature = "server")]
 pub use server::{TestAnswer, TestServer};
 #[cfg(feature = "rooms")]

@@ -196,10 +196,12 @@ impl<'r, 'c, R: RoomEvents> Walk<'r, 'c, R> {
                 path.pop();
                 continue;
             };
-            let is_below = match self.below_common.get(&next) {
-                Some(&known) => known,
-                None => self.look_at_citing(next, &mut path),
-            };
+            // That an event isn't in the auth chain of all says nothing of whether all have the event itself.
+            let is_below = self.is_known_common(next)
+                || match self.below_common.get(&next) {
+                    Some(&known) => known,
+                    None => self.look_at_citing(next, &mut path),
+                };
             if is_below {
                 for (event, _) in path {
                     self.below_common.insert(event, true);
@@ -221,7 +223,7 @@ impl<'r, 'c, R: RoomEvents> Walk<'r, 'c, R> {
             self.missing.push(num);
             return false;
         };
-        if self.is_known_common(num) || self.is_unconflicted(event) {
+        if self.is_unconflicted(event) {
             return true;
         }
         self.below_common.insert(num, false);
