@@ -1,9 +1,9 @@
 # The commands of daily work. Each is one script under scripts/, which can be read and run by itself.
 
-.PHONY: help run test test-long
+.PHONY: bench bench-short help run test test-long
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## build the program and start it for development: http://127.0.0.1:8008, data in ./data
 	@scripts/run.sh
@@ -13,3 +13,9 @@ test: ## every check and test; the last line is the total
 
 test-long: ## the same with more rounds and seeds: ROUNDS=100 SEEDS=100
 	@ROUNDS=$${ROUNDS:-100} SEEDS=$${SEEDS:-100} scripts/test.sh
+
+bench: ## measure state resolution and events against another implementation: minutes, in Markdown
+	@scripts/bench.sh
+
+bench-short: ## the same with small rooms: seconds
+	@scripts/bench.sh --short

@@ -136,7 +136,7 @@ fn a_dependency_on_an_upper_or_neighbouring_crate_is_found() {
         (
             "stateres",
             "ruma-state-res",
-            "the library `ruma-state-res` is for tests only",
+            "the library `ruma-state-res` is for bench only",
         ),
     ];
     for (krate, dependency, message) in forbidden {
