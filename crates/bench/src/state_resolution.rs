@@ -2,8 +2,8 @@
 //!
 //! - *ours*: the structural difference of the forks' persistent maps, then `resolve`. Events are at hand.
 //! - *documented*: ruma's `resolve` as its documentation says: each fork's full state map and full auth chain.
-//! - *trimmed*: ruma's `resolve` with the least that gives the right result at the conflicted keys: state maps with only
-//!   those and what their events need, and the auth difference instead of auth chains.
+//! - *trimmed*: ruma's `resolve` with the least that gives the right result at the conflicted keys: state maps with
+//!   only those and what their events need, and the auth difference instead of auth chains.
 //!
 //! What ruma's takes is made beforehand and not timed: full maps and chains, and for *trimmed* even the difference that
 //! is most of the work. Events are at hand for it too, parsed as far as it wants them parsed.

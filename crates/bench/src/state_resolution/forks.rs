@@ -1,8 +1,8 @@
 //! Forks of a room: each goes on from the same state, and together they differ at as many keys as wanted.
 //!
 //! Of the keys, most are members: profile changes, joins, some who leave, and a few whom a moderator kicks or bans, in
-//! one fork or in two. Some are widgets. And in each fork the power levels change twice and the join rules at least
-//! once.
+//! one fork or in two. Some are widgets. And in each fork the power levels and the join rules change, up to three
+//! times.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Tests of the authorization rules: tables of a state, an event, and what the rules say.
+//! Tests of the authorization rules (tables of a state, an event, and what the rules say) and of state resolution.
 #![cfg(test)]
 
 mod aliases;
