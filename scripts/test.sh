@@ -75,6 +75,12 @@ peers() {
     STARLING_BIN=$target/debug/starling scripts/with-postgres.sh --no-fsync "$python" tests/run.py tests/peers
 }
 
+# The fuzz targets, a workspace of their own, build for who has a fuzzer.
+fuzz_targets() {
+    cargo fmt --manifest-path fuzz/Cargo.toml --check &&
+        cargo check --manifest-path fuzz/Cargo.toml --locked --target-dir "$target/fuzz"
+}
+
 rust_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
 
 finish() {
@@ -93,6 +99,7 @@ check 'documentation' rust_docs
 check 'tidy' cargo xtask tidy
 cargo_tests 'Rust tests, both engines' \
     scripts/with-postgres.sh --no-fsync cargo test --workspace --locked --no-fail-fast
+check 'fuzz targets' fuzz_targets
 check 'build' cargo build --locked --package starling
 check 'release build' cargo build --release --locked --package starling
 check 'footprint' cargo xtask footprint "$target/release/starling"
