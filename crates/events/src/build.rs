@@ -10,7 +10,7 @@ use crate::{
     format::{MAX_PDU_BYTES, ParseError, read_fields},
     hash, json_string,
     keys::SigningKey,
-    object::{self, ObjectWriter},
+    object::{Object, ObjectWriter},
     pdu::Pdu,
     redact,
     room_version::{EventIdForm, RedactsPlace, ReferenceForm, RoomVersion},
@@ -101,22 +101,23 @@ impl EventBuilder {
         server_name: &ServerName,
         key: &SigningKey,
     ) -> Result<Pdu, BuildError> {
-        let mut unhashed = self.write(version)?;
+        let mut event = self.write(version)?;
         if version.rules().event_id == EventIdForm::Stated {
-            let hash = unpadded_base64::encode_url_safe(&Sha256::digest(&unhashed));
-            let event_id = literal(&format!("${hash}:{server_name}"));
-            unhashed = object::with_member(&unhashed, "event_id", &event_id);
+            let hash = unpadded_base64::encode_url_safe(&Sha256::digest(&event.json));
+            event.insert_event_id(&literal(&format!("${hash}:{server_name}")));
         }
-        let content_hash = sha256_object(&hash::content_hash(&unhashed));
-        let hashed = object::with_member(&unhashed, "hashes", &content_hash);
-        let signed = redact::signed_bytes(version, &hashed);
+        // Nothing that the content hash leaves out is there yet.
+        let content_hash = Sha256::digest(&event.json).into();
+        event.insert_hashes(&sha256_object(&content_hash));
+        let signed = redact::signed_bytes(version, &event.json);
         let signatures =
             sign::with_signature(None, server_name.as_str(), key.key_id(), &key.sign(&signed));
-        let event = object::with_member(&hashed, "signatures", &signatures);
+        event.insert_signatures(&signatures);
+        let event = event.json;
         if event.len() > MAX_PDU_BYTES {
             return Err(BuildError::TooLarge("event"));
         }
-        let fields = read_fields(version, &event)?;
+        let fields = read_fields(version, &Object::new(&event))?;
         let event_id = fields
             .event_id
             .clone()
@@ -125,7 +126,7 @@ impl EventBuilder {
     }
 
     /// The event's canonical bytes without event id, hashes and signatures.
-    fn write(mut self, version: RoomVersion) -> Result<Vec<u8>, BuildError> {
+    fn write(mut self, version: RoomVersion) -> Result<Unfinished, BuildError> {
         if !(-MAX_INTEGER..=MAX_INTEGER).contains(&self.origin_server_ts) {
             return Err(BuildError::Invalid("origin_server_ts"));
         }
@@ -148,6 +149,7 @@ impl EventBuilder {
         out.member("content", self.content.as_bytes());
         let depth = self.depth.min(rules.max_depth());
         out.member("depth", depth.to_string().as_bytes());
+        let after_depth = out.len();
         out.member(
             "origin_server_ts",
             self.origin_server_ts.to_string().as_bytes(),
@@ -164,11 +166,51 @@ impl EventBuilder {
             out.string("room_id", room_id.as_str());
         }
         out.string("sender", self.sender.as_str());
+        let after_sender = out.len();
         if let Some(state_key) = &self.state_key {
             out.string("state_key", state_key);
         }
         out.string("type", &self.kind);
-        Ok(out.finish())
+        Ok(Unfinished {
+            json: out.finish(),
+            after_depth,
+            after_sender,
+        })
+    }
+}
+
+/// An event to which members are added where their keys belong.
+struct Unfinished {
+    json: Vec<u8>,
+    /// Where `event_id` and then `hashes` go.
+    after_depth: usize,
+    /// Where `signatures` goes.
+    after_sender: usize,
+}
+
+impl Unfinished {
+    fn insert_event_id(&mut self, value: &[u8]) {
+        self.after_depth = self.insert(self.after_depth, "event_id", value);
+    }
+
+    fn insert_hashes(&mut self, value: &[u8]) {
+        self.after_depth = self.insert(self.after_depth, "hashes", value);
+    }
+
+    fn insert_signatures(&mut self, value: &[u8]) {
+        self.insert(self.after_sender, "signatures", value);
+    }
+
+    /// Adds a member after another, and returns where it ends.
+    fn insert(&mut self, at: usize, key: &str, value: &[u8]) -> usize {
+        let before = self.json.len();
+        let member = [b",\"", key.as_bytes(), b"\":", value].concat();
+        self.json.splice(at..at, member);
+        let added = self.json.len() - before;
+        if at < self.after_sender {
+            self.after_sender += added;
+        }
+        at + added
     }
 }
 

@@ -27,6 +27,9 @@ pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 /// an accepted event can.
 pub const MAX_DEPTH: usize = 127;
 
+/// The members and elements of most events.
+const USUAL_MEMBERS: usize = 48;
+
 /// Why bytes can't be written as canonical JSON. Numbers are byte offsets in the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum JsonError {
@@ -59,6 +62,9 @@ pub enum JsonError {
 /// Writes any JSON value in its canonical form.
 pub fn canonicalize(form: JsonForm, json: &[u8]) -> Result<Vec<u8>, JsonError> {
     let document = Document::parse(form, json, MAX_DEPTH)?;
+    if document.is_canonical {
+        return Ok(json.to_vec());
+    }
     let mut out = Vec::with_capacity(json.len());
     document.write(&mut out, &document.root);
     Ok(out)
@@ -74,6 +80,9 @@ pub(crate) fn canonicalize_object_without(
     let Node::Object(members) = &document.root else {
         return Err(JsonError::NotAnObject);
     };
+    if document.is_canonical && !document.has_any(members, dropped) {
+        return Ok(json.to_vec());
+    }
     let mut out = Vec::with_capacity(json.len());
     document.write_object(&mut out, members, dropped);
     Ok(out)
@@ -92,6 +101,9 @@ impl CanonicalObject {
         let Node::Object(members) = &document.root else {
             return Err(JsonError::NotAnObject);
         };
+        if document.is_canonical {
+            return Ok(Self(json.to_vec()));
+        }
         let mut out = Vec::with_capacity(json.len());
         document.write_object(&mut out, members, &[]);
         Ok(Self(out))
@@ -150,6 +162,8 @@ struct Member<'i> {
 struct Document<'i> {
     members: Vec<Member<'i>>,
     root: Node<'i>,
+    /// Whether the text was in canonical form already, as what servers and clients send mostly is.
+    is_canonical: bool,
 }
 
 impl<'i> Document<'i> {
@@ -159,8 +173,9 @@ impl<'i> Document<'i> {
             form,
             text,
             at: 0,
-            pending: Vec::new(),
-            closed: Vec::new(),
+            is_canonical: true,
+            pending: Vec::with_capacity(USUAL_MEMBERS),
+            closed: Vec::with_capacity(USUAL_MEMBERS),
         };
         let root = parser.value(depth)?;
         parser.skip_whitespace();
@@ -170,7 +185,17 @@ impl<'i> Document<'i> {
         Ok(Self {
             members: parser.closed,
             root,
+            is_canonical: parser.is_canonical,
         })
+    }
+
+    fn of(&self, range: &Range<usize>) -> &[Member<'i>] {
+        self.members.get(range.clone()).unwrap_or_default()
+    }
+
+    fn has_any(&self, range: &Range<usize>, keys: &[&str]) -> bool {
+        let mut members = self.of(range).iter();
+        members.any(|member| keys.contains(&member.key.as_ref()))
     }
 
     fn write(&self, out: &mut Vec<u8>, node: &Node<'_>) {
@@ -178,13 +203,7 @@ impl<'i> Document<'i> {
             Node::Literal(text) => out.extend_from_slice(text.as_bytes()),
             Node::Array(range) => {
                 out.push(b'[');
-                for (index, element) in self
-                    .members
-                    .get(range.clone())
-                    .unwrap_or_default()
-                    .iter()
-                    .enumerate()
-                {
+                for (index, element) in self.of(range).iter().enumerate() {
                     if index > 0 {
                         out.push(b',');
                     }
@@ -198,7 +217,7 @@ impl<'i> Document<'i> {
 
     fn write_object(&self, out: &mut Vec<u8>, range: &Range<usize>, dropped: &[&str]) {
         out.push(b'{');
-        let members = self.members.get(range.clone()).unwrap_or_default().iter();
+        let members = self.of(range).iter();
         for (index, member) in members
             .filter(|member| !dropped.contains(&member.key.as_ref()))
             .enumerate()
@@ -218,6 +237,8 @@ struct Parser<'i> {
     form: JsonForm,
     text: &'i str,
     at: usize,
+    /// Whether all until here is in canonical form.
+    is_canonical: bool,
     /// Members of containers that are still open, outermost first.
     pending: Vec<Member<'i>>,
     /// Members of closed containers, each container's together.
@@ -236,6 +257,7 @@ impl<'i> Parser<'i> {
     fn skip_whitespace(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
+            self.is_canonical = false;
         }
     }
 
@@ -329,6 +351,7 @@ impl<'i> Parser<'i> {
         if members.is_sorted_by(|a, b| a.key < b.key) {
             return Ok(());
         }
+        self.is_canonical = false;
         // Stable: which of two members with the same key came last must stay known.
         members.sort_by(|a, b| a.key.cmp(&b.key));
         if members.is_sorted_by(|a, b| a.key < b.key) {
@@ -358,40 +381,60 @@ impl<'i> Parser<'i> {
         start..self.closed.len()
     }
 
-    /// The literal at the cursor, quotes included.
-    fn raw_string(&mut self) -> Result<&'i str, JsonError> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let len = json_string::literal_len(rest.as_bytes()).ok_or_else(|| self.syntax())?;
-        let raw = rest.get(..len).ok_or_else(|| self.syntax())?;
-        if raw.bytes().any(|byte| byte < 0x20) {
-            return Err(self.syntax());
+    /// The literal at the cursor, quotes included, and whether it holds escapes.
+    fn raw_string(&mut self) -> Result<(&'i str, bool), JsonError> {
+        let bytes = self.text.as_bytes();
+        let mut has_escapes = false;
+        let mut end = self.at + 1;
+        loop {
+            end += json_string::plain_len(bytes.get(end..).unwrap_or_default());
+            match bytes.get(end) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    has_escapes = true;
+                    end += 2;
+                }
+                _ => return Err(self.syntax()),
+            }
         }
-        self.at += len;
-        Ok(raw)
+        let raw = self.text.get(self.at..=end).ok_or_else(|| self.syntax())?;
+        self.at = end + 1;
+        Ok((raw, has_escapes))
     }
 
     fn key(&mut self) -> Result<Cow<'i, str>, JsonError> {
         if self.peek() != Some(b'"') {
             return Err(self.syntax());
         }
-        let raw = self.raw_string()?;
+        let (raw, has_escapes) = self.raw_string()?;
         let inside = raw.get(1..raw.len() - 1).unwrap_or_default();
-        json_string::unescape(inside).ok_or_else(|| self.syntax())
+        if !has_escapes {
+            return Ok(Cow::Borrowed(inside));
+        }
+        let text = json_string::unescape(inside).ok_or_else(|| self.syntax())?;
+        self.note_literal(raw, &text);
+        Ok(text)
     }
 
     fn string(&mut self) -> Result<Cow<'i, str>, JsonError> {
-        let raw = self.raw_string()?;
-        let inside = raw.get(1..raw.len() - 1).unwrap_or_default();
-        match json_string::unescape(inside).ok_or_else(|| self.syntax())? {
-            Cow::Borrowed(_) => Ok(Cow::Borrowed(raw)),
-            Cow::Owned(text) => {
-                let mut canonical = Vec::with_capacity(raw.len());
-                json_string::write(&mut canonical, &text);
-                String::from_utf8(canonical)
-                    .map(Cow::Owned)
-                    .map_err(|_| self.syntax())
-            }
+        let (raw, has_escapes) = self.raw_string()?;
+        if !has_escapes {
+            return Ok(Cow::Borrowed(raw));
         }
+        let inside = raw.get(1..raw.len() - 1).unwrap_or_default();
+        let text = json_string::unescape(inside).ok_or_else(|| self.syntax())?;
+        let canonical = self.note_literal(raw, &text);
+        String::from_utf8(canonical)
+            .map(Cow::Owned)
+            .map_err(|_| self.syntax())
+    }
+
+    /// The canonical literal of a text that was written as `raw`.
+    fn note_literal(&mut self, raw: &str, text: &str) -> Vec<u8> {
+        let mut canonical = Vec::with_capacity(raw.len());
+        json_string::write(&mut canonical, text);
+        self.is_canonical &= canonical == raw.as_bytes();
+        canonical
     }
 
     fn digits(&mut self) -> &'i str {
@@ -432,6 +475,7 @@ impl<'i> Parser<'i> {
         if exponent.is_none() && (magnitude != 0 || !negative) {
             return Ok(Cow::Borrowed(self.text.get(written).unwrap_or_default()));
         }
+        self.is_canonical = false;
         let signed = if negative { -magnitude } else { magnitude };
         Ok(Cow::Owned(signed.to_string()))
     }
@@ -451,8 +495,12 @@ impl<'i> Parser<'i> {
             }
         }
         let written = self.text.get(start..self.at).unwrap_or_default();
+        if self.at == integer_end && written != "-0" {
+            return Ok(Cow::Borrowed(written));
+        }
+        self.is_canonical = false;
         if self.at == integer_end {
-            return Ok(Cow::Borrowed(if written == "-0" { "0" } else { written }));
+            return Ok(Cow::Borrowed("0"));
         }
         let number: f64 = written.parse().map_err(|_| self.syntax())?;
         if number.is_finite() {

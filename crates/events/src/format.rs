@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::{
     canonical_json::JsonError,
     id::{self, IdError},
+    object::Object,
     room_version::{EventIdForm, RedactsPlace, ReferenceForm, RoomIdForm, RoomVersion},
     value::{Member, Value},
 };
@@ -85,10 +86,9 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn new(canonical: &'a [u8]) -> Result<Self, ParseError> {
+    fn new(event: &Object<'a>) -> Result<Self, ParseError> {
         let mut found = Self::default();
-        let mut members = Value::new(canonical).members();
-        for member in &mut members {
+        for member in event.members() {
             let place = match member.raw_key {
                 b"auth_events" => &mut found.auth_events,
                 b"depth" => &mut found.depth,
@@ -102,7 +102,7 @@ impl<'a> Found<'a> {
                 b"state_key" => &mut found.state_key,
                 b"type" => &mut found.kind,
                 b"content" => {
-                    found.content = Some(member);
+                    found.content = Some(member.clone());
                     continue;
                 }
                 _ => continue,
@@ -110,17 +110,17 @@ impl<'a> Found<'a> {
             *place = Some(member.value);
         }
         // Only bytes from the database can end early: others were just written by us.
-        if members.is_complete() {
+        if event.is_complete() {
             Ok(found)
         } else {
-            Err(JsonError::Syntax(canonical.len()).into())
+            Err(JsonError::Syntax(event.len()).into())
         }
     }
 }
 
-/// Checks the format of canonical bytes, and reads the fields.
-pub(crate) fn read_fields(version: RoomVersion, canonical: &[u8]) -> Result<Fields, ParseError> {
-    let found = Found::new(canonical)?;
+/// Checks the format of an event, and reads the fields.
+pub(crate) fn read_fields(version: RoomVersion, event: &Object<'_>) -> Result<Fields, ParseError> {
+    let found = Found::new(event)?;
     let kind = short_text("type", required("type", found.kind)?)?;
     let content = found.content.ok_or(ParseError::Missing("content"))?;
     for (field, value) in [
@@ -146,7 +146,7 @@ pub(crate) fn read_fields(version: RoomVersion, canonical: &[u8]) -> Result<Fiel
         depth: depth(version, found.depth)?,
         prev_events: references(version, "prev_events", found.prev_events, MAX_PREV_EVENTS)?,
         auth_events: references(version, "auth_events", found.auth_events, MAX_AUTH_EVENTS)?,
-        redacts: redacts(version, &kind, Value::new(canonical)),
+        redacts: redacts(version, &kind, event),
         content: content.span,
         kind: into_box(kind),
     })
@@ -265,7 +265,11 @@ fn id_of_pair(pair: Value<'_>) -> Option<Value<'_>> {
 
 /// The event that an event of this type redacts. A redaction that names none, or not properly, is an event like any
 /// other: it just redacts nothing.
-pub(crate) fn redacts(version: RoomVersion, kind: &str, event: Value<'_>) -> Option<OwnedEventId> {
+pub(crate) fn redacts(
+    version: RoomVersion,
+    kind: &str,
+    event: &Object<'_>,
+) -> Option<OwnedEventId> {
     if kind != "m.room.redaction" {
         return None;
     }

@@ -5,7 +5,9 @@ use ruma_common::{OwnedEventId, OwnedRoomId};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    id, object, redact,
+    id,
+    object::Object,
+    redact,
     room_version::{EventIdForm, RoomVersion},
     unpadded_base64,
     value::Value,
@@ -14,11 +16,11 @@ use crate::{
 /// The hash of the complete event, over its canonical bytes without `hashes`, `signatures` and `unsigned`.
 #[must_use]
 pub fn content_hash(event: &[u8]) -> [u8; 32] {
-    Sha256::digest(object::without(
-        event,
-        &["hashes", "signatures", "unsigned"],
-    ))
-    .into()
+    content_hash_of(&Object::new(event))
+}
+
+fn content_hash_of(event: &Object<'_>) -> [u8; 32] {
+    Sha256::digest(event.without(&["hashes", "signatures", "unsigned"])).into()
 }
 
 /// The hash of what a redaction leaves of the event, without `signatures` and `unsigned`.
@@ -30,13 +32,12 @@ pub fn reference_hash(version: RoomVersion, event: &[u8]) -> [u8; 32] {
 /// Whether `hashes.sha256` is the event's content hash.
 #[must_use]
 pub fn verify_content_hash(event: &[u8]) -> bool {
-    let stated = Value::new(event)
-        .get("hashes")
-        .and_then(|hashes| hashes.get("sha256"));
+    let event = Object::new(event);
+    let stated = event.get("hashes").and_then(|hashes| hashes.get("sha256"));
     let stated = stated
         .and_then(Value::as_str)
         .and_then(|text| unpadded_base64::decode_either(&text));
-    stated.is_some_and(|hash| hash == content_hash(event))
+    stated.is_some_and(|hash| hash == content_hash_of(&event))
 }
 
 /// The id of the event with these canonical bytes. `None` if the event should state its id (in room versions 1 and 2)

@@ -7,12 +7,40 @@ use std::borrow::Cow;
 pub(crate) fn literal_len(json: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
+        at += plain_len(json.get(at..)?);
         match json.get(at)? {
             b'"' => return Some(at + 1),
             b'\\' => at += 2,
             _ => at += 1,
         }
     }
+}
+
+/// How many bytes from the start on stand for themselves in a string (see [`needs_escape`]). Eight at a time: most of
+/// an event is strings.
+pub(crate) fn plain_len(bytes: &[u8]) -> usize {
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let first = chunks.iter().map(|chunk| escape_flags(*chunk));
+    for (index, flags) in first.enumerate() {
+        if flags != 0 {
+            return index * 8 + flags.trailing_zeros() as usize / 8;
+        }
+    }
+    let whole = chunks.len() * 8;
+    let rest = bytes.get(whole..).unwrap_or_default();
+    let end = rest.iter().position(|&byte| needs_escape(byte));
+    whole + end.unwrap_or(rest.len())
+}
+
+/// The highest bit of the first byte that needs an escape is set, and none below it; the bytes above it may be wrong.
+fn escape_flags(chunk: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = ONES << 7;
+    let below = |bytes: u64, limit: u64| bytes.wrapping_sub(ONES * limit) & !bytes;
+    let bytes = u64::from_le_bytes(chunk);
+    let quote = below(bytes ^ (ONES * u64::from(b'"')), 1);
+    let backslash = below(bytes ^ (ONES * u64::from(b'\\')), 1);
+    (quote | backslash | below(bytes, 0x20)) & HIGHEST
 }
 
 /// The text of a literal's inside (without its quotes). `None` if an escape is none of JSON's, or a surrogate is alone.
@@ -83,15 +111,18 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &str) {
 /// Writes the inside of `text`'s canonical literal.
 pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
-    for piece in text.as_bytes().split_inclusive(|&byte| needs_escape(byte)) {
-        let Some((&last, plain)) = piece.split_last().filter(|(last, _)| needs_escape(**last))
-        else {
-            out.extend_from_slice(piece);
-            continue;
+    let mut rest = text.as_bytes();
+    loop {
+        let Some((plain, from_escape)) = rest.split_at_checked(plain_len(rest)) else {
+            return;
         };
         out.extend_from_slice(plain);
-        match last {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', last]),
+        let Some((&escaped, after)) = from_escape.split_first() else {
+            return;
+        };
+        rest = after;
+        match escaped {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', escaped]),
             0x08 => out.extend_from_slice(b"\\b"),
             b'\t' => out.extend_from_slice(b"\\t"),
             b'\n' => out.extend_from_slice(b"\\n"),

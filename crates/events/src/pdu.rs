@@ -8,7 +8,9 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserI
 use crate::{
     canonical_json,
     format::{self, Fields, MAX_PDU_BYTES, ParseError, read_fields},
-    hash, redact,
+    hash,
+    object::Object,
+    redact,
     room_version::{EventIdForm, RoomVersion},
     value::Value,
 };
@@ -61,9 +63,10 @@ impl Pdu {
         if canonical.len() > MAX_PDU_BYTES {
             return Err(ParseError::TooLarge("event"));
         }
-        let fields = read_fields(version, &canonical)?;
+        let event = Object::new(&canonical);
+        let fields = read_fields(version, &event)?;
         let event_id = fields.event_id.clone().unwrap_or_else(|| {
-            hash::event_id_of_signed_bytes(version, &redact::signed_bytes(version, &canonical))
+            hash::event_id_of_signed_bytes(version, &redact::signed_bytes_of(version, &event))
         });
         Ok(Self::new(version, event_id, fields, canonical.into()))
     }
@@ -74,7 +77,7 @@ impl Pdu {
         event_id: OwnedEventId,
         bytes: Arc<[u8]>,
     ) -> Result<Self, ParseError> {
-        let fields = read_fields(version, &bytes)?;
+        let fields = read_fields(version, &Object::new(&bytes))?;
         Ok(Self::new(version, event_id, fields, bytes))
     }
 
@@ -200,13 +203,13 @@ impl Pdu {
     #[must_use]
     pub fn redacted(&self) -> Self {
         let json = redact::redact(self.version, &self.json);
-        let content = Value::new(&json)
-            .members()
-            .find(|member| member.raw_key == b"content");
+        let event = Object::new(&json);
+        let mut members = event.members().iter();
+        let content = members.find(|member| member.is("content"));
         Self {
-            content: content.map_or(0..0, |member| member.span),
+            content: content.map_or(0..0, |member| member.span.clone()),
             // Not every version's algorithm keeps it.
-            redacts: format::redacts(self.version, &self.kind, Value::new(&json)),
+            redacts: format::redacts(self.version, &self.kind, &event),
             json: json.into(),
             ..self.clone()
         }

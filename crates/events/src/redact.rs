@@ -1,7 +1,7 @@
 //! The redaction algorithm. <https://spec.matrix.org/v1.19/rooms/v11/#redactions>
 
 use crate::{
-    object::ObjectWriter,
+    object::{Object, ObjectWriter},
     room_version::RoomVersion,
     value::{Member, Value},
 };
@@ -194,66 +194,70 @@ pub(crate) const V11_REDACTION: RedactionRules = RedactionRules {
 /// What a redaction leaves of the event with these canonical bytes: canonical bytes again, with hashes and signatures.
 #[must_use]
 pub fn redact(version: RoomVersion, event: &[u8]) -> Vec<u8> {
-    redact_without(version, event, "")
+    redact_without(version, &Object::new(event), "")
 }
 
 /// The bytes that an event's signatures and reference hash cover: the redacted event without its signatures.
 #[must_use]
 pub fn signed_bytes(version: RoomVersion, event: &[u8]) -> Vec<u8> {
+    signed_bytes_of(version, &Object::new(event))
+}
+
+pub(crate) fn signed_bytes_of(version: RoomVersion, event: &Object<'_>) -> Vec<u8> {
     redact_without(version, event, "signatures")
 }
 
-fn redact_without(version: RoomVersion, event: &[u8], dropped: &str) -> Vec<u8> {
+fn redact_without(version: RoomVersion, event: &Object<'_>, dropped: &str) -> Vec<u8> {
     let rules = version.rules().redaction;
-    let view = Value::new(event);
-    let kind = view.get("type").and_then(Value::as_str).unwrap_or_default();
+    let kind = event
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let mut out = ObjectWriter::with_capacity(event.len());
-    for member in view.members() {
-        if member.raw_key == b"content" {
-            out.member("content", &redact_content(rules, &kind, member.value));
-        } else if member.raw_key != dropped.as_bytes()
-            && rules.event.iter().any(|key| is_key(&member, key))
-        {
-            out.copy(&member);
+    for member in event.members() {
+        if member.is("content") {
+            redact_content(&mut out, rules, &kind, member);
+        } else if !member.is(dropped) && rules.event.iter().any(|key| member.is(key)) {
+            out.copy(member);
         }
     }
     out.finish()
 }
 
-fn redact_content(rules: &RedactionRules, kind: &str, content: Value<'_>) -> Vec<u8> {
-    let kept = rules
-        .content
-        .iter()
-        .find(|(name, _)| *name == kind)
-        .map(|(_, kept)| kept);
+fn redact_content(
+    out: &mut ObjectWriter,
+    rules: &RedactionRules,
+    kind: &str,
+    content: &Member<'_>,
+) {
+    let kept = rules.content.iter().find(|(name, _)| *name == kind);
     let keys = match kept {
-        Some(Kept::All) => return content.as_bytes().to_vec(),
-        Some(Kept::Keys(keys)) => *keys,
-        None => return b"{}".to_vec(),
+        Some((_, Kept::All)) => return out.copy(content),
+        Some((_, Kept::Keys(keys))) => *keys,
+        None => &[],
     };
-    let mut out = ObjectWriter::with_capacity(content.as_bytes().len());
-    for member in content.members() {
-        for key in keys {
-            copy_kept(&mut out, &member, key);
+    out.object("content", |out| {
+        if keys.is_empty() {
+            return;
         }
-    }
-    out.finish()
+        for member in content.value.members() {
+            for key in keys {
+                copy_kept(out, &member, key);
+            }
+        }
+    });
 }
 
 fn copy_kept(out: &mut ObjectWriter, member: &Member<'_>, kept: &KeptKey) {
     match kept {
-        KeptKey::Whole(key) if is_key(member, key) => out.copy(member),
-        KeptKey::Only(key, inner_key) if is_key(member, key) && member.value.is_object() => {
-            let mut inner = ObjectWriter::with_capacity(member.value.as_bytes().len());
-            if let Some(value) = member.value.get(inner_key) {
-                inner.member(inner_key, value.as_bytes());
-            }
-            out.member(key, &inner.finish());
+        KeptKey::Whole(key) if member.is(key) => out.copy(member),
+        KeptKey::Only(key, inner_key) if member.is(key) && member.value.is_object() => {
+            out.object(key, |out| {
+                if let Some(value) = member.value.get(inner_key) {
+                    out.member(inner_key, value.as_bytes());
+                }
+            });
         }
         KeptKey::Whole(_) | KeptKey::Only(..) => {}
     }
-}
-
-fn is_key(member: &Member<'_>, key: &str) -> bool {
-    member.raw_key == key.as_bytes()
 }

@@ -10,7 +10,7 @@ use crate::{
     id::{event_id_domain, parse_server_name, parse_user_id},
     json_string,
     keys::{ALGORITHM, KeyValidity, ServerKey, SigningKey, VerifyingKey, is_key_version},
-    object,
+    object::{self, Object},
     pdu::Pdu,
     redact,
     room_version::EventIdForm,
@@ -20,6 +20,9 @@ use crate::{
 
 /// How many keys of one server [`required_keys`] names. An event that is signed with more than one is rare.
 pub const MAX_REQUIRED_KEYS: usize = 16;
+
+/// What a signature of JSON doesn't cover.
+const NOT_SIGNED: &[&str] = &["signatures", "unsigned"];
 
 /// Why a signature doesn't hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -82,10 +85,7 @@ pub struct Signature {
 
 /// Adds a signature to the object. Others stay, and `unsigned` is not covered.
 pub fn sign_json(object: &mut CanonicalObject, entity: &str, key: &SigningKey) {
-    let signature = key.sign(&object::without(
-        object.as_bytes(),
-        &["signatures", "unsigned"],
-    ));
+    let signature = key.sign(&Object::new(object.as_bytes()).without(NOT_SIGNED));
     let signatures = with_signature(
         object.value().get("signatures"),
         entity,
@@ -124,11 +124,7 @@ pub fn verify_json(
     key: &VerifyingKey,
 ) -> Result<(), VerifyError> {
     let signature = find(Value::new(object), entity, key_id)?;
-    verify_bytes(
-        &object::without(object, &["signatures", "unsigned"]),
-        &signature,
-        key,
-    )
+    verify_bytes(&Object::new(object).without(NOT_SIGNED), &signature, key)
 }
 
 fn find(object: Value<'_>, entity: &str, key_id: &str) -> Result<[u8; 64], VerifyError> {

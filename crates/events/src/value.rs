@@ -18,6 +18,8 @@ pub struct Member<'a> {
     pub value: Value<'a>,
     /// Where the value is in the object's bytes.
     pub span: Range<usize>,
+    /// Key and value as written.
+    pub(crate) text: &'a [u8],
 }
 
 impl<'a> Value<'a> {
@@ -112,6 +114,11 @@ impl<'a> Member<'a> {
     pub fn key(&self) -> Option<Cow<'a, str>> {
         json_string::unescape(std::str::from_utf8(self.raw_key).ok()?)
     }
+
+    /// Whether this is its key, which is plain ASCII.
+    pub(crate) fn is(&self, key: &str) -> bool {
+        self.raw_key == key.as_bytes()
+    }
 }
 
 /// Iterates over an object's members.
@@ -145,12 +152,14 @@ impl<'a> Iterator for Members<'a> {
         }
         let span = start..start + value_len(self.json.get(start..)?)?;
         let value = Value(self.json.get(span.clone())?);
+        let text = self.json.get(self.at..span.end)?;
         self.open = self.json.get(span.end) == Some(&b',');
         self.at = span.end + usize::from(self.open);
         Some(Member {
             raw_key,
             value,
             span,
+            text,
         })
     }
 }
