@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_accounts::{Accounts, Session, SharedSecret};
 use starling_config::Config;
-use starling_http::{Access, BoxError, Sessions};
+use starling_http::{Access, BoxError, RateLimiter, Sessions};
 use starling_runtime::{Chance, Clock};
 
 /// The state of the API's router. Cheap to clone.
@@ -14,17 +14,25 @@ pub struct State {
     pub(crate) accounts: Accounts,
     /// `None` when tools may not register accounts.
     pub(crate) shared_secret: Option<Arc<SharedSecret>>,
+    limiter: RateLimiter,
     token_in_query: bool,
 }
 
 impl State {
     /// The state of a server with this configuration.
     #[must_use]
-    pub fn new(config: &Config, accounts: Accounts, clock: Clock, chance: Chance) -> Self {
+    pub fn new(
+        config: &Config,
+        accounts: Accounts,
+        limiter: RateLimiter,
+        clock: Clock,
+        chance: Chance,
+    ) -> Self {
         let secret = config.registration.shared_secret.expose();
         Self {
             accounts,
             shared_secret: SharedSecret::new(secret, clock, chance).map(Arc::new),
+            limiter,
             token_in_query: config.compat.access_token_in_query,
         }
     }
@@ -47,6 +55,22 @@ impl Sessions for State {
 
     fn is_admin(session: &Session) -> bool {
         session.is_admin
+    }
+
+    fn is_guest(session: &Session) -> bool {
+        session.is_guest
+    }
+
+    fn is_suspended(_: &Session) -> bool {
+        false
+    }
+
+    fn user_number(session: &Session) -> i64 {
+        session.user.0
+    }
+
+    fn limiter(&self) -> &RateLimiter {
+        &self.limiter
     }
 
     fn token_in_query(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use starling_accounts::Session;
-use starling_http::{Access, BoxError, MatrixError, Sessions};
+use starling_http::{Access, BoxError, MatrixError, RateLimiter, Sessions};
 
 use crate::State;
 
@@ -24,6 +24,22 @@ impl Sessions for State {
 
     fn is_admin(session: &Session) -> bool {
         session.is_admin
+    }
+
+    fn is_guest(session: &Session) -> bool {
+        session.is_guest
+    }
+
+    fn is_suspended(_: &Session) -> bool {
+        false
+    }
+
+    fn user_number(session: &Session) -> i64 {
+        session.user.0
+    }
+
+    fn limiter(&self) -> &RateLimiter {
+        &self.limiter
     }
 
     fn token_in_query(&self) -> bool {

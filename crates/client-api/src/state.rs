@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_accounts::Accounts;
 use starling_config::Config;
-use starling_http::Shutdown;
+use starling_http::{RateLimiter, Shutdown};
 use starling_rooms::Rooms;
 use starling_runtime::{Chance, Clock};
 use starling_store::Store;
@@ -28,6 +28,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Makes ids of sessions of interactive authentication.
     pub chance: Chance,
+    /// Counts what callers do; the other APIs share it.
+    pub limiter: RateLimiter,
     /// Ends long polls.
     pub shutdown: Shutdown,
 }

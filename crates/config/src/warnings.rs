@@ -8,12 +8,6 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.unbuilt_words();
-        if self.rate_limits.enabled {
-            lines.push(
-                "rate_limits.enabled: rate limits are not built yet, so callers are not limited"
-                    .to_owned(),
-            );
-        }
         let serves_admin = |listener: &Listener| listener.serves.contains(&Serves::Admin);
         if !self.registration.shared_secret.is_empty() && !self.listeners.iter().any(serves_admin) {
             lines.push(

@@ -1,7 +1,7 @@
 //! Where a request comes from, also behind proxies.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -24,6 +24,20 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
+/// The bits of an IPv6 address that its owner may choose at will.
+const IPV6_HOST_BITS: u32 = 64;
+
+/// What limits take for one address: an IPv6 subscriber has at least a /64 to choose from.
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> IPV6_HOST_BITS << IPV6_HOST_BITS;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+    }
+}
+
 /// Goes from the peer back along `X-Forwarded-For` as long as the addresses are of trusted proxies: what a trusted proxy
 /// wrote is true, and whatever stands left of an untrusted address may be made up.
 pub(crate) fn client_address(peer: IpAddr, trusted: &[Network], headers: &HeaderMap) -> IpAddr {
@@ -41,6 +55,17 @@ pub(crate) fn client_address(peer: IpAddr, trusted: &[Network], headers: &Header
         }
     }
     address
+}
+
+/// Whether it seems that a proxy was forgotten in the configuration: a peer of this machine or network, which nobody
+/// outside can be, names whom it asks for, and isn't believed.
+pub(crate) fn is_unknown_proxy(peer: IpAddr, trusted: &[Network], headers: &HeaderMap) -> bool {
+    let is_near = match peer.to_canonical() {
+        IpAddr::V4(peer) => peer.is_loopback() || peer.is_private(),
+        IpAddr::V6(peer) => peer.is_loopback() || peer.is_unique_local(),
+    };
+    let is_trusted = trusted.iter().any(|network| network.contains(peer));
+    is_near && !is_trusted && headers.contains_key("x-forwarded-for")
 }
 
 /// An address, with or without a port and brackets.

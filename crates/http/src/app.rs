@@ -1,6 +1,7 @@
 //! What every request of a listener goes through, and the addresses for operators.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -12,10 +13,10 @@ use starling_config::{Listener, Network, Serves};
 use starling_runtime::{Chance, Clock};
 use tracing::Instrument;
 
-use crate::address::{Peer, client_address};
+use crate::address::{Peer, client_address, is_unknown_proxy};
 use crate::log::Described;
 use crate::metrics::{InFlight, record};
-use crate::{ClientAddress, MatrixError, Metrics, cors, panics};
+use crate::{Caller, ClientAddress, Limited, MatrixError, Metrics, RateLimiter, cors, panics};
 
 /// The length of a request's id.
 const ID_LENGTH: usize = 16;
@@ -33,6 +34,8 @@ pub struct Edge {
     pub chance: Chance,
     /// Asked by `GET /_starling/health`.
     pub health: Health,
+    /// Counts who asks for that: it may mean asking the database.
+    pub limiter: RateLimiter,
     /// Shown by `GET /_starling/metrics` on listeners that serve it.
     pub metrics: Option<Metrics>,
 }
@@ -42,14 +45,17 @@ struct Around {
     clock: Clock,
     chance: Chance,
     trusted_proxies: Arc<[Network]>,
+    /// Whether an unknown proxy has been named in the log.
+    has_warned: Arc<AtomicBool>,
 }
 
 impl Edge {
     /// The whole service of a listener: these routes of APIs, those for operators, and around them log, metrics, CORS and the
     /// answers for what is unknown.
     pub fn app(&self, listener: &Listener, api: Router) -> Router {
-        let health = self.health.clone();
-        let mut router = api.route("/_starling/health", routing::get(move || healthy(health)));
+        let (health, limiter) = (self.health.clone(), self.limiter.clone());
+        let healthy = move |address| healthy(health, limiter, address);
+        let mut router = api.route("/_starling/health", routing::get(healthy));
         if let Some(metrics) = self
             .metrics
             .clone()
@@ -64,6 +70,7 @@ impl Edge {
             clock: self.clock.clone(),
             chance: self.chance.clone(),
             trusted_proxies: listener.trusted_proxies.clone().into(),
+            has_warned: Arc::default(),
         };
         router
             .method_not_allowed_fallback(async || MatrixError::unrecognized_method())
@@ -72,7 +79,15 @@ impl Edge {
     }
 }
 
-async fn healthy(health: Health) -> Response {
+async fn healthy(
+    health: Health,
+    limiter: RateLimiter,
+    ClientAddress(address): ClientAddress,
+) -> Response {
+    let caller = address.map(Caller::Address);
+    if let Some(Err(refused)) = caller.map(|caller| limiter.take(Limited::Anonymous, caller)) {
+        return refused.into_response();
+    }
     match health().await {
         Ok(()) => (StatusCode::OK, "OK\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
@@ -84,6 +99,15 @@ async fn go_around(State(around): State<Around>, request: Request, next: Next) -
     let peer = parts.extensions.get().map(|Peer(peer)| peer.ip());
     let address = peer.map(|peer| client_address(peer, &around.trusted_proxies, &parts.headers));
     parts.extensions.insert(ClientAddress(address));
+    if let Some(peer) = peer
+        && is_unknown_proxy(peer, &around.trusted_proxies, &parts.headers)
+        && !around.has_warned.swap(true, Ordering::Relaxed)
+    {
+        tracing::warn!(
+            %peer,
+            "a proxy nearby names its callers, and is not among trusted_proxies: they all count as one for rate limits"
+        );
+    }
     let described = Described::new(&parts);
     let id = around.chance.token(ID_LENGTH);
     let span = described.span(&id, address);

@@ -8,7 +8,8 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use serde::Deserialize;
 
-use crate::{ClientAddress, MatrixError};
+use crate::rate_limit::Caller;
+use crate::{ClientAddress, Limited, MatrixError, RateLimiter, RouteInfo};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +18,11 @@ pub enum Auth {
     None,
     /// Anybody; who sends a token must send a valid one.
     Optional,
-    /// A user with a session, unless the account is locked.
+    /// A user with a session, unless the account is locked; no guest.
     User,
-    /// A user with a session, also when the account is locked.
+    /// A user or a guest with a session, unless the account is locked.
+    Guest,
+    /// A user or a guest with a session, also when the account is locked.
     LockedUser,
     /// An administrator of the server.
     Admin,
@@ -53,6 +56,18 @@ pub trait Sessions: Clone + Send + Sync + 'static {
     /// Whether it is the session of an administrator.
     fn is_admin(session: &Self::Session) -> bool;
 
+    /// Whether it is the session of a guest.
+    fn is_guest(session: &Self::Session) -> bool;
+
+    /// Whether its user is suspended: <https://spec.matrix.org/v1.19/client-server-api/#account-suspension>
+    fn is_suspended(session: &Self::Session) -> bool;
+
+    /// A number that is its user's only, for the limiter.
+    fn user_number(session: &Self::Session) -> i64;
+
+    /// Counts what callers do.
+    fn limiter(&self) -> &RateLimiter;
+
     /// Whether tokens are also taken from the query string (`compat.access_token_in_query`).
     fn token_in_query(&self) -> bool;
 }
@@ -64,36 +79,88 @@ pub trait Sessions: Clone + Send + Sync + 'static {
 pub struct Authenticated<T>(pub T);
 
 /// Lets a request through, with the session if the route asks for one.
+///
+/// The limits of an address come first, so that nothing is looked up for whoever exceeds them; then the token; then the
+/// limits of the user; then what the account may do.
 pub(crate) async fn admit<S: Sessions>(
-    auth: Auth,
+    route: &RouteInfo,
     parts: &Parts,
     state: &S,
 ) -> Result<Option<S::Session>, MatrixError> {
-    if auth == Auth::None {
-        return Ok(None);
-    }
-    let Some(token) = token(parts, state.token_in_query()) else {
-        return if auth == Auth::Optional {
-            Ok(None)
-        } else {
-            Err(MatrixError::missing_token())
-        };
+    let address = address(parts);
+    let token = if route.auth == Auth::None {
+        None
+    } else {
+        token(parts, state.token_in_query())
     };
-    let ClientAddress(address) = parts
-        .extensions
-        .get()
-        .copied()
-        .unwrap_or(ClientAddress(None));
-    match state.authenticate(&token, address).await {
-        Err(error) => Err(MatrixError::internal(error)),
-        Ok(Access::Unknown) => Err(MatrixError::unknown_token(false)),
-        Ok(Access::SoftLogout) => Err(MatrixError::unknown_token(true)),
-        Ok(Access::Locked(_)) if auth != Auth::LockedUser => Err(MatrixError::user_locked()),
-        Ok(Access::Granted(session)) if auth == Auth::Admin && !S::is_admin(&session) => {
-            Err(MatrixError::forbidden("You are not a server admin"))
+    let Some(token) = token else {
+        if !matches!(route.auth, Auth::None | Auth::Optional) {
+            return Err(MatrixError::missing_token());
         }
-        Ok(Access::Granted(session) | Access::Locked(session)) => Ok(Some(session)),
+        if let Some(address) = address {
+            let kind = route.limit.without_session();
+            state.limiter().take(kind, Caller::Address(address))?;
+        }
+        return Ok(None);
+    };
+    let access = look_up(&token, address, state).await?;
+    check(route, access, state).map(Some)
+}
+
+/// Looks a token up, unless too many came from that address that nobody has.
+async fn look_up<S: Sessions>(
+    token: &str,
+    address: Option<IpAddr>,
+    state: &S,
+) -> Result<Access<S::Session>, MatrixError> {
+    let caller = address.map(Caller::Address);
+    if let Some(caller) = caller {
+        state.limiter().check(Limited::UnknownTokens, caller)?;
     }
+    let access = state.authenticate(token, address).await;
+    let access = access.map_err(MatrixError::internal)?;
+    if let (Access::Unknown, Some(caller)) = (&access, caller) {
+        state.limiter().take(Limited::UnknownTokens, caller)?;
+    }
+    Ok(access)
+}
+
+/// Whether a route lets in whom a token stands for.
+fn check<S: Sessions>(
+    route: &RouteInfo,
+    access: Access<S::Session>,
+    state: &S,
+) -> Result<S::Session, MatrixError> {
+    let (session, is_locked) = match access {
+        Access::Granted(session) => (session, false),
+        Access::Locked(session) => (session, true),
+        Access::Unknown => return Err(MatrixError::unknown_token(false)),
+        Access::SoftLogout => return Err(MatrixError::unknown_token(true)),
+    };
+    if !(route.limit.spares_admins() && S::is_admin(&session)) {
+        let caller = Caller::User(S::user_number(&session));
+        state.limiter().take(route.limit, caller)?;
+    }
+    if is_locked && route.auth != Auth::LockedUser {
+        return Err(MatrixError::user_locked());
+    }
+    if route.auth == Auth::Admin && !S::is_admin(&session) {
+        return Err(MatrixError::forbidden("You are not a server admin"));
+    }
+    if route.auth == Auth::User && S::is_guest(&session) {
+        return Err(MatrixError::guest_access_forbidden(
+            "Guests cannot do this; register an account",
+        ));
+    }
+    if route.refuses_suspended && S::is_suspended(&session) {
+        return Err(MatrixError::user_suspended());
+    }
+    Ok(session)
+}
+
+fn address(parts: &Parts) -> Option<IpAddr> {
+    let ClientAddress(address) = parts.extensions.get().copied()?;
+    address
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! The edge of HTTP: listeners, TLS, limits, authentication, errors, request log and CORS.
 //!
-//! 1. An API crate declares its endpoints with [`Routes`]: path, who may call ([`Auth`]) and handler. A handler takes the
-//!    extractors [`Json`], [`OptionalJson`], [`RawBody`], [`Query`], [`Path`], [`Authenticated`] and [`ClientAddress`], and answers
+//! 1. An API crate declares its endpoints with [`Routes`]: path, who may call ([`Auth`]), what a call counts as ([`Limited`],
+//!    for the [`RateLimiter`]) and handler. A handler takes the extractors [`Json`], [`OptionalJson`], [`RawBody`], [`Query`], [`Path`], [`Authenticated`] and [`ClientAddress`], and answers
 //!    a [`Json`], a [`JsonBytes`] or a [`MatrixError`]. Its state implements [`Sessions`].
 //! 2. [`Routes::into_router`] makes a router of them; [`Edge::app`] puts around it what every request of a listener goes
 //!    through: log, metrics, CORS, the net under panics, and the answers for what is unknown.
@@ -21,7 +21,9 @@ mod log;
 mod metrics;
 mod panics;
 mod path;
+mod peers;
 mod query;
+mod rate_limit;
 mod routes;
 mod serve;
 mod shutdown;
@@ -39,6 +41,7 @@ pub use listener::{ListenError, Server};
 pub use metrics::{Metrics, MetricsError};
 pub use path::Path;
 pub use query::Query;
+pub use rate_limit::{Caller, Limited, RateLimiter};
 pub use routes::{RouteInfo, Routes};
 pub use shutdown::Shutdown;
 pub use tls::{Certificates, TlsError};

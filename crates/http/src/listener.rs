@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::peers::Peers;
 use crate::serve::Connections;
 use crate::{Certificates, Limits, Shutdown, TlsError};
 
@@ -34,7 +35,15 @@ pub struct Server {
     limits: Arc<Limits>,
     shutdown: Shutdown,
     certificates: Certificates,
-    listeners: Vec<(TcpListener, Option<TlsAcceptor>, Router)>,
+    listeners: Vec<Open>,
+}
+
+/// A listener that is open.
+struct Open {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    peers: Peers,
 }
 
 impl Server {
@@ -69,7 +78,14 @@ impl Server {
         let failed = |error| ListenError::Bind(address, error);
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let bound = socket.local_addr().map_err(failed)?;
-        self.listeners.push((socket, tls, app));
+        let trusted = listener.trusted_proxies.clone().into();
+        let peers = Peers::new(self.limits.connections_per_address, trusted);
+        self.listeners.push(Open {
+            socket,
+            tls,
+            app,
+            peers,
+        });
         Ok(bound)
     }
 
@@ -82,15 +98,18 @@ impl Server {
     /// Serves until the shutdown begins and requests in flight are finished, or their time is over.
     pub async fn run(self) {
         let mut listeners = JoinSet::new();
-        for (socket, tls, app) in self.listeners {
+        for open in self.listeners {
+            let (limits, shutdown) = (self.limits.clone(), self.shutdown.clone());
             let connections =
-                Connections::new(app, tls, self.limits.clone(), self.shutdown.clone());
-            listeners.spawn(accept_all(
-                socket,
+                Connections::new(open.app, open.tls, limits.clone(), shutdown.clone());
+            let accepting = accept_all(
+                open.socket,
+                open.peers,
                 Arc::new(connections),
-                self.limits.clone(),
-                self.shutdown.clone(),
-            ));
+                limits,
+                shutdown,
+            );
+            listeners.spawn(accepting);
         }
         while listeners.join_next().await.is_some() {}
     }
@@ -98,6 +117,7 @@ impl Server {
 
 async fn accept_all(
     socket: TcpListener,
+    peers: Peers,
     connections: Arc<Connections>,
     limits: Arc<Limits>,
     shutdown: Shutdown,
@@ -110,10 +130,15 @@ async fn accept_all(
             () = shutdown.begun() => break,
             Some(_) = open.join_next(), if !open.is_empty() => {}
             (slot, stream, peer) = accept(&socket, &slots) => {
+                // Whoever has too many already finds this one closed.
+                let Some(counted) = peers.admit(peer.ip()) else {
+                    tracing::debug!(%peer, "too many connections from one address");
+                    continue;
+                };
                 let connections = connections.clone();
                 open.spawn(async move {
                     connections.serve(stream, peer).await;
-                    drop(slot);
+                    drop((slot, counted));
                 });
             }
         }

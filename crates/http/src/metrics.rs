@@ -12,6 +12,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::Shutdown;
 use crate::log::Described;
+use crate::peers::REFUSED;
+use crate::rate_limit::{EVICTIONS, REFUSALS};
 
 const REQUESTS: &str = "starling_http_requests_total";
 const DURATION: &str = "starling_http_request_duration_seconds";
@@ -51,6 +53,18 @@ impl Metrics {
         describe_histogram!(
             DURATION,
             "How long requests took, in seconds, by route and method."
+        );
+        describe_counter!(
+            REFUSALS,
+            "Requests refused by rate limits, by kind of action."
+        );
+        describe_counter!(
+            EVICTIONS,
+            "Callers that rate limits forgot early, as there were more than they have room for."
+        );
+        describe_counter!(
+            REFUSED,
+            "Connections closed at once, as their address had too many."
         );
         describe_gauge!(IN_FLIGHT, "Requests in flight.");
         Ok(Self { handle })

@@ -1,16 +1,19 @@
-//! Declaring routes: path, who may call, handler; and listing them.
+//! Declaring routes: path, who may call, how often, handler; and listing them.
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use http::Method;
 
 use crate::auth::admit;
 use crate::body::BodyLimit;
-use crate::{Auth, Authenticated, Sessions};
+use crate::limits::{ANONYMOUS_BODY_BYTES, BODY_BYTES};
+use crate::{Auth, Authenticated, Limited, Sessions};
 
 /// Prefixes of paths that are also served under another name, which clients from before `v3` use.
 const RESPELLED: [(&str, &str); 2] = [
@@ -27,7 +30,8 @@ pub struct Routes<S> {
 
 struct Route<S> {
     info: RouteInfo,
-    handler: MethodRouter<S>,
+    /// Puts the handler behind what the route declares, once all of it is known.
+    guard: Box<dyn FnOnce(Arc<RouteInfo>) -> MethodRouter<S> + Send>,
 }
 
 /// One route of the table.
@@ -41,6 +45,12 @@ pub struct RouteInfo {
     pub also: Vec<String>,
     /// Who may call.
     pub auth: Auth,
+    /// What a call counts as.
+    pub limit: Limited,
+    /// Whether it is closed to suspended users.
+    pub refuses_suspended: bool,
+    /// The largest body that it takes, in bytes.
+    pub body_bytes: usize,
 }
 
 impl<S: Sessions> Routes<S> {
@@ -58,12 +68,7 @@ impl<S: Sessions> Routes<S> {
         auth: Auth,
         handler: H,
     ) -> Self {
-        self.route(
-            Method::GET,
-            path,
-            auth,
-            on(MethodFilter::GET, Guarded { auth, handler }),
-        )
+        self.route((Method::GET, MethodFilter::GET), path, auth, handler)
     }
 
     /// `POST`
@@ -74,12 +79,7 @@ impl<S: Sessions> Routes<S> {
         auth: Auth,
         handler: H,
     ) -> Self {
-        self.route(
-            Method::POST,
-            path,
-            auth,
-            on(MethodFilter::POST, Guarded { auth, handler }),
-        )
+        self.route((Method::POST, MethodFilter::POST), path, auth, handler)
     }
 
     /// `PUT`
@@ -90,12 +90,7 @@ impl<S: Sessions> Routes<S> {
         auth: Auth,
         handler: H,
     ) -> Self {
-        self.route(
-            Method::PUT,
-            path,
-            auth,
-            on(MethodFilter::PUT, Guarded { auth, handler }),
-        )
+        self.route((Method::PUT, MethodFilter::PUT), path, auth, handler)
     }
 
     /// `DELETE`
@@ -106,47 +101,68 @@ impl<S: Sessions> Routes<S> {
         auth: Auth,
         handler: H,
     ) -> Self {
-        self.route(
-            Method::DELETE,
-            path,
-            auth,
-            on(MethodFilter::DELETE, Guarded { auth, handler }),
-        )
+        self.route((Method::DELETE, MethodFilter::DELETE), path, auth, handler)
     }
 
-    fn route(mut self, method: Method, path: &str, auth: Auth, handler: MethodRouter<S>) -> Self {
+    fn route<H: Handler<T, S>, T: Send + 'static>(
+        mut self,
+        (method, filter): (Method, MethodFilter),
+        path: &str,
+        auth: Auth,
+        handler: H,
+    ) -> Self {
         let respelled = |(prefix, other): &(&str, &str)| {
             path.strip_prefix(prefix)
                 .map(|rest| format!("{other}{rest}"))
         };
         let also = RESPELLED.iter().filter_map(respelled).collect();
+        let body_bytes = match auth {
+            Auth::None | Auth::Optional => ANONYMOUS_BODY_BYTES,
+            _ => BODY_BYTES,
+        };
         let info = RouteInfo {
             method,
             path: path.to_owned(),
             also,
             auth,
+            limit: Limited::Other,
+            refuses_suspended: false,
+            body_bytes,
         };
-        self.routes.push(Route { info, handler });
+        let guard = Box::new(move |route| on(filter, Guarded { route, handler }));
+        self.routes.push(Route { info, guard });
+        self
+    }
+
+    fn last(mut self, declare: impl FnOnce(&mut RouteInfo)) -> Self {
+        if let Some(route) = self.routes.last_mut() {
+            declare(&mut route.info);
+        }
         self
     }
 
     /// Serves the last route under this path too, such as its unstable spelling.
     #[must_use]
-    pub fn also(mut self, path: &str) -> Self {
-        if let Some(route) = self.routes.last_mut() {
-            route.info.also.push(path.to_owned());
-        }
-        self
+    pub fn also(self, path: &str) -> Self {
+        self.last(|route| route.also.push(path.to_owned()))
     }
 
-    /// Lets the last route take bodies up to this many bytes, instead of 4 MiB.
+    /// Lets the last route take bodies up to this many bytes, instead of 4 MiB (64 KiB where anybody may call).
     #[must_use]
-    pub fn body_limit(mut self, bytes: usize) -> Self {
-        if let Some(Route { info, handler }) = self.routes.pop() {
-            let handler = handler.layer(Extension(BodyLimit(bytes)));
-            self.routes.push(Route { info, handler });
-        }
-        self
+    pub fn body_limit(self, bytes: usize) -> Self {
+        self.last(|route| route.body_bytes = bytes)
+    }
+
+    /// Counts calls of the last route as this kind of action, instead of as one of the many others.
+    #[must_use]
+    pub fn limit(self, kind: Limited) -> Self {
+        self.last(|route| route.limit = kind)
+    }
+
+    /// Closes the last route to suspended users.
+    #[must_use]
+    pub fn refuse_suspended(self) -> Self {
+        self.last(|route| route.refuses_suspended = true)
     }
 
     /// These routes and others.
@@ -167,7 +183,9 @@ impl<S: Sessions> Routes<S> {
     /// When two routes have the same method and path, or a path is malformed: a mistake in the program.
     pub fn into_router(self, state: S) -> Router {
         let mut router = Router::new();
-        for Route { info, handler } in self.routes {
+        for Route { info, guard } in self.routes {
+            let info = Arc::new(info);
+            let handler = guard(info.clone());
             for path in info.also.iter().chain([&info.path]) {
                 router = router.route(path, handler.clone());
             }
@@ -185,7 +203,7 @@ impl<S: Sessions> Default for Routes<S> {
 /// A handler that is reached only by whom its route lets in.
 #[derive(Clone)]
 struct Guarded<H> {
-    auth: Auth,
+    route: Arc<RouteInfo>,
     handler: H,
 }
 
@@ -195,7 +213,8 @@ impl<H: Handler<T, S>, T: Send + 'static, S: Sessions> Handler<T, S> for Guarded
     fn call(self, request: Request, state: S) -> Self::Future {
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            match admit(self.auth, &parts, &state).await {
+            parts.extensions.insert(BodyLimit(self.route.body_bytes));
+            match admit(&self.route, &parts, &state).await {
                 Ok(None) => {}
                 Ok(Some(session)) => drop(parts.extensions.insert(Authenticated(session))),
                 Err(error) => return error.into_response(),

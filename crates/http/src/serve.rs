@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::activity::{Activity, Answer};
+use crate::activity::{Activity, Counted, Progress};
 use crate::body::BodyTime;
 use crate::{Limits, Peer, Shutdown};
 
@@ -29,6 +29,10 @@ const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long it may take to answer.
 const PING_WAIT: Duration = Duration::from_secs(20);
+/// How many streams an HTTP/2 peer may open and reset before they are looked at; then the connection ends.
+const RESETS_PENDING: usize = 20;
+/// How many streams an HTTP/2 peer may have us reset by breaking the protocol; then the connection ends.
+const RESETS_PROVOKED: usize = 64;
 
 /// How the connections of one listener are served.
 pub(crate) struct Connections {
@@ -56,6 +60,8 @@ impl Connections {
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(limits.head_bytes)
+            .max_pending_accept_reset_streams(RESETS_PENDING)
+            .max_local_error_reset_streams(RESETS_PROVOKED)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_WAIT);
         Self {
@@ -94,11 +100,12 @@ impl Connections {
     ) {
         let activity = Arc::new(Activity::default());
         let service = service_fn(|request| self.answer(request, peer, &activity));
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let io = TokioIo::new(Counted::new(io, activity.clone()));
+        let mut connection = pin!(self.http.serve_connection(io, service));
         let mut stopping = pin!(self.shutdown.begun());
         let mut is_closing = false;
         let mut wait = self.limits.first_request;
-        let mut begun = 0;
+        let mut last = Progress::default();
         loop {
             tokio::select! {
                 biased;
@@ -113,16 +120,16 @@ impl Connections {
                     is_closing = true;
                 }
                 () = tokio::time::sleep(wait) => {
-                    let is_quiet = activity.is_idle() && activity.begun() == begun;
+                    let is_quiet = activity.is_quiet_since(last, self.limits.least_taken);
                     // Either it never asked for anything, or it had its time to close.
-                    if is_quiet && (begun == 0 || is_closing) {
+                    if is_quiet && (last.begun == 0 || is_closing) {
                         return;
                     }
                     if is_quiet {
                         connection.as_mut().graceful_shutdown();
                         is_closing = true;
                     }
-                    begun = activity.begun();
+                    last = activity.progress();
                     wait = self.limits.idle;
                 }
             }
@@ -134,12 +141,16 @@ impl Connections {
         request: Request<Incoming>,
         peer: SocketAddr,
         activity: &Arc<Activity>,
-    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
-        let in_flight = activity.begin();
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+        let working = activity.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(BodyTime(self.limits.body));
         let answer = self.app.clone().oneshot(request);
-        async move { Ok(answer.await?.map(|body| Answer::new(body, in_flight))) }
+        async move {
+            let answer = answer.await;
+            drop(working);
+            answer
+        }
     }
 }

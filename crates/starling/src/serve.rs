@@ -11,7 +11,7 @@ use axum::Router;
 use starling_client_api::{Parts, State};
 use starling_config::{Config, DatabaseUrl, Listener, Serves};
 use starling_db::Db;
-use starling_http::{Certificates, Edge, Health, Limits, Metrics, Server, Shutdown};
+use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
 use starling_rooms::Rooms;
 use starling_store::UserNum;
 use starling_sync::Sync;
@@ -160,6 +160,7 @@ async fn state(
         sync: Sync::new(store.clone(), bus.clone(), clock.clone(), stopping),
         clock: clock.clone(),
         chance: chance.clone(),
+        limiter: RateLimiter::new(&config.rate_limits, clock.clone()),
         shutdown: shutdown.clone(),
     }))
 }
@@ -201,6 +202,7 @@ async fn listen(
         clock: opened.clock.clone(),
         chance: opened.chance.clone(),
         health: health(opened.store.db().clone(), state.shutdown.clone()),
+        limiter: state.limiter.clone(),
         metrics,
     };
     let pages = Pages {
@@ -236,8 +238,8 @@ fn routes(listener: &Listener, state: &State, opened: &Opened, pages: &Pages) ->
     }
     if listener.serves.contains(&Serves::Admin) {
         let (clock, chance) = (opened.clock.clone(), opened.chance.clone());
-        let admin =
-            starling_admin_api::State::new(&state.config, state.accounts.clone(), clock, chance);
+        let (accounts, limiter) = (state.accounts.clone(), state.limiter.clone());
+        let admin = starling_admin_api::State::new(&state.config, accounts, limiter, clock, chance);
         router = router.merge(starling_admin_api::routes(&admin).into_router(admin));
     }
     if listener.serves.contains(&Serves::Client) || listener.serves.contains(&Serves::Web) {

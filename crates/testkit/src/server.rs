@@ -15,7 +15,7 @@ use starling_client_api::{Parts, State};
 use starling_config::{Config, Listener, RegistrationMode};
 use starling_db::Db;
 use starling_events::{RoomVersion, SigningKey};
-use starling_http::{Edge, Shutdown};
+use starling_http::{Edge, RateLimiter, Shutdown};
 use starling_rooms::Rooms;
 use starling_runtime::{Chance, Clock, Cpu};
 use starling_store::{CacheSizes, Store};
@@ -64,13 +64,14 @@ impl TestAnswer {
 }
 
 impl TestServer {
-    /// A configuration for tests: registration is open, and passwords cost little.
+    /// A configuration for tests: registration is open, passwords cost little, and nobody is limited.
     #[must_use]
     pub fn config() -> Config {
         let mut config = Config::default();
         config.registration.mode = RegistrationMode::Open;
         config.passwords.memory_kib = 8;
         config.passwords.iterations = 1;
+        config.rate_limits.enabled = false;
         config
     }
 
@@ -124,6 +125,7 @@ impl TestServer {
             default_version: RoomVersion::parse(&config.rooms.default_version)
                 .expect("a known room version"),
         });
+        let limiter = RateLimiter::new(&config.rate_limits, clock.clone());
         let state = State::new(Parts {
             config: Arc::new(config),
             store: store.clone(),
@@ -132,12 +134,14 @@ impl TestServer {
             sync: Sync::new(store, bus, clock.clone(), stopping),
             clock: clock.clone(),
             chance: chance.clone(),
+            limiter,
             shutdown,
         });
         let edge = Edge {
             clock,
             chance,
             health: Arc::new(|| Box::pin(async { Ok(()) })),
+            limiter: state.limiter.clone(),
             metrics: None,
         };
         let routes = starling_client_api::routes().into_router(state.clone());

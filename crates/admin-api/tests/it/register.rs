@@ -29,7 +29,8 @@ async fn on_servers<F: AsyncFn(Server)>(secret: &str, test: F) {
         config.registration.shared_secret = Secret::new(secret);
         let client = TestServer::start_with(&db, config.clone()).await;
         let (clock, chance) = (client.state.clock.clone(), client.state.chance.clone());
-        let state = State::new(&config, client.state.accounts.clone(), clock, chance);
+        let (accounts, limiter) = (client.state.accounts.clone(), client.state.limiter.clone());
+        let state = State::new(&config, accounts, limiter, clock, chance);
         let admin = starling_admin_api::routes(&state).into_router(state);
         test(Server { client, admin }).await;
     })

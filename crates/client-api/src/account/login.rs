@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use starling_accounts::{LoggedIn, LoginError, NewDevice, PasswordLogin};
-use starling_http::{Auth, Json, JsonBytes, MatrixError, Routes};
+use starling_http::{Auth, Caller, Json, JsonBytes, Limited, MatrixError, Routes};
 
 use super::register::device_refusal;
 use super::well_known;
@@ -17,6 +17,7 @@ pub(super) fn routes() -> Routes<State> {
     Routes::new()
         .get("/_matrix/client/v3/login", Auth::None, flows)
         .post("/_matrix/client/v3/login", Auth::None, login)
+        .limit(Limited::Login)
 }
 
 async fn flows() -> JsonBytes {
@@ -69,6 +70,10 @@ async fn login(
         id: request.device_id,
         display_name: request.initial_device_display_name,
     };
+    // It counts as a failure until it is none, so that many at once are not more tries.
+    let claimed = user.clone();
+    let account = Caller::Account(&claimed);
+    state.limiter.take(Limited::LoginFailures, account)?;
     let begun = state
         .accounts
         .login_password(PasswordLogin {
@@ -76,9 +81,11 @@ async fn login(
             password,
             device,
         })
-        .await
-        .map_err(refusal)?;
-    Ok(Json(answer(&state, begun)))
+        .await;
+    if !matches!(begun, Err(LoginError::Refused)) {
+        state.limiter.give_back(Limited::LoginFailures, account);
+    }
+    Ok(Json(answer(&state, begun.map_err(refusal)?)))
 }
 
 /// Who is meant: <https://spec.matrix.org/v1.19/client-server-api/#identifier-types>

@@ -5,7 +5,7 @@ use http::StatusCode;
 use ruma_common::UserId;
 use serde_json::{Map, Value};
 use starling_accounts::{Field, Profile, ProfileError, Session};
-use starling_http::{Auth, Authenticated, Json, JsonBytes, MatrixError, Path, Routes};
+use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Routes};
 
 use crate::State;
 use crate::session::check_own;
@@ -26,14 +26,18 @@ pub(super) fn routes() -> Routes<State> {
         )
         .put(
             "/_matrix/client/v3/profile/{userId}/{keyName}",
-            Auth::User,
+            Auth::Guest,
             set_field,
         )
+        .limit(Limited::Profile)
+        .refuse_suspended()
         .delete(
             "/_matrix/client/v3/profile/{userId}/{keyName}",
-            Auth::User,
+            Auth::Guest,
             delete_field,
         )
+        .limit(Limited::Profile)
+        .refuse_suspended()
 }
 
 async fn profile(
@@ -131,6 +135,9 @@ fn own_field(session: &Session, user_id: &str, name: &str) -> Result<Field, Matr
     check_name(name)?;
     match name {
         "displayname" => Ok(Field::DisplayName),
+        _ if session.is_guest => Err(MatrixError::guest_access_forbidden(
+            "Guests can change their display name only",
+        )),
         "avatar_url" => Ok(Field::AvatarUrl),
         _ => Err(MatrixError::forbidden(
             "Only the display name and the avatar can be changed here",

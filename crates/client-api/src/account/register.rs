@@ -9,7 +9,7 @@ use starling_accounts::{
     AccountKind, DeviceError, NewAccount, NewDevice, RegisterError, Registered,
 };
 use starling_config::RegistrationMode;
-use starling_http::{Auth, Json, MatrixError, Query, Routes};
+use starling_http::{Auth, Json, Limited, MatrixError, Query, Routes};
 
 use crate::State;
 
@@ -22,11 +22,13 @@ const SESSION_LETTERS: usize = 24;
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
         .post("/_matrix/client/v3/register", Auth::None, register)
+        .limit(Limited::Registration)
         .get(
             "/_matrix/client/v3/register/available",
             Auth::None,
             available,
         )
+        .limit(Limited::RegistrationAvailability)
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use starling_http::{Auth, Authenticated, Json, Routes};
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
-    Routes::new().get("/_matrix/client/v3/account/whoami", Auth::User, whoami)
+    Routes::new().get("/_matrix/client/v3/account/whoami", Auth::Guest, whoami)
 }
 
 #[derive(Serialize)]

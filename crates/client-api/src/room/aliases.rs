@@ -5,7 +5,7 @@ use axum::extract;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName};
 use serde::{Deserialize, Serialize};
 use starling_accounts::Session;
-use starling_http::{Auth, Authenticated, Json, JsonBytes, MatrixError, Path, Routes};
+use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Routes};
 
 use super::path::{AliasPart, RoomIdPart, room_in_body};
 use super::{actor, error};
@@ -17,7 +17,11 @@ pub(super) fn routes() -> Routes<State> {
     Routes::new()
         .get(ALIAS, Auth::None, get)
         .put(ALIAS, Auth::User, put)
+        .limit(Limited::Message)
+        .refuse_suspended()
         .delete(ALIAS, Auth::User, delete)
+        .limit(Limited::Message)
+        .refuse_suspended()
         .get(
             "/_matrix/client/v3/rooms/{roomId}/aliases",
             Auth::User,

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use starling_accounts::Session;
-use starling_http::{Auth, Authenticated, Json, MatrixError, Routes};
+use starling_http::{Auth, Authenticated, Json, Limited, MatrixError, Routes};
 use starling_rooms::{CanonicalObject, CreateRoom, Invite, Preset};
 
 use super::join::RoomIdAnswer;
@@ -16,7 +16,10 @@ use super::{actor, error};
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
-    Routes::new().post("/_matrix/client/v3/createRoom", Auth::User, create)
+    Routes::new()
+        .post("/_matrix/client/v3/createRoom", Auth::User, create)
+        .limit(Limited::RoomCreation)
+        .refuse_suspended()
 }
 
 /// Everything that a room begins with is one transaction, so there are bounds.

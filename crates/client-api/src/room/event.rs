@@ -13,7 +13,7 @@ use crate::State;
 pub(super) fn routes() -> Routes<State> {
     Routes::new().get(
         "/_matrix/client/v3/rooms/{roomId}/event/{eventId}",
-        Auth::User,
+        Auth::Guest,
         get,
     )
 }

@@ -6,7 +6,7 @@ use ruma_common::OwnedRoomId;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use starling_accounts::Session;
-use starling_http::{Auth, Authenticated, Json, MatrixError, OptionalJson, Path, Routes};
+use starling_http::{Auth, Authenticated, Json, Limited, MatrixError, OptionalJson, Path, Routes};
 use starling_rooms::MembershipAction;
 
 use super::path::{RoomIdPart, RoomOrAliasPart};
@@ -14,13 +14,18 @@ use super::{actor, error};
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
+    // Guests may join by the first path too: clients know no other way to.
     Routes::new()
         .post(
             "/_matrix/client/v3/join/{roomIdOrAlias}",
-            Auth::User,
+            Auth::Guest,
             join_by_id_or_alias,
         )
-        .post("/_matrix/client/v3/rooms/{roomId}/join", Auth::User, join)
+        .limit(Limited::Join)
+        .refuse_suspended()
+        .post("/_matrix/client/v3/rooms/{roomId}/join", Auth::Guest, join)
+        .limit(Limited::Join)
+        .refuse_suspended()
 }
 
 #[derive(Debug, Deserialize)]

@@ -19,7 +19,7 @@ pub(super) fn routes() -> Routes<State> {
     Routes::new()
         .get(
             "/_matrix/client/v3/rooms/{roomId}/members",
-            Auth::User,
+            Auth::Guest,
             members,
         )
         .get(

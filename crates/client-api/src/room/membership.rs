@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use starling_accounts::Session;
 use starling_http::{
-    Auth, Authenticated, Json, JsonBytes, MatrixError, OptionalJson, Path, Routes,
+    Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, OptionalJson, Path, Routes,
 };
 use starling_rooms::MembershipAction;
 
@@ -21,15 +21,28 @@ pub(super) fn routes() -> Routes<State> {
             Auth::User,
             invite,
         )
-        .post("/_matrix/client/v3/rooms/{roomId}/leave", Auth::User, leave)
+        .limit(Limited::Invite)
+        .refuse_suspended()
+        .post(
+            "/_matrix/client/v3/rooms/{roomId}/leave",
+            Auth::Guest,
+            leave,
+        )
+        .limit(Limited::Message)
         .post(
             "/_matrix/client/v3/rooms/{roomId}/forget",
             Auth::User,
             forget,
         )
         .post("/_matrix/client/v3/rooms/{roomId}/kick", Auth::User, kick)
+        .limit(Limited::Message)
+        .refuse_suspended()
         .post("/_matrix/client/v3/rooms/{roomId}/ban", Auth::User, ban)
+        .limit(Limited::Message)
+        .refuse_suspended()
         .post("/_matrix/client/v3/rooms/{roomId}/unban", Auth::User, unban)
+        .limit(Limited::Message)
+        .refuse_suspended()
 }
 
 #[derive(Debug, Deserialize)]

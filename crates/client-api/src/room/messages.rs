@@ -15,7 +15,7 @@ use crate::State;
 pub(super) fn routes() -> Routes<State> {
     Routes::new().get(
         "/_matrix/client/v3/rooms/{roomId}/messages",
-        Auth::User,
+        Auth::Guest,
         get,
     )
 }

@@ -4,10 +4,13 @@
 use axum::extract;
 use serde::Serialize;
 use starling_accounts::Session;
-use starling_http::{Auth, Authenticated, Json, MatrixError, Path, RawBody, Routes};
+use starling_http::{
+    Auth, Authenticated, Json, Limited, MatrixError, Path, RawBody, Routes, Sessions,
+};
 use starling_rooms::{CanonicalObject, Draft, RequestPath};
 
 use super::path::{RoomIdPart, TxnIdPart, event_in_body};
+use super::redact::check_redacts_own;
 use super::{EVENT_BODY_BYTES, actor, error};
 use crate::State;
 
@@ -15,10 +18,11 @@ pub(super) fn routes() -> Routes<State> {
     Routes::new()
         .put(
             "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
-            Auth::User,
+            Auth::Guest,
             send,
         )
         .body_limit(EVENT_BODY_BYTES)
+        .limit(Limited::Message)
 }
 
 /// The answer of everything that sends one event.
@@ -38,10 +42,13 @@ async fn send(
     let transaction = Some((RequestPath::send(&room_id, &kind), &*txn_id));
     let sent = if kind == "m.room.redaction" {
         let target = event_in_body(&redacts(&content)?)?;
+        check_redacts_own(&api, &session, &room_id, &target).await?;
         let redact = api
             .rooms
             .redact(&actor, &room_id, &target, content, transaction);
         redact.await
+    } else if State::is_suspended(&session) {
+        return Err(MatrixError::user_suspended());
     } else {
         let draft = Draft::message(actor.user_id.clone(), kind, content);
         api.rooms.send(&actor, &room_id, draft, transaction).await

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use starling_accounts::Session;
 use starling_http::{
-    Auth, Authenticated, Json, JsonBytes, MatrixError, Path, Query, RawBody, Routes,
+    Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Query, RawBody, Routes,
 };
 use starling_rooms::Draft;
 
@@ -24,16 +24,22 @@ const WITH_SLASH: &str = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/";
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
-        .get(STATE, Auth::User, get_all)
-        .get(WITH_KEY, Auth::User, get)
-        .get(WITHOUT_KEY, Auth::User, get_without_key)
-        .get(WITH_SLASH, Auth::User, get_without_key)
-        .put(WITH_KEY, Auth::User, put)
+        .get(STATE, Auth::Guest, get_all)
+        .get(WITH_KEY, Auth::Guest, get)
+        .get(WITHOUT_KEY, Auth::Guest, get_without_key)
+        .get(WITH_SLASH, Auth::Guest, get_without_key)
+        .put(WITH_KEY, Auth::Guest, put)
         .body_limit(EVENT_BODY_BYTES)
-        .put(WITHOUT_KEY, Auth::User, put_without_key)
+        .limit(Limited::Message)
+        .refuse_suspended()
+        .put(WITHOUT_KEY, Auth::Guest, put_without_key)
         .body_limit(EVENT_BODY_BYTES)
-        .put(WITH_SLASH, Auth::User, put_without_key)
+        .limit(Limited::Message)
+        .refuse_suspended()
+        .put(WITH_SLASH, Auth::Guest, put_without_key)
         .body_limit(EVENT_BODY_BYTES)
+        .limit(Limited::Message)
+        .refuse_suspended()
 }
 
 /// How a state event is answered.

@@ -14,7 +14,7 @@ use super::{error, reader};
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
-    Routes::new().get("/_matrix/client/v3/sync", Auth::User, get)
+    Routes::new().get("/_matrix/client/v3/sync", Auth::Guest, get)
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod account;
+mod rate_limits;
 mod room;
 mod routes;

@@ -2,7 +2,7 @@
 
 use http::Method;
 use starling_db::Dialect;
-use starling_http::Auth;
+use starling_http::{Auth, Limited, RouteInfo};
 use starling_store::SCHEMA;
 use starling_testkit::{TestDb, TestServer};
 
@@ -20,6 +20,58 @@ const OPEN: &[&str] = &[
     "POST /_matrix/client/v3/register",
 ];
 
+/// What suspended users may not do. Of what a route here lets through, its handler decides: sending and redacting.
+/// <https://spec.matrix.org/v1.19/client-server-api/#account-suspension>
+const CLOSED_TO_SUSPENDED: &[&str] = &[
+    "DELETE /_matrix/client/v3/directory/room/{roomAlias}",
+    "DELETE /_matrix/client/v3/profile/{userId}/{keyName}",
+    "POST /_matrix/client/v3/createRoom",
+    "POST /_matrix/client/v3/join/{roomIdOrAlias}",
+    "POST /_matrix/client/v3/rooms/{roomId}/ban",
+    "POST /_matrix/client/v3/rooms/{roomId}/invite",
+    "POST /_matrix/client/v3/rooms/{roomId}/join",
+    "POST /_matrix/client/v3/rooms/{roomId}/kick",
+    "POST /_matrix/client/v3/rooms/{roomId}/unban",
+    "PUT /_matrix/client/v3/directory/room/{roomAlias}",
+    "PUT /_matrix/client/v3/profile/{userId}/{keyName}",
+    "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}",
+    "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
+    "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+];
+
+/// What guests may do besides: <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
+const OPEN_TO_GUESTS: &[&str] = &[
+    "DELETE /_matrix/client/v3/profile/{userId}/{keyName}",
+    "GET /_matrix/client/v3/account/whoami",
+    "GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}",
+    "GET /_matrix/client/v3/rooms/{roomId}/members",
+    "GET /_matrix/client/v3/rooms/{roomId}/messages",
+    "GET /_matrix/client/v3/rooms/{roomId}/state",
+    "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}",
+    "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
+    "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+    "GET /_matrix/client/v3/sync",
+    "POST /_matrix/client/v3/join/{roomIdOrAlias}",
+    "POST /_matrix/client/v3/rooms/{roomId}/join",
+    "POST /_matrix/client/v3/rooms/{roomId}/leave",
+    "PUT /_matrix/client/v3/profile/{userId}/{keyName}",
+    "PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
+    "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}",
+    "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
+    "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+];
+
+/// The routes of the table that this holds for, sorted.
+fn names(which: impl Fn(&RouteInfo) -> bool) -> Vec<String> {
+    let routes = starling_client_api::routes();
+    let found = routes.table().filter(|route| which(route));
+    let mut names: Vec<String> = found
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    names.sort();
+    names
+}
+
 /// A path with something in the place of each parameter.
 fn filled(path: &str) -> String {
     let part = |part: &str| if part.starts_with('{') { "x" } else { part }.to_owned();
@@ -28,15 +80,32 @@ fn filled(path: &str) -> String {
 
 #[test]
 fn what_is_open_to_anybody_is_listed() {
-    let routes = starling_client_api::routes();
-    let open = routes
-        .table()
-        .filter(|route| matches!(route.auth, Auth::None | Auth::Optional));
-    let mut open: Vec<String> = open
-        .map(|route| format!("{} {}", route.method, route.path))
-        .collect();
-    open.sort();
+    let open = names(|route| matches!(route.auth, Auth::None | Auth::Optional));
     assert_eq!(open, OPEN);
+}
+
+#[test]
+fn what_is_open_to_guests_is_listed() {
+    assert_eq!(names(|route| route.auth == Auth::Guest), OPEN_TO_GUESTS);
+}
+
+#[test]
+fn what_is_closed_to_suspended_users_is_listed() {
+    assert_eq!(names(|route| route.refuses_suspended), CLOSED_TO_SUSPENDED);
+}
+
+#[test]
+fn what_puts_events_into_rooms_or_changes_accounts_is_limited() {
+    let changes = |route: &RouteInfo| route.method != Method::GET;
+    let others = names(|route| changes(route) && route.limit == Limited::Other);
+    // What only this user's own clients ever read.
+    let private = |name: &&String| {
+        ["account_data", "filter", "pushrules", "forget", "logout"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    let forgotten: Vec<&String> = others.iter().filter(|name| !private(name)).collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
 }
 
 #[tokio::test]

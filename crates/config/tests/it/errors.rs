@@ -182,6 +182,34 @@ fn values_out_of_bounds() {
 }
 
 #[test]
+fn rates_out_of_bounds() {
+    refused(
+        "[rate_limits]\nmessages_per_second = 0",
+        3,
+        "rate_limits.messages_per_second",
+        "enabled = false",
+    );
+    refused(
+        "[rate_limits]\nlogins_burst = 0",
+        3,
+        "rate_limits.logins_burst",
+        "at least 1",
+    );
+    refused(
+        "[rate_limits]\nrequests_per_second = 1000001",
+        3,
+        "rate_limits.requests_per_second",
+        "at most 1000000",
+    );
+    refused(
+        "[rate_limits]\njoins_per_minute = -3",
+        3,
+        "rate_limits.joins_per_minute",
+        "joins_per_minute = 30",
+    );
+}
+
+#[test]
 fn the_server_name_is_written_and_right() {
     let error = load(Some("data_dir = \"x\""), &[]).unwrap_err();
     assert_eq!(

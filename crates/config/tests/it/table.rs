@@ -124,9 +124,7 @@ fn what_the_table_calls_unbuilt_gives_a_warning_when_it_is_set() {
             let warned = lines
                 .iter()
                 .any(|line| line.starts_with(&format!("{path}: ")));
-            // This one protects: it is named by default, and switching it off needs no word.
-            let expected = !key.built && path != "rate_limits.enabled";
-            assert_eq!(warned, expected, "{path}: {lines:?}");
+            assert_eq!(warned, !key.built, "{path}: {lines:?}");
         }
     }
 }

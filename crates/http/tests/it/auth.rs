@@ -22,6 +22,9 @@ fn routes() -> Routes<App> {
         .get("/none", Auth::None, async || JsonBytes::empty())
         .get("/optional", Auth::Optional, who_if_any)
         .get("/user", Auth::User, who)
+        .get("/guest", Auth::Guest, who)
+        .get("/calm", Auth::Guest, who)
+        .refuse_suspended()
         .get("/locked", Auth::LockedUser, who)
         .get("/admin", Auth::Admin, who)
         .get("/forgotten", Auth::User, async || JsonBytes::empty())
@@ -116,6 +119,65 @@ async fn each_kind_of_route_lets_in_its_callers() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn guests_and_suspended_users_are_kept_out_where_it_says_so() {
+    let app = app(routes());
+    for (token, user, guest, calm, locked, admin) in [
+        (
+            "guest",
+            "403 M_GUEST_ACCESS_FORBIDDEN",
+            "\"guest\"",
+            "\"guest\"",
+            "\"guest\"",
+            "403 M_FORBIDDEN",
+        ),
+        (
+            "suspended",
+            "\"suspended\"",
+            "\"suspended\"",
+            "403 M_USER_SUSPENDED",
+            "\"suspended\"",
+            "403 M_FORBIDDEN",
+        ),
+        (
+            "locked",
+            "401 M_USER_LOCKED",
+            "401 M_USER_LOCKED",
+            "401 M_USER_LOCKED",
+            "\"locked\"",
+            "401 M_USER_LOCKED",
+        ),
+        (
+            "alice",
+            "\"alice\"",
+            "\"alice\"",
+            "\"alice\"",
+            "\"alice\"",
+            "403 M_FORBIDDEN",
+        ),
+    ] {
+        let paths = [
+            ("/user", user),
+            ("/guest", guest),
+            ("/calm", calm),
+            ("/locked", locked),
+            ("/admin", admin),
+        ];
+        for (path, expected) in paths {
+            assert_eq!(
+                status(&app, Some(token), path).await,
+                expected,
+                "{token} {path}"
+            );
+        }
+    }
+    let refused = call_as(&app, "suspended", "GET", "/calm").await.json();
+    assert_eq!(
+        refused["error"],
+        "You cannot perform this action while suspended."
+    );
 }
 
 #[tokio::test]

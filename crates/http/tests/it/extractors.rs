@@ -134,7 +134,8 @@ async fn bodies_are_bounded() {
     let app = app(Routes::new()
         .post("/small", Auth::None, length)
         .body_limit(10)
-        .post("/usual", Auth::None, length)
+        .post("/open", Auth::None, length)
+        .post("/usual", Auth::User, length)
         .post("/large", Auth::None, length)
         .body_limit(5 << 20));
     let post = async |path: &str, length: usize| {
@@ -145,11 +146,14 @@ async fn bodies_are_bounded() {
         post("/small", 11).await.error(),
         (413, "M_TOO_LARGE".to_owned())
     );
-    assert_eq!(post("/usual", 4 << 20).await.json()["length"], 4 << 20);
-    assert_eq!(
-        post("/usual", (4 << 20) + 1).await.error(),
-        (413, "M_TOO_LARGE".to_owned())
-    );
+    // What a stranger sends is read only when it is small.
+    for (path, most) in [("/open", 64 << 10), ("/usual?access_token=alice", 4 << 20)] {
+        assert_eq!(post(path, most).await.json()["length"], most);
+        assert_eq!(
+            post(path, most + 1).await.error(),
+            (413, "M_TOO_LARGE".to_owned())
+        );
+    }
     assert_eq!(post("/large", 5 << 20).await.json()["length"], 5 << 20);
     // A length that is announced is refused before a byte of the body is read.
     let request = Request::post("/small")

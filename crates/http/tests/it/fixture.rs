@@ -10,8 +10,10 @@ use futures_util::FutureExt;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use starling_config::Listener;
-use starling_http::{Access, BoxError, Edge, Limits, Metrics, Routes, Server, Sessions, Shutdown};
+use starling_config::{Listener, RateLimits};
+use starling_http::{
+    Access, BoxError, Edge, Limits, Metrics, RateLimiter, Routes, Server, Sessions, Shutdown,
+};
 use starling_runtime::{Chance, Clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,10 +24,32 @@ use tower::ServiceExt;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The state of the small API: tokens are the names of what becomes of them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct App {
+    pub(crate) limiter: RateLimiter,
     pub(crate) no_token_in_query: bool,
     pub(crate) seen: Arc<Mutex<Vec<Option<IpAddr>>>>,
+}
+
+impl Default for App {
+    fn default() -> Self {
+        let unlimited = RateLimits {
+            enabled: false,
+            ..RateLimits::default()
+        };
+        Self::limited(&unlimited)
+    }
+}
+
+impl App {
+    /// With these limits.
+    pub(crate) fn limited(limits: &RateLimits) -> Self {
+        Self {
+            limiter: RateLimiter::new(limits, Clock::simulated(0)),
+            no_token_in_query: false,
+            seen: Arc::default(),
+        }
+    }
 }
 
 impl Sessions for App {
@@ -38,7 +62,9 @@ impl Sessions for App {
     ) -> Result<Access<String>, BoxError> {
         self.seen.lock().unwrap().push(address);
         match token {
-            "alice" | "admin" => Ok(Access::Granted(token.to_owned())),
+            "alice" | "bob" | "admin" | "guest" | "suspended" => {
+                Ok(Access::Granted(token.to_owned()))
+            }
             "locked" => Ok(Access::Locked(token.to_owned())),
             "old" => Ok(Access::SoftLogout),
             "broken" => Err(std::io::Error::other("the disk of sector 7 is gone").into()),
@@ -48,6 +74,22 @@ impl Sessions for App {
 
     fn is_admin(session: &String) -> bool {
         session == "admin"
+    }
+
+    fn is_guest(session: &String) -> bool {
+        session == "guest"
+    }
+
+    fn is_suspended(session: &String) -> bool {
+        session == "suspended"
+    }
+
+    fn user_number(session: &String) -> i64 {
+        session.bytes().map(i64::from).sum()
+    }
+
+    fn limiter(&self) -> &RateLimiter {
+        &self.limiter
     }
 
     fn token_in_query(&self) -> bool {
@@ -61,6 +103,7 @@ pub(crate) fn edge(metrics: Option<Metrics>) -> Edge {
         clock: Clock::system(),
         chance: Chance::seeded(7),
         health: Arc::new(|| async { Ok(()) }.boxed()),
+        limiter: App::default().limiter,
         metrics,
     }
 }
@@ -145,8 +188,18 @@ pub(crate) fn loopback() -> Listener {
 
 /// Starts a server for these routes.
 pub(crate) async fn start(routes: Routes<App>, limits: Limits, shutdown: Shutdown) -> Running {
+    start_on(&loopback(), routes, limits, shutdown).await
+}
+
+/// Starts a server for these routes on this listener.
+pub(crate) async fn start_on(
+    listener: &Listener,
+    routes: Routes<App>,
+    limits: Limits,
+    shutdown: Shutdown,
+) -> Running {
     let mut server = Server::new(limits, shutdown.clone());
-    let address = server.listen(&loopback(), app(routes)).await.unwrap();
+    let address = server.listen(listener, app(routes)).await.unwrap();
     Running {
         address,
         shutdown,

@@ -7,6 +7,7 @@ mod extractors;
 mod fixture;
 mod log;
 mod metrics;
+mod rate_limits;
 mod router;
 mod sockets;
 mod stopping;

@@ -1,10 +1,10 @@
 //! The page for Prometheus.
 
 use axum::body::Body;
-use starling_config::{Listener, Serves};
-use starling_http::{Auth, JsonBytes, Metrics, Routes};
+use starling_config::{Listener, RateLimits, Serves};
+use starling_http::{Auth, JsonBytes, Limited, Metrics, Routes};
 
-use crate::fixture::{App, call, edge};
+use crate::fixture::{App, call, call_as, edge};
 
 #[tokio::test]
 async fn requests_are_counted_by_route_method_and_status() {
@@ -30,6 +30,21 @@ async fn requests_are_counted_by_route_method_and_status() {
         call(&open, "GET", &format!("/counted/{room}"), Body::empty()).await;
     }
     call(&open, "PUT", "/counted/c", Body::empty()).await;
+    let one = RateLimits {
+        rooms_burst: 1,
+        ..RateLimits::default()
+    };
+    let limited = Routes::<App>::new()
+        .get("/limited", Auth::User, async || JsonBytes::empty())
+        .limit(Limited::RoomCreation);
+    let limited = edge.app(
+        &Listener::default(),
+        limited.into_router(App::limited(&one)),
+    );
+    for status in [200, 429, 429] {
+        let answer = call_as(&limited, "alice", "GET", "/limited").await;
+        assert_eq!(answer.status.as_u16(), status);
+    }
     let page = call(&operators, "GET", "/_starling/metrics", Body::empty()).await;
     assert!(
         page.headers["content-type"]
@@ -62,5 +77,10 @@ async fn requests_are_counted_by_route_method_and_status() {
     );
     assert!(took.ends_with(" 2"), "{took}");
     line("starling_http_requests_in_flight ", &[]);
+    let too_much = line(
+        "starling_http_rate_limited_total{",
+        &["kind=\"room_creation\""],
+    );
+    assert!(too_much.ends_with(" 2"), "{too_much}");
     assert!(!page.body.contains("/counted/a"), "{}", page.body);
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use http::{Method, StatusCode};
 use serde_json::json;
 use starling_config::Listener;
-use starling_http::{Auth, Edge, Json, JsonBytes, MatrixError, RouteInfo, Routes};
+use starling_http::{Auth, Edge, Json, JsonBytes, Limited, MatrixError, RouteInfo, Routes};
 
 use crate::fixture::{App, app, call, edge};
 
@@ -63,6 +63,9 @@ async fn one_declaration_serves_every_spelling() {
             path: "/_matrix/client/v3/sync".to_owned(),
             also: vec!["/_matrix/client/r0/sync".to_owned()],
             auth: Auth::None,
+            limit: Limited::Other,
+            refuses_suspended: false,
+            body_bytes: 64 << 10,
         }
     );
     assert_eq!(
