@@ -4,10 +4,16 @@ use starling_db::{Migration, Schema, Sql};
 
 /// The schema of this program.
 pub static SCHEMA: Schema = Schema {
-    migrations: &[Migration {
-        name: "0001_start",
-        text: include_str!("migrations/0001_start.sql"),
-    }],
+    migrations: &[
+        Migration {
+            name: "0001_start",
+            text: include_str!("migrations/0001_start.sql"),
+        },
+        Migration {
+            name: "0002_accounts",
+            text: include_str!("migrations/0002_accounts.sql"),
+        },
+    ],
     oldest_program: 1,
 };
 
