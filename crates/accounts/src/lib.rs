@@ -13,12 +13,16 @@
 //! Secrets: passwords are hashed with argon2id, access tokens with SHA-256 (they are random enough); neither is logged.
 
 mod account_data;
+mod devices;
 mod filters;
 mod json;
 mod login;
 mod manage;
+mod moderation;
+mod openid;
 mod password;
 mod profile;
+mod refresh;
 mod register;
 mod session_cache;
 mod sessions;
@@ -27,6 +31,7 @@ mod token;
 mod user_id;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ruma_common::{OwnedServerName, ServerName};
 use starling_bus::Bus;
@@ -36,16 +41,21 @@ use starling_store::Store;
 use crate::session_cache::SessionCache;
 
 pub use account_data::{ACCOUNT_DATA_BYTES, AccountDataError};
+pub use devices::RenameError;
 pub use filters::{FILTER_BYTES, FILTERS_PER_USER, FilterError};
 pub use login::{LoggedIn, LoginError, PasswordLogin};
 pub use manage::{KeepSession, SetPasswordError};
+pub use moderation::{ModerationError, Restriction};
+pub use openid::OPENID_TOKEN_LIFETIME;
 pub use password::{HashError, InvalidCost, PASSWORD_BYTES, PasswordCost, PasswordError};
 pub use profile::{Field, Profile, ProfileError};
+pub use refresh::{RefreshError, Refreshed};
 pub use register::{NewAccount, RegisterError, Registered};
-pub use sessions::{DeviceError, NewDevice, Session};
+pub use sessions::{Authentication, DeviceError, NewDevice, Session};
 pub use shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
 pub use starling_store::accounts::{Account, AccountKind};
-pub use token::AccessToken;
+pub use starling_store::devices::Device;
+pub use token::Token;
 
 /// What [`Accounts`] works with.
 #[derive(Debug)]
@@ -64,6 +74,8 @@ pub struct Setup {
     pub server_name: OwnedServerName,
     /// What hashing a password costs.
     pub password_cost: PasswordCost,
+    /// How long the access token of a client that renews it is good.
+    pub access_token_lifetime: Duration,
 }
 
 /// The accounts of this server. Cheap to clone.

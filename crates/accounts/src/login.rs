@@ -12,8 +12,8 @@ use starling_store::UserNum;
 use starling_store::accounts::{self, Account, lock_key};
 
 use crate::password::{self, HashError};
-use crate::sessions::{self, DeviceError, NewDevice, NewSession};
-use crate::token::AccessToken;
+use crate::sessions::{self, DeviceError, IssuedTokens, NewDevice, NewSession};
+use crate::token::Token;
 use crate::user_id::login_user_ids;
 use crate::{Accounts, PASSWORD_BYTES};
 
@@ -35,7 +35,23 @@ pub struct LoggedIn {
     /// The device.
     pub device_id: String,
     /// Shown only now.
-    pub access_token: AccessToken,
+    pub access_token: Token,
+    /// For a client that renews its access token; shown only now.
+    pub refresh_token: Option<Token>,
+    /// When the access token expires, in milliseconds from now; `None` is never.
+    pub expires_in_ms: Option<i64>,
+}
+
+impl LoggedIn {
+    pub(crate) fn new(user_id: OwnedUserId, device_id: String, tokens: IssuedTokens) -> Self {
+        Self {
+            user_id,
+            device_id,
+            access_token: tokens.access,
+            refresh_token: tokens.refresh,
+            expires_in_ms: tokens.expires_in_ms,
+        }
+    }
 }
 
 /// Why no session began.
@@ -44,6 +60,9 @@ pub enum LoginError {
     /// No account in use has this name and this password.
     #[error("wrong user name or password")]
     Refused,
+    /// The account is locked.
+    #[error("the account is locked")]
+    Locked,
     /// The device cannot be.
     #[error("no such device can be")]
     Device(#[from] DeviceError),
@@ -68,7 +87,7 @@ impl Accounts {
     /// Why no session began.
     pub async fn login_password(&self, login: PasswordLogin) -> Result<LoggedIn, LoginError> {
         let setup = self.setup();
-        let (device_id, display_name) = login.device.check(&setup.chance)?;
+        let (session, tokens) = self.new_session(login.device)?;
         // No account has a longer password: nothing is learned from how fast this is.
         if login.password.len() > PASSWORD_BYTES {
             return Err(LoginError::Refused);
@@ -84,25 +103,18 @@ impl Accounts {
         let (Some(account), Some(stored), true) = (account, stored, is_right) else {
             return Err(LoginError::Refused);
         };
+        if account.locked_at.is_some() {
+            return Err(LoginError::Locked);
+        }
         let rehashed = if cost.differs_from(&stored) {
             Some(password::hash(&setup.cpu, &setup.chance, cost, password).await?)
         } else {
             None
         };
-        let access_token = AccessToken::new(&setup.chance);
-        let session = NewSession {
-            device_id: device_id.clone(),
-            display_name,
-            token: access_token.hash(),
-            now_ms: self.now_ms(),
-        };
+        let device_id = session.device_id.clone();
         self.begin_session(account.user, session, Verified { stored, rehashed })
             .await?;
-        Ok(LoggedIn {
-            user_id: account.user_id,
-            device_id,
-            access_token,
-        })
+        Ok(LoggedIn::new(account.user_id, device_id, tokens))
     }
 
     /// Whether `password` is that of `user`, who has a session already and confirms it.

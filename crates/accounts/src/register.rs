@@ -11,7 +11,6 @@ use crate::Accounts;
 use crate::login::LoggedIn;
 use crate::password::{self, HashError, PasswordError};
 use crate::sessions::{self, DeviceError, NewDevice, NewSession};
-use crate::token::AccessToken;
 use crate::user_id::{new_user_id, random_user_id};
 
 /// An account that is to be.
@@ -85,7 +84,7 @@ impl Accounts {
         };
         let user_id = user_id.ok_or(RegisterError::InvalidName)?;
         let device = match new.device {
-            Some(device) => Some(device.check(&setup.chance)?),
+            Some(device) => Some(self.new_session(device)?),
             None => None,
         };
         if let Some(password) = &new.password {
@@ -100,23 +99,9 @@ impl Accounts {
             }
             None => None,
         };
-        let login = device.map(|(device_id, display_name)| {
-            let access_token = AccessToken::new(&setup.chance);
-            let session = NewSession {
-                device_id: device_id.clone(),
-                display_name,
-                token: access_token.hash(),
-                now_ms: self.now_ms(),
-            };
-            let user_id = user_id.clone();
-            (
-                session,
-                LoggedIn {
-                    user_id,
-                    device_id,
-                    access_token,
-                },
-            )
+        let login = device.map(|(session, tokens)| {
+            let login = LoggedIn::new(user_id.clone(), session.device_id.clone(), tokens);
+            (session, login)
         });
         let (session, login) = login.unzip();
         let row = Row {

@@ -89,6 +89,10 @@ mod tests {
             kind: AccountKind::User,
             is_admin: false,
             last_seen_at: None,
+            locked_at: None,
+            suspended_at: None,
+            expires_at: None,
+            replaces: None,
         };
         Session::new(TOKEN, owner)
     }

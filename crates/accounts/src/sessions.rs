@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ruma_common::OwnedUserId;
 use starling_bus::Topic;
 use starling_db::{Error, Positions, Tx, Write};
-use starling_runtime::Chance;
 use starling_store::accounts::{AccountKind, lock_key};
-use starling_store::devices::{self, EndedSession, TokenHash, TokenOwner};
+use starling_store::devices::{self, EndedSession, NewTokens, TokenHash, TokenOwner};
 use starling_store::{DeviceNum, UserNum};
 
-use crate::token::hash_presented;
+use crate::token::{Token, TokenKind, hash_presented};
 use crate::{Accounts, Shared};
 
 /// How often it is noted when a device was seen, in milliseconds.
@@ -44,6 +43,12 @@ pub struct Session {
     pub is_guest: bool,
     /// Whether the user is an administrator of this server.
     pub is_admin: bool,
+    /// Whether the user may read, but hardly write: <https://spec.matrix.org/v1.19/client-server-api/#account-suspension>
+    pub is_suspended: bool,
+    /// Milliseconds since 1970.
+    locked_at: Option<i64>,
+    /// Milliseconds since 1970; `None` is never.
+    expires_at: Option<i64>,
     token: TokenHash,
     /// When it was last noted that the device was seen: milliseconds since 1970.
     seen_at: Arc<AtomicI64>,
@@ -58,6 +63,9 @@ impl Session {
             device_id: owner.device_id,
             is_guest: owner.kind == AccountKind::Guest,
             is_admin: owner.is_admin,
+            is_suspended: owner.suspended_at.is_some(),
+            locked_at: owner.locked_at,
+            expires_at: owner.expires_at,
             token,
             seen_at: Arc::new(AtomicI64::new(owner.last_seen_at.unwrap_or(0))),
         }
@@ -74,6 +82,19 @@ impl fmt::Debug for Session {
     }
 }
 
+/// What became of an access token.
+#[derive(Debug, Clone)]
+pub enum Authentication {
+    /// It is valid.
+    Granted(Session),
+    /// It is valid, but the account is locked.
+    Locked(Session),
+    /// It must be renewed with the refresh token that came with it, or by a login on the same device.
+    Expired,
+    /// It is nobody's (any longer).
+    Unknown,
+}
+
 /// The device that a session begins on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewDevice {
@@ -81,6 +102,8 @@ pub struct NewDevice {
     pub id: Option<String>,
     /// The name of a new device; a known device keeps the one that it has.
     pub display_name: Option<String>,
+    /// Whether its client renews its access token, which then expires.
+    pub refreshes: bool,
 }
 
 /// A device that cannot be.
@@ -94,28 +117,41 @@ pub enum DeviceError {
     NameTooLong,
 }
 
-impl NewDevice {
-    /// The id and the display name, within bounds.
-    pub(crate) fn check(self, chance: &Chance) -> Result<(String, Option<String>), DeviceError> {
-        let id = self.id.filter(|id| !id.is_empty());
-        let id = id.unwrap_or_else(|| chance.token(DEVICE_ID_LETTERS).to_ascii_uppercase());
-        if id.len() > DEVICE_ID_BYTES {
-            return Err(DeviceError::IdTooLong);
-        }
-        match &self.display_name {
-            Some(name) if name.len() > DEVICE_NAME_BYTES => Err(DeviceError::NameTooLong),
-            _ => Ok((id, self.display_name)),
-        }
-    }
-}
-
 /// A session that is to begin.
 #[derive(Debug, Clone)]
 pub(crate) struct NewSession {
     pub(crate) device_id: String,
     pub(crate) display_name: Option<String>,
-    pub(crate) token: TokenHash,
+    pub(crate) tokens: NewTokens,
     pub(crate) now_ms: i64,
+}
+
+/// Tokens that are to be, as their client gets them.
+pub(crate) struct IssuedTokens {
+    pub(crate) access: Token,
+    pub(crate) refresh: Option<Token>,
+    pub(crate) expires_in_ms: Option<i64>,
+}
+
+impl IssuedTokens {
+    /// As they are kept.
+    pub(crate) fn to_store(&self, now_ms: i64, replaces: Option<TokenHash>) -> NewTokens {
+        NewTokens {
+            access: self.access.hash(),
+            expires_at: self.expires_in_ms.map(|after| now_ms.saturating_add(after)),
+            refresh: self.refresh.as_ref().map(Token::hash),
+            replaces,
+        }
+    }
+}
+
+/// Whether a device may have this name.
+pub(crate) fn check_device_name(name: &str) -> Result<(), DeviceError> {
+    if name.len() > DEVICE_NAME_BYTES {
+        Err(DeviceError::NameTooLong)
+    } else {
+        Ok(())
+    }
 }
 
 /// Begins a session of `user`. The one that the device had until now has ended, for [`place_ended`].
@@ -127,7 +163,7 @@ pub(crate) fn begin(
     let name = new.display_name.as_deref();
     let device = devices::device_upsert(tx, user, &new.device_id, name, new.now_ms)?;
     let ended = devices::device_tokens_delete(tx, device)?;
-    devices::token_insert(tx, &new.token, user, device, new.now_ms)?;
+    devices::tokens_insert(tx, &new.tokens, user, device, new.now_ms)?;
     Ok(ended)
 }
 
@@ -157,24 +193,37 @@ pub(crate) fn place_ended(
 }
 
 impl Accounts {
-    /// Whose `token` is; `None` when it is nobody's (any longer).
+    /// Whose `token` is.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn authenticate(&self, token: &str) -> Result<Option<Session>, Error> {
+    /// When the database fails.
+    pub async fn authenticate(&self, token: &str) -> Result<Authentication, Error> {
         match hash_presented(token) {
-            Some(hash) => self.session(hash).await,
-            None => Ok(None),
+            Some(hash) => self.authenticate_hash(hash).await,
+            None => Ok(Authentication::Unknown),
         }
     }
 
-    /// Whether the token that `session` was authenticated by is still good: a long poll asks when it is woken for its
-    /// device.
+    /// What has become of the token that `session` was authenticated by: a long poll asks before it answers.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn is_valid(&self, session: &Session) -> Result<bool, Error> {
-        Ok(self.session(session.token).await?.is_some())
+    /// When the database fails.
+    pub async fn authenticate_again(&self, session: &Session) -> Result<Authentication, Error> {
+        self.authenticate_hash(session.token).await
+    }
+
+    async fn authenticate_hash(&self, token: TokenHash) -> Result<Authentication, Error> {
+        let Some(session) = self.session(token).await? else {
+            return Ok(Authentication::Unknown);
+        };
+        let has_expired = |at| at <= self.now_ms();
+        Ok(if session.expires_at.is_some_and(has_expired) {
+            Authentication::Expired
+        } else if session.locked_at.is_some() {
+            Authentication::Locked(session)
+        } else {
+            Authentication::Granted(session)
+        })
     }
 
     async fn session(&self, token: TokenHash) -> Result<Option<Session>, Error> {
@@ -184,12 +233,50 @@ impl Accounts {
         }
         let ticket = cache.ticket();
         let find = move |tx: &mut Tx<'_>| devices::token_find(tx, &token);
-        let owner = self.store().db().read("authenticate", find).await?;
-        let session = owner.map(|owner| Session::new(token, owner));
-        if let Some(session) = &session {
-            cache.fill(ticket, token, session.clone());
+        let Some(owner) = self.store().db().read("authenticate", find).await? else {
+            return Ok(None);
+        };
+        if owner.replaces.is_some() {
+            self.confirm(owner.user, token).await?;
         }
-        Ok(session)
+        let session = Session::new(token, owner);
+        cache.fill(ticket, token, session.clone());
+        Ok(Some(session))
+    }
+
+    /// The session that begins on `device`, and its tokens.
+    pub(crate) fn new_session(
+        &self,
+        device: NewDevice,
+    ) -> Result<(NewSession, IssuedTokens), DeviceError> {
+        let chance = &self.setup().chance;
+        let id = device.id.filter(|id| !id.is_empty());
+        let device_id = id.unwrap_or_else(|| chance.token(DEVICE_ID_LETTERS).to_ascii_uppercase());
+        if device_id.len() > DEVICE_ID_BYTES {
+            return Err(DeviceError::IdTooLong);
+        }
+        if let Some(name) = &device.display_name {
+            check_device_name(name)?;
+        }
+        let (tokens, now_ms) = (self.issue_tokens(device.refreshes), self.now_ms());
+        let session = NewSession {
+            device_id,
+            display_name: device.display_name,
+            tokens: tokens.to_store(now_ms, None),
+            now_ms,
+        };
+        Ok((session, tokens))
+    }
+
+    /// New tokens: an access token, and with `refreshes` a refresh token for when it has expired.
+    pub(crate) fn issue_tokens(&self, refreshes: bool) -> IssuedTokens {
+        let setup = self.setup();
+        let lifetime = setup.access_token_lifetime.as_millis();
+        IssuedTokens {
+            access: Token::new(TokenKind::Access, &setup.chance),
+            refresh: refreshes.then(|| Token::new(TokenKind::Refresh, &setup.chance)),
+            expires_in_ms: refreshes.then(|| i64::try_from(lifetime).unwrap_or(i64::MAX)),
+        }
     }
 
     /// Notes that the device of `session` is here now, at `address`: at most every three minutes, without waiting, and

@@ -1,4 +1,4 @@
-//! Access tokens: how they are made, and the hash by which they are kept.
+//! Tokens: how they are made, and the hash by which they are kept.
 
 use std::fmt;
 
@@ -6,22 +6,40 @@ use sha2::{Digest, Sha256};
 use starling_runtime::Chance;
 use starling_store::devices::TokenHash;
 
-/// Lets a secret scanner, and whoever finds a token, see what it is.
-const PREFIX: &str = "stl_";
-
 /// About 256 bits of chance.
 const LETTERS: usize = 43;
 
 /// The longest text that is looked at as a token, in bytes.
 const MOST_BYTES: usize = 256;
 
-/// An access token as its client gets it. It is never logged and never stored.
+/// A token as its client gets it. It is never logged and never stored.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AccessToken(String);
+pub struct Token(String);
 
-impl AccessToken {
-    pub(crate) fn new(chance: &Chance) -> Self {
-        Self(format!("{PREFIX}{}", chance.token(LETTERS)))
+/// What a token is for. Its prefix lets a secret scanner, and whoever finds one, see what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    /// To call the API.
+    Access,
+    /// To get another access token.
+    Refresh,
+    /// To prove to others who somebody is.
+    OpenId,
+}
+
+impl TokenKind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Access => "stl_",
+            Self::Refresh => "stlr_",
+            Self::OpenId => "stlo_",
+        }
+    }
+}
+
+impl Token {
+    pub(crate) fn new(kind: TokenKind, chance: &Chance) -> Self {
+        Self(format!("{}{}", kind.prefix(), chance.token(LETTERS)))
     }
 
     /// The token itself: for its client only.
@@ -35,9 +53,9 @@ impl AccessToken {
     }
 }
 
-impl fmt::Debug for AccessToken {
+impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AccessToken(..)")
+        f.write_str("Token(..)")
     }
 }
 

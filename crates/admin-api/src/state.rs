@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use starling_accounts::{Accounts, Session, SharedSecret};
+use starling_accounts::{Accounts, Authentication, Session, SharedSecret};
 use starling_config::Config;
 use starling_http::{Access, BoxError, RateLimiter, Sessions};
 use starling_runtime::{Chance, Clock};
@@ -46,11 +46,15 @@ impl Sessions for State {
         token: &str,
         address: Option<IpAddr>,
     ) -> Result<Access<Session>, BoxError> {
-        let Some(session) = self.accounts.authenticate(token).await? else {
-            return Ok(Access::Unknown);
-        };
-        self.accounts.seen(&session, address);
-        Ok(Access::Granted(session))
+        Ok(match self.accounts.authenticate(token).await? {
+            Authentication::Granted(session) => {
+                self.accounts.seen(&session, address);
+                Access::Granted(session)
+            }
+            Authentication::Locked(session) => Access::Locked(session),
+            Authentication::Expired => Access::SoftLogout,
+            Authentication::Unknown => Access::Unknown,
+        })
     }
 
     fn is_admin(session: &Session) -> bool {
@@ -61,8 +65,8 @@ impl Sessions for State {
         session.is_guest
     }
 
-    fn is_suspended(_: &Session) -> bool {
-        false
+    fn is_suspended(session: &Session) -> bool {
+        session.is_suspended
     }
 
     fn user_number(session: &Session) -> i64 {

@@ -2,12 +2,17 @@
 
 mod account_data;
 mod capabilities;
+mod devices;
 mod filter;
 mod login;
 mod logout;
+mod moderation;
+mod openid;
 mod profile;
 mod push_rules;
+mod refresh;
 mod register;
+mod third_party_ids;
 mod versions;
 mod well_known;
 mod whoami;
@@ -24,9 +29,19 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(register::routes())
         .merge(login::routes())
         .merge(logout::routes())
+        .merge(refresh::routes())
         .merge(whoami::routes())
+        .merge(devices::routes())
+        .merge(third_party_ids::routes())
+        .merge(openid::routes())
+        .merge(moderation::routes())
         .merge(profile::routes())
         .merge(account_data::routes())
         .merge(filter::routes())
         .merge(push_rules::routes())
+}
+
+/// Those that other servers and services ask.
+pub(crate) fn federation_routes() -> Routes<State> {
+    openid::federation_routes()
 }

@@ -21,3 +21,9 @@ pub use state::{Parts, State};
 pub fn routes() -> Routes<State> {
     account::routes().merge(room::routes())
 }
+
+/// The endpoints of the server-server API that are of accounts, for listeners that serve it.
+#[must_use]
+pub fn federation_routes() -> Routes<State> {
+    account::federation_routes()
+}

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use starling_accounts::Session;
+use starling_accounts::{Authentication, Session};
 use starling_http::{Access, BoxError, MatrixError, RateLimiter, Sessions};
 
 use crate::State;
@@ -15,11 +15,15 @@ impl Sessions for State {
         token: &str,
         address: Option<IpAddr>,
     ) -> Result<Access<Session>, BoxError> {
-        let Some(session) = self.accounts.authenticate(token).await? else {
-            return Ok(Access::Unknown);
-        };
-        self.accounts.seen(&session, address);
-        Ok(Access::Granted(session))
+        Ok(match self.accounts.authenticate(token).await? {
+            Authentication::Granted(session) => {
+                self.accounts.seen(&session, address);
+                Access::Granted(session)
+            }
+            Authentication::Locked(session) => Access::Locked(session),
+            Authentication::Expired => Access::SoftLogout,
+            Authentication::Unknown => Access::Unknown,
+        })
     }
 
     fn is_admin(session: &Session) -> bool {
@@ -30,8 +34,8 @@ impl Sessions for State {
         session.is_guest
     }
 
-    fn is_suspended(_: &Session) -> bool {
-        false
+    fn is_suspended(session: &Session) -> bool {
+        session.is_suspended
     }
 
     fn user_number(session: &Session) -> i64 {

@@ -31,6 +31,7 @@ impl Config {
         listeners::check(&self.listeners)?;
         self.database.check()?;
         self.passwords.check()?;
+        self.sessions.check()?;
         self.rate_limits.check()?;
         self.federation.check()?;
         self.rooms.check()?;

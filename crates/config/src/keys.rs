@@ -2,7 +2,7 @@
 
 use crate::{
     appservices, compat, database, directory, federation, listeners, logging, media, outbound,
-    passwords, rate_limits, registration, rooms, server, smtp, well_known,
+    passwords, rate_limits, registration, rooms, server, sessions, smtp, well_known,
 };
 
 /// One key of a section.
@@ -100,6 +100,7 @@ pub const SECTIONS: &[Section] = &[
     database::SECTION,
     registration::SECTION,
     passwords::SECTION,
+    sessions::SECTION,
     rate_limits::SECTION,
     outbound::SECTION,
     federation::SECTION,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::keys::{Key, Kind, Section, Value};
 use crate::{
     Appservices, ByteSize, Compat, Database, Directory, Federation, Listener, Logging, Media,
-    Outbound, Passwords, RateLimits, Registration, Rooms, ServerName, Smtp, WellKnown,
+    Outbound, Passwords, RateLimits, Registration, Rooms, ServerName, Sessions, Smtp, WellKnown,
 };
 
 /// Everything that can be configured. [`Config::load`] makes it; all paths in it are resolved.
@@ -30,6 +30,8 @@ pub struct Config {
     pub registration: Registration,
     /// `[passwords]`
     pub passwords: Passwords,
+    /// `[sessions]`
+    pub sessions: Sessions,
     /// `[rate_limits]`
     pub rate_limits: RateLimits,
     /// `[outbound]`
@@ -65,6 +67,7 @@ impl Default for Config {
             database: Database::default(),
             registration: Registration::default(),
             passwords: Passwords::default(),
+            sessions: Sessions::default(),
             rate_limits: RateLimits::default(),
             outbound: Outbound::default(),
             federation: Federation::default(),

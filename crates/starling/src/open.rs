@@ -48,6 +48,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
         cpu: Cpu::threads(std::thread::available_parallelism().map_or(1, usize::from)),
         server_name: server_name.clone(),
         password_cost: cost.map_err(|error| Failure::of("[passwords]", &error))?,
+        access_token_lifetime: config.sessions.access_token_lifetime(),
     });
     let users = Users {
         accounts,

@@ -236,6 +236,9 @@ fn routes(listener: &Listener, state: &State, opened: &Opened, pages: &Pages) ->
     if listener.serves.contains(&Serves::Client) {
         router = router.merge(starling_client_api::routes().into_router(state.clone()));
     }
+    if listener.serves.contains(&Serves::Federation) {
+        router = router.merge(starling_client_api::federation_routes().into_router(state.clone()));
+    }
     if listener.serves.contains(&Serves::Admin) {
         let (clock, chance) = (opened.clock.clone(), opened.chance.clone());
         let (accounts, limiter) = (state.accounts.clone(), state.limiter.clone());

@@ -10,13 +10,16 @@ starling_db::statements! {
     ACCOUNT_INSERT = "INSERT INTO accounts (user_num, kind, is_admin, password_hash, created_at) \
         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (user_num) DO NOTHING";
     /// An account by user id.
-    ACCOUNT_FIND = "SELECT a.user_num, u.user_id, a.kind, a.is_admin, a.created_at, a.deactivated_at \
+    ACCOUNT_FIND = "SELECT a.user_num, u.user_id, a.kind, a.is_admin, a.created_at, a.deactivated_at, a.locked_at, \
+        a.suspended_at \
         FROM users u JOIN accounts a ON a.user_num = u.user_num WHERE u.user_id = ?1";
     /// An account by number.
-    ACCOUNT_READ = "SELECT a.user_num, u.user_id, a.kind, a.is_admin, a.created_at, a.deactivated_at \
+    ACCOUNT_READ = "SELECT a.user_num, u.user_id, a.kind, a.is_admin, a.created_at, a.deactivated_at, a.locked_at, \
+        a.suspended_at \
         FROM accounts a JOIN users u ON u.user_num = a.user_num WHERE a.user_num = ?1";
     /// One page of all accounts.
-    ACCOUNT_LIST = "SELECT a.user_num, u.user_id, a.kind, a.is_admin, a.created_at, a.deactivated_at \
+    ACCOUNT_LIST = "SELECT a.user_num, u.user_id, a.kind, a.is_admin, a.created_at, a.deactivated_at, a.locked_at, \
+        a.suspended_at \
         FROM accounts a JOIN users u ON u.user_num = a.user_num WHERE a.user_num > ?1 ORDER BY a.user_num LIMIT ?2";
     /// The password hash of an account that is in use.
     ACCOUNT_PASSWORD = "SELECT password_hash FROM accounts WHERE user_num = ?1 AND deactivated_at IS NULL";
@@ -25,6 +28,10 @@ starling_db::statements! {
     /// The end of an account.
     ACCOUNT_DEACTIVATE = "UPDATE accounts SET password_hash = NULL, deactivated_at = ?2 \
         WHERE user_num = ?1 AND deactivated_at IS NULL";
+    /// Since when an account is locked.
+    ACCOUNT_LOCK = "UPDATE accounts SET locked_at = ?2 WHERE user_num = ?1";
+    /// Since when an account is suspended.
+    ACCOUNT_SUSPEND = "UPDATE accounts SET suspended_at = ?2 WHERE user_num = ?1";
 }
 
 /// What kind of account it is.
@@ -70,6 +77,10 @@ pub struct Account {
     pub created_at: i64,
     /// Milliseconds since 1970; `None` while the account is in use.
     pub deactivated_at: Option<i64>,
+    /// Since when nothing works but logging out: milliseconds since 1970.
+    pub locked_at: Option<i64>,
+    /// Since when the user may read, and hardly write: milliseconds since 1970.
+    pub suspended_at: Option<i64>,
 }
 
 /// An account that is to be.
@@ -165,6 +176,22 @@ pub fn account_deactivate(tx: &mut Tx<'_>, user: UserNum, now_ms: i64) -> Result
     Ok(tx.execute(&ACCOUNT_DEACTIVATE, &[user.into(), now_ms.into()])? == 1)
 }
 
+/// Locks the account of `user` since `since` (milliseconds since 1970), or unlocks it.
+///
+/// # Errors
+/// When the database fails, or there is no such account.
+pub fn account_lock(tx: &mut Tx<'_>, user: UserNum, since: Option<i64>) -> Result<(), Error> {
+    tx.execute_one(&ACCOUNT_LOCK, &[user.into(), since.into()])
+}
+
+/// Suspends the account of `user` since `since` (milliseconds since 1970), or ends that.
+///
+/// # Errors
+/// When the database fails, or there is no such account.
+pub fn account_suspend(tx: &mut Tx<'_>, user: UserNum, since: Option<i64>) -> Result<(), Error> {
+    tx.execute_one(&ACCOUNT_SUSPEND, &[user.into(), since.into()])
+}
+
 fn read_account(row: &dyn Row) -> Result<Account, Error> {
     Ok(Account {
         user: UserNum(row.int(0)?),
@@ -173,6 +200,8 @@ fn read_account(row: &dyn Row) -> Result<Account, Error> {
         is_admin: row.truth(3)?,
         created_at: row.int(4)?,
         deactivated_at: row.opt_int(5)?,
+        locked_at: row.opt_int(6)?,
+        suspended_at: row.opt_int(7)?,
     })
 }
 

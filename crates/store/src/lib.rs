@@ -17,6 +17,7 @@ pub mod history;
 pub mod memberships;
 pub mod names;
 mod numbers;
+pub mod openid_tokens;
 pub mod profiles;
 pub mod rooms;
 mod schema;

@@ -114,6 +114,7 @@ impl TestServer {
             cpu: Cpu::in_place(),
             server_name: owned_server_name!("localhost"),
             password_cost: cost.expect("argon2 allows this cost"),
+            access_token_lifetime: config.sessions.access_token_lifetime(),
         });
         let rooms = Rooms::new(starling_rooms::Parts {
             store: store.clone(),
@@ -144,7 +145,8 @@ impl TestServer {
             limiter: state.limiter.clone(),
             metrics: None,
         };
-        let routes = starling_client_api::routes().into_router(state.clone());
+        let routes = starling_client_api::routes().merge(starling_client_api::federation_routes());
+        let routes = routes.into_router(state.clone());
         Self {
             app: edge.app(&Listener::default(), routes),
             state,

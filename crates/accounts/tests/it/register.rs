@@ -128,6 +128,7 @@ async fn the_first_session_begins_if_it_is_asked_for() {
         new.device = Some(NewDevice {
             id: Some("LAPTOP".to_owned()),
             display_name: Some("Laptop".to_owned()),
+            refreshes: false,
         });
         let alice = world.try_register(new).await.unwrap();
         let login = alice.login.unwrap();

@@ -8,7 +8,9 @@ use starling_store::SCHEMA;
 use starling_store::devices::device_list;
 use starling_testkit::TestDb;
 
-use crate::world::{PASSWORD, START_MS, World, accounts_over, device, on_each_engine};
+use crate::world::{
+    PASSWORD, START_MS, World, accounts_over, device, granted, is_valid, on_each_engine,
+};
 
 #[tokio::test]
 async fn other_texts_are_nobodys_token() {
@@ -26,7 +28,7 @@ async fn other_texts_are_nobodys_token() {
         ];
         for other in &others {
             let found = world.accounts.authenticate(other).await.unwrap();
-            assert!(found.is_none(), "{other:?}");
+            assert!(granted(found).is_none(), "{other:?}");
         }
     })
     .await;
@@ -54,10 +56,10 @@ async fn logout_ends_one_session_and_deletes_its_device() {
         let ear = world.listen(&session);
         world.accounts.logout(&session).await.unwrap();
         assert!(world.whose(&login).await.is_none());
-        assert!(!world.accounts.is_valid(&session).await.unwrap());
+        assert!(!world.is_valid(&session).await);
         assert_eq!(ear.heard(), [Topic::Device(session.device.0)]);
         let kept = world.session(&other).await;
-        assert!(world.accounts.is_valid(&kept).await.unwrap());
+        assert!(world.is_valid(&kept).await);
         let devices = world.read(move |tx| device_list(tx, alice.user)).await;
         let ids: Vec<_> = devices.iter().map(|device| device.device).collect();
         assert_eq!(ids, [kept.device]);
@@ -79,7 +81,7 @@ async fn logout_all_ends_all_sessions_of_one_user() {
         let ears = [world.listen(&first), world.listen(&second)];
         world.accounts.logout_all(alice.user).await.unwrap();
         for session in [&first, &second] {
-            assert!(!world.accounts.is_valid(session).await.unwrap());
+            assert!(!world.is_valid(session).await);
         }
         assert!(world.whose(&bob.login.unwrap()).await.is_some());
         assert_eq!(ears[0].heard(), [Topic::Device(first.device.0)]);
@@ -104,7 +106,7 @@ async fn no_session_outlives_its_end_in_memory() {
         let accounts = world.accounts.clone();
         let reading = tokio::spawn(async move {
             // Reads, and fills the memory, until the session has ended.
-            while accounts.authenticate(&token).await.unwrap().is_some() {
+            while granted(accounts.authenticate(&token).await.unwrap()).is_some() {
                 tokio::task::yield_now().await;
             }
         });
@@ -124,7 +126,7 @@ async fn a_restart_ends_no_session() {
         let accounts = accounts_over(world.db.db(), &world.bus, START_MS, 8);
         let token = alice.login.unwrap().access_token;
         let session = accounts.authenticate(token.as_str()).await.unwrap();
-        assert_eq!(session.unwrap().user, alice.user);
+        assert_eq!(granted(session).unwrap().user, alice.user);
     })
     .await;
 }
@@ -137,11 +139,11 @@ async fn a_session_ended_by_one_node_is_ended_for_all() {
     let token = alice.login.unwrap().access_token;
     let other_db = world.db.open_again(&SCHEMA).await.unwrap();
     let other = accounts_over(&other_db, &world.bus, START_MS, 8);
-    let there = other.authenticate(token.as_str()).await.unwrap().unwrap();
+    let there = granted(other.authenticate(token.as_str()).await.unwrap()).unwrap();
     world.accounts.logout(&session).await.unwrap();
     let found = other.authenticate(token.as_str()).await.unwrap();
-    assert!(found.is_none());
-    assert!(!other.is_valid(&there).await.unwrap());
+    assert!(granted(found).is_none());
+    assert!(!is_valid(&other, &there).await);
     other_db.close().await;
 }
 
@@ -155,7 +157,7 @@ async fn where_a_device_was_last_seen_is_noted_now_and_then() {
             let accounts = accounts_over(world.db.db(), &world.bus, now_ms, 8);
             let session = accounts.authenticate(token.as_str()).await.unwrap();
             let address: IpAddr = address.parse().unwrap();
-            accounts.seen(&session.unwrap(), Some(address));
+            accounts.seen(&granted(session).unwrap(), Some(address));
             // The note, if one is made, is queued by now and written before this.
             for _ in 0..10 {
                 tokio::task::yield_now().await;

@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ruma_common::server_name;
 use starling_accounts::{
-    AccountKind, Accounts, LoggedIn, LoginError, NewAccount, NewDevice, PasswordCost,
-    PasswordLogin, RegisterError, Registered, Session, Setup,
+    AccountKind, Accounts, Authentication, LoggedIn, LoginError, NewAccount, NewDevice,
+    PasswordCost, PasswordLogin, RegisterError, Registered, Session, Setup,
 };
 use starling_bus::{Bus, Listener, Topic};
 use starling_db::{Db, Error, Tx};
@@ -48,6 +49,7 @@ pub(crate) fn accounts_over(db: &Db, bus: &Bus, now_ms: i64, memory_kib: u32) ->
         cpu: Cpu::threads(2),
         server_name: server_name!("example.org").to_owned(),
         password_cost: PasswordCost::new(memory_kib, 1).unwrap(),
+        access_token_lifetime: Duration::from_mins(5),
     })
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn account(localpart: &str) -> NewAccount {
 pub(crate) fn device(id: &str) -> NewDevice {
     NewDevice {
         id: Some(id.to_owned()),
-        display_name: None,
+        ..NewDevice::default()
     }
 }
 
@@ -116,9 +118,14 @@ impl World {
         self.whose(login).await.expect("the token is good")
     }
 
+    /// Whether the token of `session` is good.
+    pub(crate) async fn is_valid(&self, session: &Session) -> bool {
+        is_valid(&self.accounts, session).await
+    }
+
     pub(crate) async fn whose(&self, login: &LoggedIn) -> Option<Session> {
         let token = login.access_token.as_str();
-        self.accounts.authenticate(token).await.unwrap()
+        granted(self.accounts.authenticate(token).await.unwrap())
     }
 
     /// What the store says.
@@ -135,6 +142,19 @@ impl World {
         let since = self.bus.head();
         listener.ready(since);
         Ear { listener, since }
+    }
+}
+
+/// Whether the token of `session` is good.
+pub(crate) async fn is_valid(accounts: &Accounts, session: &Session) -> bool {
+    granted(accounts.authenticate_again(session).await.unwrap()).is_some()
+}
+
+/// The session of a token that is good.
+pub(crate) fn granted(authenticated: Authentication) -> Option<Session> {
+    match authenticated {
+        Authentication::Granted(session) => Some(session),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use sha1::Sha1;
+use starling_accounts::Authentication;
 use starling_admin_api::State;
 use starling_config::{RegistrationMode, Secret};
 use starling_store::SCHEMA;
@@ -86,14 +87,11 @@ async fn a_tool_that_knows_the_secret_makes_accounts() {
             assert_eq!(answer["user_id"], format!("@{user}:localhost"));
             assert_eq!(answer["home_server"], "localhost");
             let token = answer["access_token"].as_str().unwrap();
-            let session = server
-                .client
-                .state
-                .accounts
-                .authenticate(token)
-                .await
-                .unwrap()
-                .unwrap();
+            let accounts = &server.client.state.accounts;
+            let Authentication::Granted(session) = accounts.authenticate(token).await.unwrap()
+            else {
+                panic!("the token is not good");
+            };
             assert_eq!(session.is_admin, admin);
             assert_eq!(answer["device_id"], session.device_id.as_ref());
         }

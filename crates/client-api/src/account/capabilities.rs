@@ -2,8 +2,9 @@
 
 use axum::extract;
 use serde_json::{Map, Value, json};
+use starling_accounts::Session;
 use starling_events::RoomVersion;
-use starling_http::{Auth, Json, Routes};
+use starling_http::{Auth, Authenticated, Json, Routes};
 
 use super::profile;
 use crate::State;
@@ -12,18 +13,24 @@ pub(super) fn routes() -> Routes<State> {
     Routes::new().get("/_matrix/client/v3/capabilities", Auth::User, capabilities)
 }
 
-async fn capabilities(extract::State(state): extract::State<State>) -> Json<Value> {
+async fn capabilities(
+    extract::State(state): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+) -> Json<Value> {
     let stable = |version: RoomVersion| (version.as_str().to_owned(), Value::from("stable"));
     let available: Map<String, Value> = RoomVersion::ALL.map(stable).into_iter().collect();
-    Json(json!({
-        "capabilities": {
-            "m.change_password": { "enabled": false },
-            "m.room_versions": { "default": state.rooms.default_version().as_str(), "available": available },
-            "m.set_displayname": { "enabled": true },
-            "m.set_avatar_url": { "enabled": true },
-            "m.3pid_changes": { "enabled": false },
-            "m.get_login_token": { "enabled": false },
-            "m.profile_fields": { "enabled": true, "allowed": profile::FIELDS },
-        }
-    }))
+    let mut capabilities = json!({
+        "m.change_password": { "enabled": false },
+        "m.room_versions": { "default": state.rooms.default_version().as_str(), "available": available },
+        "m.set_displayname": { "enabled": true },
+        "m.set_avatar_url": { "enabled": true },
+        "m.3pid_changes": { "enabled": false },
+        "m.get_login_token": { "enabled": false },
+        "m.profile_fields": { "enabled": true, "allowed": profile::FIELDS },
+    });
+    if let (Some(object), true) = (capabilities.as_object_mut(), session.is_admin) {
+        let moderation = json!({ "suspend": true, "lock": true });
+        object.insert("m.account_moderation".to_owned(), moderation);
+    }
+    Json(json!({ "capabilities": capabilities }))
 }

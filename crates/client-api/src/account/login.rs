@@ -36,6 +36,9 @@ struct Request {
     password: Option<String>,
     device_id: Option<String>,
     initial_device_display_name: Option<String>,
+    /// Whether the client renews its access token.
+    #[serde(default)]
+    refresh_token: bool,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +52,10 @@ struct Identifier {
 struct Answer {
     user_id: String,
     access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<i64>,
     device_id: String,
     home_server: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +76,7 @@ async fn login(
     let device = NewDevice {
         id: request.device_id,
         display_name: request.initial_device_display_name,
+        refreshes: request.refresh_token,
     };
     // It counts as a failure until it is none, so that many at once are not more tries.
     let claimed = user.clone();
@@ -107,6 +115,8 @@ fn answer(state: &State, begun: LoggedIn) -> Answer {
         home_server: begun.user_id.server_name().to_string(),
         user_id: begun.user_id.into(),
         access_token: begun.access_token.as_str().to_owned(),
+        refresh_token: begun.refresh_token.map(|token| token.as_str().to_owned()),
+        expires_in_ms: begun.expires_in_ms,
         device_id: begun.device_id,
         well_known: well_known::Client::configured(state),
     }
@@ -115,6 +125,7 @@ fn answer(state: &State, begun: LoggedIn) -> Answer {
 fn refusal(error: LoginError) -> MatrixError {
     match error {
         LoginError::Refused => refused(),
+        LoginError::Locked => MatrixError::user_locked(),
         LoginError::Device(error) => device_refusal(error),
         LoginError::Hash(_) | LoginError::Database(_) => MatrixError::internal(error),
     }

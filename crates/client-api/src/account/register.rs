@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use starling_accounts::{
-    AccountKind, DeviceError, NewAccount, NewDevice, RegisterError, Registered,
+    AccountKind, DeviceError, NewAccount, NewDevice, RegisterError, Registered, Token,
 };
 use starling_config::RegistrationMode;
 use starling_http::{Auth, Json, Limited, MatrixError, Query, Routes};
@@ -53,6 +53,9 @@ struct Request {
     device_id: Option<String>,
     initial_device_display_name: Option<String>,
     inhibit_login: Option<bool>,
+    /// Whether the client renews its access token.
+    #[serde(default)]
+    refresh_token: bool,
 }
 
 /// The session isn't looked at: the dummy stage needs none, and nothing is kept between two requests.
@@ -87,6 +90,10 @@ struct Answer {
     access_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<i64>,
 }
 
 async fn register(
@@ -117,6 +124,7 @@ async fn register(
     let device = NewDevice {
         id: request.device_id,
         display_name: request.initial_device_display_name,
+        refreshes: request.refresh_token,
     };
     let new = NewAccount {
         localpart: request.username,
@@ -155,16 +163,22 @@ fn challenge(state: &State, was_tried: bool) -> Response {
 
 fn answer(registered: Registered) -> Answer {
     let home_server = registered.user_id.server_name().to_string();
-    let (access_token, device_id) = registered
-        .login
-        .map(|login| (login.access_token.as_str().to_owned(), login.device_id))
-        .unzip();
-    Answer {
+    let mut answer = Answer {
         user_id: registered.user_id.into(),
         home_server,
-        access_token,
-        device_id,
+        access_token: None,
+        device_id: None,
+        refresh_token: None,
+        expires_in_ms: None,
+    };
+    if let Some(login) = registered.login {
+        let text = |token: &Token| token.as_str().to_owned();
+        answer.access_token = Some(text(&login.access_token));
+        answer.device_id = Some(login.device_id);
+        answer.refresh_token = login.refresh_token.as_ref().map(text);
+        answer.expires_in_ms = login.expires_in_ms;
     }
+    answer
 }
 
 /// Why there is no account, in the words of the API.

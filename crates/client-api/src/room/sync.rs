@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract;
 use serde::Deserialize;
-use starling_accounts::Session;
+use starling_accounts::{Authentication, Session};
 use starling_http::{Auth, Authenticated, JsonBytes, MatrixError, Query, Routes};
 use starling_sync::{Filter, SyncRequest};
 
@@ -59,15 +59,12 @@ async fn get(
         .await
         .map_err(error::sync)?;
     // The session may have ended while this waited.
-    let is_valid = api
-        .accounts
-        .is_valid(&session)
-        .await
-        .map_err(MatrixError::internal)?;
-    if is_valid {
-        Ok(JsonBytes(answer.into()))
-    } else {
-        Err(MatrixError::unknown_token(false))
+    let now = api.accounts.authenticate_again(&session).await;
+    match now.map_err(MatrixError::internal)? {
+        // A token that expired while this waited was good when the client asked.
+        Authentication::Granted(_) | Authentication::Expired => Ok(JsonBytes(answer.into())),
+        Authentication::Locked(_) => Err(MatrixError::user_locked()),
+        Authentication::Unknown => Err(MatrixError::unknown_token(false)),
     }
 }
 

@@ -1,15 +1,20 @@
 //! Endpoints of accounts and of the server itself.
 
 mod account_data;
+mod devices;
 mod filter;
 mod login;
+mod moderation;
+mod openid;
 mod profile;
 mod push_rules;
+mod refresh;
 mod register;
 mod server;
 
 use http::Method;
 use serde_json::Value;
+use starling_accounts::{AccountKind, NewAccount, NewDevice};
 use starling_store::SCHEMA;
 use starling_testkit::{TestAnswer, TestServer, on_each_engine};
 
@@ -35,6 +40,25 @@ impl<'a> User<'a> {
             id: text(&answer, "user_id"),
             device_id: text(&answer, "device_id"),
             token: text(&answer, "access_token"),
+        }
+    }
+
+    /// An administrator of the server.
+    async fn admin(server: &'a TestServer, name: &str) -> Self {
+        let account = NewAccount {
+            localpart: Some(name.to_owned()),
+            password: None,
+            kind: AccountKind::User,
+            is_admin: true,
+            device: Some(NewDevice::default()),
+        };
+        let registered = server.state.accounts.register(account).await.unwrap();
+        let login = registered.login.unwrap();
+        Self {
+            server,
+            id: registered.user_id.into(),
+            device_id: login.device_id,
+            token: login.access_token.as_str().to_owned(),
         }
     }
 

@@ -17,6 +17,7 @@ const OPEN: &[&str] = &[
     "GET /_matrix/client/v3/register/available",
     "GET /_matrix/client/versions",
     "POST /_matrix/client/v3/login",
+    "POST /_matrix/client/v3/refresh",
     "POST /_matrix/client/v3/register",
 ];
 
@@ -43,6 +44,8 @@ const CLOSED_TO_SUSPENDED: &[&str] = &[
 const OPEN_TO_GUESTS: &[&str] = &[
     "DELETE /_matrix/client/v3/profile/{userId}/{keyName}",
     "GET /_matrix/client/v3/account/whoami",
+    "GET /_matrix/client/v3/devices",
+    "GET /_matrix/client/v3/devices/{deviceId}",
     "GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}",
     "GET /_matrix/client/v3/rooms/{roomId}/members",
     "GET /_matrix/client/v3/rooms/{roomId}/messages",
@@ -54,6 +57,7 @@ const OPEN_TO_GUESTS: &[&str] = &[
     "POST /_matrix/client/v3/join/{roomIdOrAlias}",
     "POST /_matrix/client/v3/rooms/{roomId}/join",
     "POST /_matrix/client/v3/rooms/{roomId}/leave",
+    "PUT /_matrix/client/v3/devices/{deviceId}",
     "PUT /_matrix/client/v3/profile/{userId}/{keyName}",
     "PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}",

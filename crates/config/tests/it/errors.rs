@@ -119,6 +119,12 @@ fn values_out_of_bounds() {
         "own port",
     );
     refused(
+        "[sessions]\naccess_token_seconds = 0",
+        3,
+        "sessions.access_token_seconds",
+        "at least 1",
+    );
+    refused(
         "[passwords]\niterations = 0",
         3,
         "passwords.iterations",

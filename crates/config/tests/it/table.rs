@@ -7,7 +7,8 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use starling_config::{
     Appservices, Compat, Config, Database, Directory, Federation, Listener, Logging, Media,
-    Outbound, Passwords, RateLimits, Registration, Rooms, SECTIONS, Smtp, Tls, Value, WellKnown,
+    Outbound, Passwords, RateLimits, Registration, Rooms, SECTIONS, Sessions, Smtp, Tls, Value,
+    WellKnown,
 };
 
 use crate::file;
@@ -64,6 +65,7 @@ fn every_field_is_in_the_table_and_every_key_has_a_field() {
         .chain(fields::<Database>("database."))
         .chain(fields::<Registration>("registration."))
         .chain(fields::<Passwords>("passwords."))
+        .chain(fields::<Sessions>("sessions."))
         .chain(fields::<RateLimits>("rate_limits."))
         .chain(fields::<Outbound>("outbound."))
         .chain(fields::<Federation>("federation."))

@@ -1,0 +1,65 @@
+//! The devices of a user. <https://spec.matrix.org/v1.19/client-server-api/#device-management>
+
+use starling_db::{Error, Tx, Write};
+use starling_store::UserNum;
+use starling_store::devices::{self, Device};
+
+use crate::sessions::check_device_name;
+use crate::{Accounts, DeviceError};
+
+/// Why a device has the name that it had.
+#[derive(Debug, thiserror::Error)]
+pub enum RenameError {
+    /// No device may have this name.
+    #[error("no device can have this name")]
+    Name(#[from] DeviceError),
+    /// The user has no such device.
+    #[error("there is no such device")]
+    Unknown,
+    /// The database failed.
+    #[error("the name could not be stored")]
+    Database(#[from] Error),
+}
+
+impl Accounts {
+    /// The devices of `user`, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn devices(&self, user: UserNum) -> Result<Vec<Device>, Error> {
+        let list = move |tx: &mut Tx<'_>| devices::device_list(tx, user);
+        self.store().db().read("device_list", list).await
+    }
+
+    /// The device of `user` with this id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn device(&self, user: UserNum, device_id: String) -> Result<Option<Device>, Error> {
+        let find = move |tx: &mut Tx<'_>| devices::device_find(tx, user, &device_id);
+        self.store().db().read("device_find", find).await
+    }
+
+    /// Gives a device of `user` another name; an empty one takes it away.
+    ///
+    /// # Errors
+    /// Why it has the name that it had.
+    pub async fn rename_device(
+        &self,
+        user: UserNum,
+        device_id: String,
+        display_name: String,
+    ) -> Result<(), RenameError> {
+        check_device_name(&display_name)?;
+        let work = move |tx: &mut Tx<'_>| {
+            let name = Some(display_name.as_str()).filter(|name| !name.is_empty());
+            if devices::device_rename(tx, user, &device_id, name)? {
+                Ok(())
+            } else {
+                Err(RenameError::Unknown)
+            }
+        };
+        let write = Write::new("device_rename");
+        self.store().db().write(write, work).await
+    }
+}
