@@ -1,5 +1,7 @@
 //! The devices of a user. <https://spec.matrix.org/v1.19/client-server-api/#device-management>
 
+use std::collections::HashSet;
+
 use starling_db::{Error, Tx, Write};
 use starling_store::UserNum;
 use starling_store::devices::{self, Device};
@@ -38,6 +40,26 @@ impl Accounts {
     pub async fn device(&self, user: UserNum, device_id: String) -> Result<Option<Device>, Error> {
         let find = move |tx: &mut Tx<'_>| devices::device_find(tx, user, &device_id);
         self.store().db().read("device_find", find).await
+    }
+
+    /// Ends the sessions of those of these devices that `user` has, and deletes the devices.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has changed.
+    pub async fn delete_devices(
+        &self,
+        user: UserNum,
+        device_ids: HashSet<String>,
+    ) -> Result<(), Error> {
+        let work = move |tx: &mut Tx<'_>| {
+            let mut owned = devices::device_list(tx, user)?;
+            owned.retain(|device| device_ids.contains(&device.device_id));
+            let ended = owned.iter();
+            let ended = ended.map(|owned| devices::device_delete(tx, owned.device));
+            ended.collect::<Result<Vec<_>, Error>>().map(Some)
+        };
+        let ended = self.end_sessions("device_delete", user, work).await;
+        ended.map(drop)
     }
 
     /// Gives a device of `user` another name; an empty one takes it away.

@@ -4,19 +4,22 @@
 //!
 //! * [`Accounts::authenticate`] tells whose an access token is, from memory when it can, and [`Accounts::seen`] notes
 //!   that the device was here;
-//! * [`Accounts::register`] and [`Accounts::login_password`] begin sessions; [`Accounts::logout`],
+//! * [`Accounts::register`], [`Accounts::login_password`] and [`Accounts::login_by_token`] begin sessions, and
+//!   [`Accounts::refresh`] renews their tokens; [`Accounts::logout`],
 //!   [`Accounts::logout_all`], [`Accounts::set_password`] and [`Accounts::deactivate`] end them: each in one
 //!   transaction, and after its commit the token is worth nothing and the device's long polls wake up;
 //! * [`SharedSecret`] lets tools register accounts that know a secret of the configuration;
 //! * the rest reads and writes what belongs to one account.
 //!
-//! Secrets: passwords are hashed with argon2id, access tokens with SHA-256 (they are random enough); neither is logged.
+//! Secrets: passwords are hashed with argon2id, tokens with SHA-256 (they are random enough); neither is logged.
 
 mod account_data;
 mod devices;
 mod filters;
+mod interactive_auth;
 mod json;
 mod login;
+mod login_tokens;
 mod manage;
 mod moderation;
 mod openid;
@@ -24,12 +27,14 @@ mod password;
 mod profile;
 mod refresh;
 mod register;
+mod registration_tokens;
 mod session_cache;
 mod sessions;
 mod shared_secret;
 mod token;
 mod user_id;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +48,11 @@ use crate::session_cache::SessionCache;
 pub use account_data::{ACCOUNT_DATA_BYTES, AccountDataError};
 pub use devices::RenameError;
 pub use filters::{FILTER_BYTES, FILTERS_PER_USER, FilterError};
+pub use interactive_auth::{
+    INTERACTIVE_SESSION_MS, InteractiveSession, Operation, Stage, session_secret,
+};
 pub use login::{LoggedIn, LoginError, PasswordLogin};
+pub use login_tokens::LOGIN_TOKEN_LIFETIME;
 pub use manage::{KeepSession, SetPasswordError};
 pub use moderation::{ModerationError, Restriction};
 pub use openid::OPENID_TOKEN_LIFETIME;
@@ -51,14 +60,16 @@ pub use password::{HashError, InvalidCost, PASSWORD_BYTES, PasswordCost, Passwor
 pub use profile::{Field, Profile, ProfileError};
 pub use refresh::{RefreshError, Refreshed};
 pub use register::{NewAccount, RegisterError, Registered};
+pub use registration_tokens::{NewRegistrationToken, RegistrationTokenError};
 pub use sessions::{Authentication, DeviceError, NewDevice, Session};
 pub use shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
 pub use starling_store::accounts::{Account, AccountKind};
 pub use starling_store::devices::Device;
+pub use starling_store::interactive_sessions::DoneStages;
+pub use starling_store::registration_tokens::RegistrationToken;
 pub use token::Token;
 
 /// What [`Accounts`] works with.
-#[derive(Debug)]
 pub struct Setup {
     /// The database.
     pub store: Store,
@@ -74,8 +85,19 @@ pub struct Setup {
     pub server_name: OwnedServerName,
     /// What hashing a password costs.
     pub password_cost: PasswordCost,
+    /// What ids of interactive authentications are authenticated by: see [`session_secret`].
+    pub session_secret: [u8; 32],
     /// How long the access token of a client that renews it is good.
     pub access_token_lifetime: Duration,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut setup = f.debug_struct("Setup");
+        setup
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The accounts of this server. Cheap to clone.

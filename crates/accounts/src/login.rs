@@ -15,7 +15,7 @@ use crate::password::{self, HashError};
 use crate::sessions::{self, DeviceError, IssuedTokens, NewDevice, NewSession};
 use crate::token::Token;
 use crate::user_id::login_user_ids;
-use crate::{Accounts, PASSWORD_BYTES};
+use crate::{Accounts, PASSWORD_BYTES, Session};
 
 /// A login by password.
 pub struct PasswordLogin {
@@ -133,6 +133,12 @@ impl Accounts {
         let stored = self.store().db().read("password", read).await?;
         let setup = self.setup();
         Ok(password::verify(&setup.cpu, &setup.password_cost, password, stored).await?)
+    }
+
+    /// Whether `user` (a localpart or a whole id) means who is logged in.
+    #[must_use]
+    pub fn is_named(&self, session: &Session, user: &str) -> bool {
+        login_user_ids(user, self.server_name()).contains(&session.user_id)
     }
 
     async fn claimed(&self, user: &str) -> Result<Option<Claimed>, Error> {

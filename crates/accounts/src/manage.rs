@@ -2,7 +2,7 @@
 
 use starling_db::{Error, Tx};
 use starling_store::accounts::{self, Account};
-use starling_store::{DeviceNum, UserNum, devices};
+use starling_store::{DeviceNum, UserNum, departures, devices, login_tokens};
 
 use crate::Accounts;
 use crate::password::{self, HashError, PasswordError};
@@ -91,16 +91,22 @@ impl Accounts {
     }
 
     /// Deactivates the account of `user`: nobody can log in, all sessions end, and the name stays taken. False when
-    /// there is no such account in use. Leaving rooms is up to the caller.
+    /// there is no such account in use. It is noted that the user has to leave all rooms, and with `erase` that whoever
+    /// joins a room later is to see the user's events redacted.
     ///
     /// # Errors
     /// When the database fails; then nothing has changed.
-    pub async fn deactivate(&self, user: UserNum) -> Result<bool, Error> {
+    pub async fn deactivate(&self, user: UserNum, erase: bool) -> Result<bool, Error> {
         let now_ms = self.now_ms();
         let work = move |tx: &mut Tx<'_>| {
             if !accounts::account_deactivate(tx, user, now_ms)? {
                 return Ok::<_, Error>(None);
             }
+            if erase {
+                accounts::account_erase(tx, user, now_ms)?;
+            }
+            login_tokens::delete_of_user(tx, user)?;
+            departures::insert(tx, user, now_ms)?;
             devices::user_devices_delete(tx, user, None).map(Some)
         };
         self.end_sessions("deactivate", user, work).await

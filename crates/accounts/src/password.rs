@@ -32,14 +32,23 @@ pub enum PasswordError {
     TooLong,
 }
 
-/// A password could not be hashed: too little memory, a damaged stored hash, or the server is stopping.
+/// Why a password could not be hashed.
 #[derive(Debug, thiserror::Error)]
-#[error("the password could not be hashed")]
-pub struct HashError;
+pub enum HashError {
+    /// Too many others wait for theirs.
+    #[error("too many passwords are waiting to be hashed")]
+    Busy,
+    /// Too little memory, a damaged stored hash, or the server is stopping.
+    #[error("the password could not be hashed")]
+    Failed,
+}
 
 impl From<CpuError> for HashError {
-    fn from(_: CpuError) -> Self {
-        Self
+    fn from(error: CpuError) -> Self {
+        match error {
+            CpuError::Busy => Self::Busy,
+            CpuError::Ended => Self::Failed,
+        }
     }
 }
 
@@ -94,7 +103,8 @@ pub(crate) async fn hash(
     let argon2 = cost.argon2();
     cpu.run(move || {
         let hash = argon2.hash_password_with_salt(password.as_bytes(), &salt);
-        hash.map(|hash| hash.to_string()).map_err(|_| HashError)
+        hash.map(|hash| hash.to_string())
+            .map_err(|_| HashError::Failed)
     })
     .await?
 }
@@ -112,13 +122,13 @@ pub(crate) async fn verify(
         let password = password.as_bytes();
         let Some(stored) = stored else {
             let spent = argon2.hash_password_with_salt(password, &[0; SALT_BYTES]);
-            return spent.map(|_| false).map_err(|_| HashError);
+            return spent.map(|_| false).map_err(|_| HashError::Failed);
         };
         // The cost is that of the stored hash.
         match argon2.verify_password(password, stored.as_str()) {
             Ok(()) => Ok(true),
             Err(Argon2Error::PasswordInvalid) => Ok(false),
-            Err(_) => Err(HashError),
+            Err(_) => Err(HashError::Failed),
         }
     })
     .await?

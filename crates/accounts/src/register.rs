@@ -6,6 +6,7 @@ use starling_db::{Error, Tx, Write};
 use starling_store::UserNum;
 use starling_store::accounts::{self, AccountInsert, AccountKind};
 use starling_store::names::Name;
+use starling_store::registration_tokens;
 
 use crate::Accounts;
 use crate::login::LoggedIn;
@@ -25,6 +26,8 @@ pub struct NewAccount {
     pub is_admin: bool,
     /// The device of the first session; `None` begins none.
     pub device: Option<NewDevice>,
+    /// The registration token that is used by this.
+    pub registration_token: Option<String>,
 }
 
 /// An account that was made.
@@ -50,6 +53,9 @@ pub enum RegisterError {
     /// No account may have this password.
     #[error("the password is not allowed")]
     Password(#[from] PasswordError),
+    /// The registration token is not good (any longer).
+    #[error("the registration token is not good")]
+    RegistrationToken,
     /// The device cannot be.
     #[error("no such device can be")]
     Device(#[from] DeviceError),
@@ -108,6 +114,7 @@ impl Accounts {
             kind: new.kind,
             is_admin: new.is_admin,
             password_hash,
+            registration_token: new.registration_token,
         };
         let user = self.insert(&user_id, row, session).await?;
         Ok(Registered {
@@ -151,6 +158,11 @@ impl Accounts {
             if !accounts::account_insert(tx, &account)? {
                 return Err(RegisterError::NameInUse);
             }
+            if let Some(token) = &row.registration_token
+                && !registration_tokens::use_once(tx, token, created_at)?
+            {
+                return Err(RegisterError::RegistrationToken);
+            }
             if let Some(session) = &session {
                 // A new account has no session that could end with this.
                 sessions::begin(tx, user, session)?;
@@ -166,4 +178,5 @@ struct Row {
     kind: AccountKind,
     is_admin: bool,
     password_hash: Option<String>,
+    registration_token: Option<String>,
 }

@@ -23,6 +23,8 @@ pub(crate) enum TokenKind {
     Access,
     /// To get another access token.
     Refresh,
+    /// To log in once.
+    Login,
     /// To prove to others who somebody is.
     OpenId,
 }
@@ -32,6 +34,7 @@ impl TokenKind {
         match self {
             Self::Access => "stl_",
             Self::Refresh => "stlr_",
+            Self::Login => "stll_",
             Self::OpenId => "stlo_",
         }
     }

@@ -11,6 +11,6 @@ pub use state::State;
 
 /// Every endpoint.
 #[must_use]
-pub fn routes(state: &State) -> Routes<State> {
-    register::routes(state)
+pub fn routes() -> Routes<State> {
+    register::routes()
 }

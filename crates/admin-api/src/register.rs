@@ -2,26 +2,43 @@
 //!
 //! A tool gets a nonce, and proves with an HMAC-SHA1 over it and the account that it knows the secret.
 
-use axum::extract;
+use std::time::Duration;
+
+use std::sync::Arc;
+
+use axum::extract::{self, FromRequestParts};
 use http::StatusCode;
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use starling_accounts::{
-    AccountKind, Field, NewAccount, NewDevice, ProfileError, RegisterError, Registered,
+    AccountKind, Field, HashError, NewAccount, NewDevice, ProfileError, RegisterError, Registered,
     SharedSecret, SharedSecretError, SharedSecretRequest,
 };
 use starling_http::{Auth, Json, MatrixError, Routes};
 
 use crate::State;
 
+/// When to come again if too many passwords are to be hashed; by then some seconds of work are done.
+const BUSY_WAIT: Duration = Duration::from_secs(3);
+
 const PATH: &str = "/_synapse/admin/v1/register";
 
-/// None without a secret: then there is no such endpoint.
-pub(crate) fn routes(state: &State) -> Routes<State> {
-    match state.shared_secret {
-        Some(_) => Routes::new()
-            .get(PATH, Auth::None, nonce)
-            .post(PATH, Auth::None, register),
-        None => Routes::new(),
+/// The routes.
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .get(PATH, Auth::None, nonce)
+        .post(PATH, Auth::None, register)
+}
+
+/// What tools share with the server. Without a secret in the configuration, there is no such endpoint.
+struct Secret(Arc<SharedSecret>);
+
+impl FromRequestParts<State> for Secret {
+    type Rejection = MatrixError;
+
+    async fn from_request_parts(_: &mut Parts, state: &State) -> Result<Self, MatrixError> {
+        let secret = state.shared_secret.clone();
+        secret.map(Self).ok_or_else(MatrixError::unrecognized)
     }
 }
 
@@ -30,10 +47,10 @@ struct Nonce {
     nonce: String,
 }
 
-async fn nonce(extract::State(state): extract::State<State>) -> Result<Json<Nonce>, MatrixError> {
-    Ok(Json(Nonce {
-        nonce: secret(&state)?.nonce(),
-    }))
+async fn nonce(Secret(secret): Secret) -> Json<Nonce> {
+    Json(Nonce {
+        nonce: secret.nonce(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -56,6 +73,7 @@ struct Answer {
 }
 
 async fn register(
+    Secret(secret): Secret,
     extract::State(state): extract::State<State>,
     Json(request): Json<Request>,
 ) -> Result<Json<Answer>, MatrixError> {
@@ -68,13 +86,14 @@ async fn register(
         user_type: request.user_type.as_deref(),
         mac: &request.mac,
     };
-    secret(&state)?.check(&claim).map_err(disbelief)?;
+    secret.check(&claim).map_err(disbelief)?;
     let new = NewAccount {
         localpart: Some(request.username),
         password: Some(request.password),
         kind: AccountKind::User,
         is_admin,
         device: Some(NewDevice::default()),
+        registration_token: None,
     };
     let registered = state.accounts.register(new).await.map_err(refusal)?;
     if let Some(name) = request.displayname {
@@ -88,13 +107,6 @@ async fn register(
         })?;
     }
     answer(registered)
-}
-
-fn secret(state: &State) -> Result<&SharedSecret, MatrixError> {
-    state
-        .shared_secret
-        .as_deref()
-        .ok_or_else(MatrixError::unrecognized)
 }
 
 fn answer(registered: Registered) -> Result<Json<Answer>, MatrixError> {
@@ -131,8 +143,10 @@ fn refusal(error: RegisterError) -> MatrixError {
             "M_WEAK_PASSWORD",
             error.to_string(),
         ),
-        RegisterError::Device(_) | RegisterError::Hash(_) | RegisterError::Database(_) => {
-            MatrixError::internal(error)
-        }
+        RegisterError::Hash(HashError::Busy) => MatrixError::limit_exceeded(BUSY_WAIT),
+        RegisterError::Device(_)
+        | RegisterError::RegistrationToken
+        | RegisterError::Hash(_)
+        | RegisterError::Database(_) => MatrixError::internal(error),
     }
 }

@@ -2,12 +2,16 @@
 
 mod account_data;
 mod capabilities;
+mod deactivate;
 mod devices;
+mod fallback;
 mod filter;
 mod login;
+mod login_token;
 mod logout;
 mod moderation;
 mod openid;
+mod password;
 mod profile;
 mod push_rules;
 mod refresh;
@@ -32,6 +36,10 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(refresh::routes())
         .merge(whoami::routes())
         .merge(devices::routes())
+        .merge(login_token::routes())
+        .merge(password::routes())
+        .merge(deactivate::routes())
+        .merge(fallback::routes())
         .merge(third_party_ids::routes())
         .merge(openid::routes())
         .merge(moderation::routes())

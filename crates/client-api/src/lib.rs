@@ -8,6 +8,8 @@
 //! `routes` function of that file; its tests in `tests/it`.
 
 mod account;
+mod identifier;
+mod interactive_auth;
 mod room;
 mod session;
 mod state;

@@ -1,11 +1,15 @@
 //! Who calls: the session that an access token stands for.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use starling_accounts::{Authentication, Session};
 use starling_http::{Access, BoxError, MatrixError, RateLimiter, Sessions};
 
 use crate::State;
+
+/// When to come again after [`busy`]; by then some seconds of work are done.
+const BUSY_WAIT: Duration = Duration::from_secs(3);
 
 impl Sessions for State {
     type Session = Session;
@@ -49,6 +53,11 @@ impl Sessions for State {
     fn token_in_query(&self) -> bool {
         self.config.compat.access_token_in_query
     }
+}
+
+/// Too many passwords are to be hashed: those who come later wait outside, and sending goes on.
+pub(crate) fn busy() -> MatrixError {
+    MatrixError::limit_exceeded(BUSY_WAIT)
 }
 
 /// Refuses a path that names another user than the caller.

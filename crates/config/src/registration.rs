@@ -9,7 +9,7 @@ use crate::keys::{Key, Kind, Section, Value};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Registration {
-    /// Whether anybody may, or nobody.
+    /// Whether anybody may, whoever holds a token, or nobody.
     pub mode: RegistrationMode,
     /// The secret with which tools make accounts through the admin API; empty switches that off.
     pub shared_secret: Secret,
@@ -23,6 +23,8 @@ pub struct Registration {
 pub enum RegistrationMode {
     /// Anybody.
     Open,
+    /// Who holds a registration token.
+    Token,
     /// Nobody.
     #[default]
     Closed,
@@ -38,7 +40,8 @@ pub(crate) const SECTION: Section = Section {
             name: "mode",
             kind: Kind::Text,
             value: Value::Default("\"closed\""),
-            doc: "\"open\": anybody; \"closed\": nobody but who is given an account with `starling user create`.",
+            doc: "\"open\": anybody; \"token\": who holds a registration token (`starling token create`); \"closed\": nobody but who is \
+                  given an account with `starling user create`.",
             built: true,
         },
         Key {
@@ -53,8 +56,9 @@ pub(crate) const SECTION: Section = Section {
             name: "guests",
             kind: Kind::Boolean,
             value: Value::Default("false"),
-            doc: "Whether guests are let in.",
-            built: false,
+            doc: "Whether guests are let in: accounts without name and password, which may look at rooms and speak where a room lets \
+                  guests join.",
+            built: true,
         },
     ],
 };

@@ -48,10 +48,6 @@ impl Config {
         let default = Self::default();
         let keys = [
             (
-                "registration.guests",
-                self.registration.guests != default.registration.guests,
-            ),
-            (
                 "outbound.extra_ca_files",
                 self.outbound.extra_ca_files != default.outbound.extra_ca_files,
             ),

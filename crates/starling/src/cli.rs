@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::configuration::{self, Configuration};
 use crate::failure::Failure;
-use crate::{serve, user, version};
+use crate::{routes, serve, token, user, version};
 
 /// Starling, a Matrix homeserver.
 #[derive(Debug, Parser)]
@@ -27,8 +28,13 @@ enum Command {
     Config(ConfigCommand),
     /// Makes, lists and changes accounts, whether the server runs or not.
     User(User),
+    /// Makes, lists and ends registration tokens, whether the server runs or not.
+    Token(Token),
     /// Prints the version, the commit and the version of the schema.
     Version,
+    /// Prints the table of routes, for tools of development.
+    #[command(hide = true)]
+    Routes,
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,10 +104,43 @@ enum UserCommand {
         #[arg(long, value_name = "F")]
         password_file: Option<PathBuf>,
     },
-    /// Deactivates an account: nobody can log in, all sessions end, and the name stays taken.
+    /// Deactivates an account: nobody can log in, all sessions end, the user leaves all rooms, and the name stays taken.
     Deactivate {
         /// The localpart, or the whole user id.
         name: String,
+        /// Hides the user's messages from whoever joins a room later.
+        #[arg(long)]
+        erase: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Token {
+    #[command(flatten)]
+    file: File,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Makes a registration token, and prints it.
+    Create {
+        /// Its text, at most 64 of A-Z, a-z, 0-9 and ._~-; without it, one is made up.
+        token: Option<String>,
+        /// How many accounts it is good for; without it, any number.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        uses: Option<u32>,
+        /// How long it is good (such as 90m, 2h, 30d); without it, for ever.
+        #[arg(long, value_name = "T", value_parser = token::lifetime)]
+        expires: Option<Duration>,
+    },
+    /// Lists the registration tokens: text, uses and end, one in each line.
+    List,
+    /// Ends a registration token.
+    Revoke {
+        /// Its text.
+        token: String,
     },
 }
 
@@ -146,10 +185,25 @@ pub(crate) fn run() -> Result<(), Failure> {
                     name,
                     password_file,
                 } => user::set_password(&configuration, name, password_file.as_deref()),
-                UserCommand::Deactivate { name } => user::deactivate(&configuration, name),
+                UserCommand::Deactivate { name, erase } => {
+                    user::deactivate(&configuration, name, erase)
+                }
+            }
+        }
+        Command::Token(Token { file, command }) => {
+            let configuration = Configuration::load(file.config.as_deref())?;
+            match command {
+                TokenCommand::Create {
+                    token,
+                    uses,
+                    expires,
+                } => token::create(&configuration, token, uses, expires),
+                TokenCommand::List => token::list(&configuration),
+                TokenCommand::Revoke { token } => token::revoke(&configuration, token),
             }
         }
         Command::Version => print(version::line()),
+        Command::Routes => print(routes::table()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The socket in the data folder, through which the `user` commands reach a server that runs: one line of JSON each way.
+//! The socket in the data folder, through which commands reach a server that runs: one line of JSON each way.
 
 mod address;
 mod client;
@@ -6,5 +6,5 @@ mod request;
 mod server;
 
 pub(crate) use client::{CallError, call};
-pub(crate) use request::{Answer, ListedAccount, Request};
+pub(crate) use request::{Answer, ListedAccount, ListedToken, Request};
 pub(crate) use server::ControlSocket;

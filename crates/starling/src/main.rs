@@ -9,12 +9,15 @@ mod logs;
 mod open;
 mod pages;
 mod passwords;
+mod routes;
 mod serve;
 mod signals;
 mod signing_key;
 mod sweep;
+mod token;
 mod user;
 mod version;
+mod way;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,9 @@ use starling_store::{CacheSizes, SCHEMA, Store, server};
 use crate::failure::Failure;
 use crate::user::Users;
 
+/// How many passwords may wait to be hashed: some seconds' worth, after which nobody waits for the answer any longer.
+const PASSWORDS_WAITING: usize = 64;
+
 /// The data of a server, open.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -39,15 +42,21 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     let (head, epoch) = db.head().await.map_err(failed)?;
     let bus = Bus::new(head);
     let store = Store::new(db, epoch, CacheSizes::new(config.max_memory.0));
+    let secret = starling_accounts::session_secret(&store, &chance).await;
+    let secret = secret.map_err(failed)?;
     let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);
     let accounts = Accounts::new(Setup {
         store: store.clone(),
         bus: bus.clone(),
         clock: clock.clone(),
         chance: chance.clone(),
-        cpu: Cpu::threads(std::thread::available_parallelism().map_or(1, usize::from)),
+        cpu: Cpu::threads(
+            std::thread::available_parallelism().map_or(1, usize::from),
+            PASSWORDS_WAITING,
+        ),
         server_name: server_name.clone(),
         password_cost: cost.map_err(|error| Failure::of("[passwords]", &error))?,
+        session_secret: secret,
         access_token_lifetime: config.sessions.access_token_lifetime(),
     });
     let users = Users {

@@ -25,7 +25,8 @@ use crate::failure::Failure;
 use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
-use crate::{logs, signing_key, sweep};
+use crate::sweep::Sweeper;
+use crate::{logs, signing_key};
 
 /// How long the database may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
@@ -73,12 +74,14 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     tasks.spawn(server.run());
     let stop = shutdown.clone();
     tasks.spawn(socket.serve(opened.users.clone(), async move { stop.begun().await }));
-    tasks.spawn(sweep::run(
-        state.rooms.clone(),
-        opened.bus.clone(),
-        opened.clock.clone(),
-        shutdown.clone(),
-    ));
+    let sweeper = Sweeper {
+        accounts: state.accounts.clone(),
+        rooms: state.rooms.clone(),
+        bus: opened.bus.clone(),
+        clock: opened.clock.clone(),
+        shutdown: shutdown.clone(),
+    };
+    tasks.spawn(sweeper.run());
     let ended = until_stopped(&mut signals, &certificates, opened.store.db().failed()).await;
     if let Err(failure) = &ended {
         tracing::error!("{}", failure.line());
@@ -243,7 +246,7 @@ fn routes(listener: &Listener, state: &State, opened: &Opened, pages: &Pages) ->
         let (clock, chance) = (opened.clock.clone(), opened.chance.clone());
         let (accounts, limiter) = (state.accounts.clone(), state.limiter.clone());
         let admin = starling_admin_api::State::new(&state.config, accounts, limiter, clock, chance);
-        router = router.merge(starling_admin_api::routes(&admin).into_router(admin));
+        router = router.merge(starling_admin_api::routes().into_router(admin));
     }
     if listener.serves.contains(&Serves::Client) || listener.serves.contains(&Serves::Web) {
         router = router.merge(pages::router(pages.clone()));

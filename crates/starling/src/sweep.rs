@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use starling_accounts::Accounts;
 use starling_bus::Bus;
+use starling_db::Error;
 use starling_http::Shutdown;
 use starling_rooms::Rooms;
 use starling_runtime::Clock;
@@ -16,33 +18,50 @@ const LISTENER_IDLE_MS: i64 = 600_000;
 /// How long a transaction id is remembered: a client that repeats a request does so within minutes.
 const TRANSACTION_MS: i64 = 24 * 3_600_000;
 
-/// Transaction ids that one write removes, so that no other write waits long for it.
-const TRANSACTIONS: i64 = 1_000;
+/// What one write removes at most, so that no other write waits long for it.
+const AT_ONCE: u32 = 1_000;
 
-/// Sweeps until the server stops.
-pub(crate) async fn run(rooms: Rooms, bus: Bus, clock: Clock, shutdown: Shutdown) {
-    loop {
-        tokio::select! {
-            () = shutdown.begun() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        bus.sweep(clock.now_ms() - LISTENER_IDLE_MS);
-        if let Err(error) =
-            sweep_transactions(&rooms, clock.now_ms() - TRANSACTION_MS, &shutdown).await
-        {
-            tracing::warn!(%error, "old transaction ids were not removed");
-        }
-    }
+/// What is swept.
+pub(crate) struct Sweeper {
+    pub(crate) accounts: Accounts,
+    pub(crate) rooms: Rooms,
+    pub(crate) bus: Bus,
+    pub(crate) clock: Clock,
+    pub(crate) shutdown: Shutdown,
 }
 
-async fn sweep_transactions(
-    rooms: &Rooms,
-    before_ms: i64,
-    shutdown: &Shutdown,
-) -> Result<(), starling_db::Error> {
-    let most = u64::try_from(TRANSACTIONS).unwrap_or_default();
-    while !shutdown.has_begun() && rooms.sweep_transactions(before_ms, TRANSACTIONS).await? >= most
-    {
+impl Sweeper {
+    /// Sweeps until the server stops.
+    pub(crate) async fn run(self) {
+        loop {
+            tokio::select! {
+                () = self.shutdown.begun() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+            self.bus.sweep(self.clock.now_ms() - LISTENER_IDLE_MS);
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "not all was removed that is too old");
+            }
+        }
     }
-    Ok(())
+
+    async fn sweep(&self) -> Result<(), Error> {
+        let (rooms, accounts) = (&self.rooms, &self.accounts);
+        let before_ms = self.clock.now_ms() - TRANSACTION_MS;
+        self.all(|| rooms.sweep_transactions(before_ms, AT_ONCE.into()))
+            .await?;
+        self.all(|| accounts.sweep_interactive_sessions(AT_ONCE))
+            .await?;
+        self.all(|| accounts.sweep_login_tokens(AT_ONCE)).await?;
+        self.all(|| accounts.sweep_openid_tokens(AT_ONCE)).await
+    }
+
+    /// Repeats until less is removed than could be at once.
+    async fn all<F>(&self, remove: impl Fn() -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<u64, Error>>,
+    {
+        while !self.shutdown.has_begun() && remove().await? >= AT_ONCE.into() {}
+        Ok(())
+    }
 }

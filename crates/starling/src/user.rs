@@ -1,31 +1,22 @@
-//! `starling user …`: through the socket of the server that runs, otherwise on the database itself.
+//! `starling user …`, and what all commands ask of the accounts.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use ruma_common::OwnedServerName;
 use starling_accounts::{
     Account, AccountKind, Accounts, KeepSession, NewAccount, RegisterError, SetPasswordError,
 };
-use starling_config::{Config, DatabaseUrl};
 use starling_store::UserNum;
 
 use crate::cli::print;
 use crate::configuration::Configuration;
-use crate::control::{Answer, CallError, ListedAccount, Request, call};
-use crate::data_dir::{DataDir, LockError};
+use crate::control::{Answer, ListedAccount, Request};
 use crate::failure::Failure;
-use crate::{open, passwords};
+use crate::way::{Way, check_started};
+use crate::{passwords, token};
 
 /// Accounts in one page of the list.
 const PAGE: u32 = 1_000;
-
-/// Tries to reach whoever has the data folder: a server that starts has locked it before it listens.
-const TRIES: u32 = 100;
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// `starling user create`.
 pub(crate) fn create(
@@ -63,10 +54,14 @@ pub(crate) fn set_password(
 }
 
 /// `starling user deactivate`.
-pub(crate) fn deactivate(configuration: &Configuration, name: String) -> Result<(), Failure> {
+pub(crate) fn deactivate(
+    configuration: &Configuration,
+    name: String,
+    erase: bool,
+) -> Result<(), Failure> {
     change(
         configuration,
-        Request::Deactivate { name },
+        Request::Deactivate { name, erase },
         "is deactivated",
     )
 }
@@ -101,119 +96,7 @@ fn change(configuration: &Configuration, request: Request, done: &str) -> Result
     }
 }
 
-/// How the accounts are reached.
-enum Way<'a> {
-    /// By the socket in this data folder.
-    Socket(&'a Path),
-    /// By the database, which is ours meanwhile.
-    Database(Box<Offline>),
-}
-
-struct Offline {
-    runtime: tokio::runtime::Runtime,
-    opened: open::Opened,
-    /// Released last.
-    _data_dir: DataDir,
-}
-
-impl<'a> Way<'a> {
-    fn find(configuration: &'a Configuration) -> Result<Self, Failure> {
-        let config = &configuration.config;
-        check_started(config)?;
-        let way = Self::try_find(config)?;
-        if configuration.is_development {
-            let folder = config.data_dir.display();
-            // Who asked may have closed standard error.
-            writeln!(
-                std::io::stderr(),
-                "starling: without --config, the data in {folder} is used"
-            )
-            .ok();
-        }
-        Ok(way)
-    }
-
-    fn try_find(config: &'a Config) -> Result<Self, Failure> {
-        let mut holder = String::new();
-        for _ in 0..TRIES {
-            match DataDir::lock(&config.data_dir) {
-                Ok(data_dir) => {
-                    check_database(config)?;
-                    return Ok(Self::Database(Box::new(Offline::open(config, data_dir)?)));
-                }
-                Err(LockError::Failed(failure)) => return Err(failure),
-                Err(LockError::Held(who)) => holder = who,
-            }
-            // A list of nobody changes nothing.
-            match call(&config.data_dir, &Request::List { after: i64::MAX }) {
-                Ok(_) => return Ok(Self::Socket(&config.data_dir)),
-                Err(CallError::NobodyListens(_)) => std::thread::sleep(PAUSE),
-                Err(error) => return Err(Failure::of(format!("cannot talk to {holder}"), &error)),
-            }
-        }
-        let folder = config.data_dir.display();
-        Err(Failure::new(format!(
-            "{folder} is in use by {holder}, which doesn't answer on its socket"
-        )))
-    }
-
-    fn ask(&self, request: Request) -> Result<Answer, Failure> {
-        let answer = match self {
-            Self::Socket(data_dir) => call(data_dir, &request)
-                .map_err(|error| Failure::of("cannot talk to the server that runs", &error))?,
-            Self::Database(offline) => offline
-                .runtime
-                .block_on(offline.opened.users.perform(request)),
-        };
-        match answer {
-            Answer::Refused { reason } => Err(Failure::new(reason)),
-            answer => Ok(answer),
-        }
-    }
-
-    fn close(self) {
-        if let Self::Database(offline) = self {
-            offline.runtime.block_on(offline.opened.store.db().close());
-        }
-    }
-}
-
-/// Refuses a folder that no server has started in, before anything is made there or a password is asked for.
-fn check_started(config: &Config) -> Result<(), Failure> {
-    if config.data_dir.exists() {
-        // Whether there is a database is known once nobody is about to make it.
-        return Ok(());
-    }
-    check_database(config)
-}
-
-/// Refuses a database that there is not: a command for accounts makes none.
-fn check_database(config: &Config) -> Result<(), Failure> {
-    match &config.database.url {
-        DatabaseUrl::Sqlite(path) if !path.exists() => Err(Failure::new(format!(
-            "there is no database {}; name the server's configuration with --config FILE, or start the server once to make it",
-            path.display()
-        ))),
-        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => Ok(()),
-    }
-}
-
-impl Offline {
-    fn open(config: &Config, data_dir: DataDir) -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::of("cannot start the runtime", &error))?;
-        let opened = runtime.block_on(open::open(config))?;
-        Ok(Self {
-            runtime,
-            opened,
-            _data_dir: data_dir,
-        })
-    }
-}
-
-/// The accounts of this server, as the `user` commands see them. Cheap to clone.
+/// The accounts of this server, as commands see them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Users {
     pub(crate) accounts: Accounts,
@@ -231,7 +114,14 @@ impl Users {
             } => self.create(&name, password, admin).await,
             Request::List { after } => self.page(UserNum(after)).await,
             Request::SetPassword { name, password } => self.set_password(&name, password).await,
-            Request::Deactivate { name } => self.deactivate(&name).await,
+            Request::Deactivate { name, erase } => self.deactivate(&name, erase).await,
+            Request::CreateToken {
+                token,
+                uses,
+                lifetime_s,
+            } => token::make(&self.accounts, token, uses, lifetime_s).await,
+            Request::ListTokens { after } => token::page(&self.accounts, after).await,
+            Request::RevokeToken { token } => token::end(&self.accounts, token).await,
         };
         done.unwrap_or_else(|failure| Answer::Refused {
             reason: failure.line().to_owned(),
@@ -262,6 +152,7 @@ impl Users {
             kind: AccountKind::User,
             is_admin,
             device: None,
+            registration_token: None,
         };
         match self.accounts.register(new).await {
             Ok(registered) => Ok(Answer::Done {
@@ -308,9 +199,9 @@ impl Users {
         }
     }
 
-    async fn deactivate(&self, name: &str) -> Result<Answer, Failure> {
+    async fn deactivate(&self, name: &str, erase: bool) -> Result<Answer, Failure> {
         let account = self.find(name).await?;
-        match self.accounts.deactivate(account.user).await {
+        match self.accounts.deactivate(account.user, erase).await {
             Ok(true) => Ok(Answer::Done {
                 user_id: account.user_id.into(),
             }),
@@ -337,6 +228,10 @@ fn listed(account: &Account) -> ListedAccount {
     };
     let state = if account.deactivated_at.is_some() {
         "deactivated"
+    } else if account.locked_at.is_some() {
+        "locked"
+    } else if account.suspended_at.is_some() {
+        "suspended"
     } else {
         "active"
     };
@@ -351,6 +246,6 @@ fn deactivated(account: &Account) -> Failure {
     Failure::new(format!("{} is deactivated", account.user_id))
 }
 
-fn database(error: &starling_db::Error) -> Failure {
+pub(crate) fn database(error: &starling_db::Error) -> Failure {
     Failure::of("the database failed", error)
 }

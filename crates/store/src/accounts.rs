@@ -28,6 +28,8 @@ starling_db::statements! {
     /// The end of an account.
     ACCOUNT_DEACTIVATE = "UPDATE accounts SET password_hash = NULL, deactivated_at = ?2 \
         WHERE user_num = ?1 AND deactivated_at IS NULL";
+    /// Since when an account is erased.
+    ACCOUNT_ERASE = "UPDATE accounts SET erased_at = ?2 WHERE user_num = ?1";
     /// Since when an account is locked.
     ACCOUNT_LOCK = "UPDATE accounts SET locked_at = ?2 WHERE user_num = ?1";
     /// Since when an account is suspended.
@@ -174,6 +176,14 @@ pub fn password_set(tx: &mut Tx<'_>, user: UserNum, hash: &str) -> Result<bool, 
 /// When the database fails.
 pub fn account_deactivate(tx: &mut Tx<'_>, user: UserNum, now_ms: i64) -> Result<bool, Error> {
     Ok(tx.execute(&ACCOUNT_DEACTIVATE, &[user.into(), now_ms.into()])? == 1)
+}
+
+/// Notes that the user wants to be forgotten, at `now_ms`: who joins a room later sees their events redacted.
+///
+/// # Errors
+/// When the database fails, or there is no such account.
+pub fn account_erase(tx: &mut Tx<'_>, user: UserNum, now_ms: i64) -> Result<(), Error> {
+    tx.execute_one(&ACCOUNT_ERASE, &[user.into(), now_ms.into()])
 }
 
 /// Locks the account of `user` since `since` (milliseconds since 1970), or unlocks it.

@@ -76,9 +76,6 @@ starling_db::statements! {
     /// The sessions that ended within a stretch of the log.
     REVOCATION_LIST = "SELECT position, user_num, device_num FROM session_revocations \
         WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3";
-    /// Ends of sessions that every node has heard of.
-    REVOCATION_DELETE = "DELETE FROM session_revocations WHERE position IN \
-        (SELECT position FROM session_revocations WHERE position <= ?1 ORDER BY position LIMIT ?2)";
 }
 
 /// The SHA-256 hash of a token.
@@ -471,17 +468,6 @@ pub fn revocation_list(
             device: DeviceNum(row.int(2)?),
         })
     })
-}
-
-/// Deletes at most `limit` of the ends of sessions up to `position`; the answer is how many.
-///
-/// # Errors
-/// When the database fails.
-pub fn revocations_delete(tx: &mut Tx<'_>, position: i64, limit: u32) -> Result<u64, Error> {
-    tx.execute(
-        &REVOCATION_DELETE,
-        &[position.into(), i64::from(limit).into()],
-    )
 }
 
 fn read_device(row: &dyn Row) -> Result<Device, Error> {

@@ -1,4 +1,5 @@
-//! Whose database this is: the server's name, and its signing key where several nodes share the database.
+//! Whose database this is: the server's name, its session secret, and its signing key where several nodes share the
+//! database.
 
 use starling_db::{Error, Row, Tx};
 
@@ -11,6 +12,10 @@ starling_db::statements! {
     SIGNING_KEY_READ = "SELECT signing_key FROM server WHERE id = 1";
     /// The signing key, unless there is one.
     SIGNING_KEY_INSERT = "UPDATE server SET signing_key = ?1 WHERE id = 1 AND signing_key IS NULL";
+    /// The session secret, unless there is one.
+    SESSION_SECRET_INSERT = "UPDATE server SET session_secret = ?1 WHERE id = 1 AND session_secret IS NULL";
+    /// The session secret.
+    SESSION_SECRET_READ = "SELECT session_secret FROM server WHERE id = 1";
 }
 
 /// Records the server's name on first start, and refuses another one later: events and user ids carry it for ever.
@@ -50,4 +55,18 @@ pub fn signing_key_read(tx: &mut Tx<'_>) -> Result<Option<String>, Error> {
 pub fn signing_key_record(tx: &mut Tx<'_>, key: &str) -> Result<String, Error> {
     tx.execute(&SIGNING_KEY_INSERT, &[key.into()])?;
     signing_key_read(tx)?.ok_or_else(|| Error::Damaged("the signing key was not stored".to_owned()))
+}
+
+/// The secret that the ids of interactive authentications are authenticated by. Keeps `secret` unless there is one already,
+/// and returns the one that counts. The server's name is recorded before.
+///
+/// # Errors
+/// When the database fails.
+pub fn session_secret_record(tx: &mut Tx<'_>, secret: &[u8; 32]) -> Result<[u8; 32], Error> {
+    tx.execute(&SESSION_SECRET_INSERT, &[secret.as_slice().into()])?;
+    let kept = tx.query_one(&SESSION_SECRET_READ, &[], |row: &dyn Row| {
+        Ok(<[u8; 32]>::try_from(row.bytes(0)?).ok())
+    })?;
+    let kept = kept.flatten();
+    kept.ok_or_else(|| Error::Damaged("the session secret was not stored".to_owned()))
 }

@@ -107,6 +107,7 @@ impl TestServer {
         let (stop_sync, stopping) = watch::channel(false);
         let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);
         let accounts = Accounts::new(Setup {
+            session_secret: [9; 32],
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),

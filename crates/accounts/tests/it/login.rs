@@ -33,7 +33,7 @@ async fn what_is_wrong_with_a_login_cannot_be_told() {
     on_each_engine(|world| async move {
         world.register("alice").await;
         let (gone, _) = world.register("gone").await;
-        assert!(world.accounts.deactivate(gone.user).await.unwrap());
+        assert!(world.accounts.deactivate(gone.user, false).await.unwrap());
         let mut without = crate::world::account("without");
         without.password = None;
         world.try_register(without).await.unwrap();
@@ -215,7 +215,7 @@ async fn a_password_is_confirmed_within_a_session() {
         assert!(matches(PASSWORD).await);
         assert!(!matches("wrong").await);
         assert!(!matches(&PASSWORD.repeat(100)).await);
-        world.accounts.deactivate(alice.user).await.unwrap();
+        world.accounts.deactivate(alice.user, false).await.unwrap();
         assert!(!matches(PASSWORD).await);
     })
     .await;

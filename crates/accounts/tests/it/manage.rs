@@ -17,7 +17,7 @@ async fn accounts_are_listed_in_pages() {
         world.try_register(admin).await.unwrap();
         let (gone, _) = world.register("gone").await;
         world.register("alice").await;
-        world.accounts.deactivate(gone.user).await.unwrap();
+        world.accounts.deactivate(gone.user, false).await.unwrap();
         let first = world.accounts.list(UserNum(0), 2).await.unwrap();
         let rest = world.accounts.list(first[1].user, 2).await.unwrap();
         let all: Vec<_> = first
@@ -160,7 +160,7 @@ async fn deactivation_ends_all_at_once() {
         let (alice, session) = world.register("alice").await;
         let other = world.login("alice", PASSWORD).await.unwrap();
         let ear = world.listen(&session);
-        assert!(world.accounts.deactivate(alice.user).await.unwrap());
+        assert!(world.accounts.deactivate(alice.user, false).await.unwrap());
         assert!(!world.is_valid(&session).await);
         assert!(world.whose(&other).await.is_none());
         assert_eq!(ear.heard(), [Topic::Device(session.device.0)]);
@@ -169,14 +169,14 @@ async fn deactivation_ends_all_at_once() {
         let found = world.accounts.find("alice").await.unwrap().unwrap();
         assert!(found.deactivated_at >= Some(START_MS));
         // There is nothing left to do, and nothing brings the account back.
-        assert!(!world.accounts.deactivate(alice.user).await.unwrap());
+        assert!(!world.accounts.deactivate(alice.user, false).await.unwrap());
         let set = world
             .accounts
             .set_password(alice.user, "new".to_owned(), KeepSession::All);
         assert!(!set.await.unwrap());
         let login = world.login("alice", "new").await;
         assert!(matches!(login, Err(LoginError::Refused)));
-        let nobody = world.accounts.deactivate(UserNum(12_345)).await;
+        let nobody = world.accounts.deactivate(UserNum(12_345), false).await;
         assert!(!nobody.unwrap());
     })
     .await;

@@ -89,7 +89,7 @@ async fn values_are_bounded_and_an_avatar_is_an_mxc_uri() {
 async fn others_have_no_profile_here() {
     on_each_engine(|world| async move {
         let (gone, _) = world.register("gone").await;
-        world.accounts.deactivate(gone.user).await.unwrap();
+        world.accounts.deactivate(gone.user, false).await.unwrap();
         for user in [
             "@gone:example.org",
             "@bob:example.org",

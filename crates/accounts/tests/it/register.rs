@@ -75,7 +75,7 @@ async fn a_name_is_given_once_for_ever() {
             let available = world.accounts.check_available(localpart).await;
             assert!(matches!(available, Err(RegisterError::NameInUse)));
         }
-        world.accounts.deactivate(alice.user).await.unwrap();
+        world.accounts.deactivate(alice.user, false).await.unwrap();
         assert_eq!(name_of(&world, "alice").await, Err("in use"));
         // Nothing of the failed attempts counts.
         assert!(world.login("alice", PASSWORD).await.is_err());

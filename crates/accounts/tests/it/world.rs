@@ -46,9 +46,10 @@ pub(crate) fn accounts_over(db: &Db, bus: &Bus, now_ms: i64, memory_kib: u32) ->
         bus: bus.clone(),
         clock: Clock::simulated(now_ms),
         chance: Chance::system().unwrap(),
-        cpu: Cpu::threads(2),
+        cpu: Cpu::threads(2, 64),
         server_name: server_name!("example.org").to_owned(),
         password_cost: PasswordCost::new(memory_kib, 1).unwrap(),
+        session_secret: [9; 32],
         access_token_lifetime: Duration::from_mins(5),
     })
 }
@@ -60,6 +61,7 @@ pub(crate) fn account(localpart: &str) -> NewAccount {
         kind: AccountKind::User,
         is_admin: false,
         device: Some(NewDevice::default()),
+        registration_token: None,
     }
 }
 

@@ -32,7 +32,7 @@ async fn on_servers<F: AsyncFn(Server)>(secret: &str, test: F) {
         let (clock, chance) = (client.state.clock.clone(), client.state.chance.clone());
         let (accounts, limiter) = (client.state.accounts.clone(), client.state.limiter.clone());
         let state = State::new(&config, accounts, limiter, clock, chance);
-        let admin = starling_admin_api::routes(&state).into_router(state);
+        let admin = starling_admin_api::routes().into_router(state);
         test(Server { client, admin }).await;
     })
     .await;
@@ -76,6 +76,7 @@ fn request(nonce: &str, user: &str, admin: bool) -> Value {
     json!({ "nonce": nonce, "username": user, "password": "secret", "admin": admin, "mac": mac })
 }
 
+/// `GET /_synapse/admin/v1/register`, `POST /_synapse/admin/v1/register`
 #[tokio::test]
 async fn a_tool_that_knows_the_secret_makes_accounts() {
     on_servers(SECRET, async |server| {
@@ -99,6 +100,7 @@ async fn a_tool_that_knows_the_secret_makes_accounts() {
     .await;
 }
 
+/// `POST /_synapse/admin/v1/register`
 #[tokio::test]
 async fn further_fields_count() {
     on_servers(SECRET, async |server| {
@@ -115,6 +117,7 @@ async fn further_fields_count() {
     .await;
 }
 
+/// `POST /_synapse/admin/v1/register`
 #[tokio::test]
 async fn whoever_does_not_know_it_is_refused() {
     on_servers(SECRET, async |server| {
@@ -138,6 +141,7 @@ async fn whoever_does_not_know_it_is_refused() {
     .await;
 }
 
+/// `POST /_synapse/admin/v1/register`
 #[tokio::test]
 async fn what_cannot_be_is_refused() {
     on_servers(SECRET, async |server| {
@@ -162,11 +166,13 @@ async fn what_cannot_be_is_refused() {
     .await;
 }
 
+/// `GET /_synapse/admin/v1/register`, `POST /_synapse/admin/v1/register`
 #[tokio::test]
 async fn without_a_secret_there_is_no_such_endpoint() {
     on_servers("", async |server| {
         assert_eq!(server.call(Method::GET, String::new()).await.0, 404);
         assert_eq!(server.register(&request("x", "ann", true)).await.0, 404);
+        assert_eq!(server.call(Method::POST, "{".to_owned()).await.0, 404);
     })
     .await;
 }

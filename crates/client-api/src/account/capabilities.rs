@@ -20,12 +20,12 @@ async fn capabilities(
     let stable = |version: RoomVersion| (version.as_str().to_owned(), Value::from("stable"));
     let available: Map<String, Value> = RoomVersion::ALL.map(stable).into_iter().collect();
     let mut capabilities = json!({
-        "m.change_password": { "enabled": false },
+        "m.change_password": { "enabled": true },
         "m.room_versions": { "default": state.rooms.default_version().as_str(), "available": available },
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": { "enabled": true },
         "m.profile_fields": { "enabled": true, "allowed": profile::FIELDS },
     });
     if let (Some(object), true) = (capabilities.as_object_mut(), session.is_admin) {

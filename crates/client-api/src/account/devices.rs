@@ -1,18 +1,31 @@
-//! Listing and naming devices: <https://spec.matrix.org/v1.19/client-server-api/#device-management>
+//! Listing, naming and deleting devices: <https://spec.matrix.org/v1.19/client-server-api/#device-management>
+
+use std::collections::HashSet;
 
 use axum::extract;
 use serde::{Deserialize, Serialize};
 use starling_accounts::{Device, RenameError, Session};
-use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Routes};
+use starling_http::{
+    Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, OptionalJson, Path, Routes,
+};
 
 use super::register::device_refusal;
 use crate::State;
+use crate::interactive_auth::{AuthData, BY_PASSWORD, Guarded, Refusal, authorize};
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
         .get("/_matrix/client/v3/devices", Auth::Guest, list)
         .get("/_matrix/client/v3/devices/{deviceId}", Auth::Guest, one)
         .put("/_matrix/client/v3/devices/{deviceId}", Auth::Guest, rename)
+        .limit(Limited::AccountChange)
+        .delete(
+            "/_matrix/client/v3/devices/{deviceId}",
+            Auth::User,
+            delete_one,
+        )
+        .limit(Limited::AccountChange)
+        .post("/_matrix/client/v3/delete_devices", Auth::User, delete_many)
         .limit(Limited::AccountChange)
 }
 
@@ -87,6 +100,58 @@ async fn rename(
         RenameError::Unknown => unknown(),
         RenameError::Database(_) => MatrixError::internal(error),
     })?;
+    Ok(JsonBytes::empty())
+}
+
+#[derive(Deserialize)]
+struct DeleteOne {
+    auth: Option<AuthData>,
+}
+
+async fn delete_one(
+    extract::State(state): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(device_id): Path<String>,
+    OptionalJson(request): OptionalJson<DeleteOne>,
+) -> Result<JsonBytes, Refusal> {
+    let what = format!("DELETE /devices/{device_id}");
+    let device_ids = HashSet::from([device_id]);
+    delete(&state, &session, (&what, request.auth), device_ids).await
+}
+
+#[derive(Deserialize)]
+struct DeleteMany {
+    auth: Option<AuthData>,
+    devices: HashSet<String>,
+}
+
+async fn delete_many(
+    extract::State(state): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Json(request): Json<DeleteMany>,
+) -> Result<JsonBytes, Refusal> {
+    let guarded = ("POST /delete_devices", request.auth);
+    delete(&state, &session, guarded, request.devices).await
+}
+
+/// Devices that are not there (any longer) are as good as deleted.
+async fn delete(
+    state: &State,
+    session: &Session,
+    (what, auth): (&str, Option<AuthData>),
+    device_ids: HashSet<String>,
+) -> Result<JsonBytes, Refusal> {
+    let guarded = Guarded {
+        what,
+        session: Some(session),
+        flows: BY_PASSWORD,
+    };
+    authorize(state, guarded, auth).await?;
+    let deleted = state
+        .accounts
+        .delete_devices(session.user, device_ids)
+        .await;
+    deleted.map_err(MatrixError::internal)?;
     Ok(JsonBytes::empty())
 }
 

@@ -4,14 +4,17 @@ use axum::extract;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use starling_accounts::{LoggedIn, LoginError, NewDevice, PasswordLogin};
+use starling_accounts::{HashError, LoggedIn, LoginError, NewDevice, PasswordLogin};
 use starling_http::{Auth, Caller, Json, JsonBytes, Limited, MatrixError, Routes};
 
 use super::register::device_refusal;
 use super::well_known;
 use crate::State;
+use crate::identifier::{Identifier, claimed_user};
+use crate::session::busy;
 
 const PASSWORD: &str = "m.login.password";
+const TOKEN: &str = "m.login.token";
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
@@ -22,7 +25,7 @@ pub(super) fn routes() -> Routes<State> {
 
 async fn flows() -> JsonBytes {
     JsonBytes(Bytes::from_static(
-        br#"{"flows":[{"type":"m.login.password"}]}"#,
+        br#"{"flows":[{"type":"m.login.password"},{"type":"m.login.token","get_login_token":true}]}"#,
     ))
 }
 
@@ -34,18 +37,12 @@ struct Request {
     /// Deprecated, and still sent.
     user: Option<String>,
     password: Option<String>,
+    token: Option<String>,
     device_id: Option<String>,
     initial_device_display_name: Option<String>,
     /// Whether the client renews its access token.
     #[serde(default)]
     refresh_token: bool,
-}
-
-#[derive(Deserialize)]
-struct Identifier {
-    #[serde(rename = "type")]
-    kind: String,
-    user: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -66,48 +63,47 @@ async fn login(
     extract::State(state): extract::State<State>,
     Json(request): Json<Request>,
 ) -> Result<Json<Answer>, MatrixError> {
-    if request.kind != PASSWORD {
-        return Err(unknown("This server does not know this type of login"));
-    }
-    let user = user(request.identifier, request.user)?;
-    let password = request
-        .password
-        .ok_or_else(|| MatrixError::missing_param("A password is needed"))?;
     let device = NewDevice {
         id: request.device_id,
         display_name: request.initial_device_display_name,
         refreshes: request.refresh_token,
     };
-    // It counts as a failure until it is none, so that many at once are not more tries.
-    let claimed = user.clone();
-    let account = Caller::Account(&claimed);
-    state.limiter.take(Limited::LoginFailures, account)?;
-    let begun = state
-        .accounts
-        .login_password(PasswordLogin {
-            user,
-            password,
-            device,
-        })
-        .await;
-    if !matches!(begun, Err(LoginError::Refused)) {
-        state.limiter.give_back(Limited::LoginFailures, account);
-    }
+    let begun = match request.kind.as_str() {
+        PASSWORD => {
+            let user = claimed_user(request.identifier, request.user)?;
+            let password = request.password;
+            let password =
+                password.ok_or_else(|| MatrixError::missing_param("A password is needed"))?;
+            let login = PasswordLogin {
+                user,
+                password,
+                device,
+            };
+            by_password(&state, login).await?
+        }
+        TOKEN => {
+            let token = request.token;
+            let token = token.ok_or_else(|| MatrixError::missing_param("A token is needed"))?;
+            state.accounts.login_by_token(&token, device).await
+        }
+        _ => return Err(unknown("This server does not know this type of login")),
+    };
     Ok(Json(answer(&state, begun.map_err(refusal)?)))
 }
 
-/// Who is meant: <https://spec.matrix.org/v1.19/client-server-api/#identifier-types>
-fn user(identifier: Option<Identifier>, user: Option<String>) -> Result<String, MatrixError> {
-    let user = match identifier {
-        None => user,
-        Some(Identifier { kind, user }) => match kind.as_str() {
-            "m.id.user" => user,
-            // No account has a third-party identifier.
-            "m.id.thirdparty" | "m.id.phone" => return Err(refused()),
-            _ => return Err(unknown("This server does not know this type of identifier")),
-        },
-    };
-    user.ok_or_else(|| MatrixError::missing_param("The user to log in is missing"))
+async fn by_password(
+    state: &State,
+    login: PasswordLogin,
+) -> Result<Result<LoggedIn, LoginError>, MatrixError> {
+    // It counts as a failure until it is none, so that many at once are not more tries.
+    let claimed = login.user.clone();
+    let account = Caller::Account(&claimed);
+    state.limiter.take(Limited::LoginFailures, account)?;
+    let begun = state.accounts.login_password(login).await;
+    if !matches!(begun, Err(LoginError::Refused)) {
+        state.limiter.give_back(Limited::LoginFailures, account);
+    }
+    Ok(begun)
 }
 
 fn answer(state: &State, begun: LoggedIn) -> Answer {
@@ -124,15 +120,12 @@ fn answer(state: &State, begun: LoggedIn) -> Answer {
 
 fn refusal(error: LoginError) -> MatrixError {
     match error {
-        LoginError::Refused => refused(),
+        LoginError::Refused => MatrixError::forbidden("Wrong user name or password"),
         LoginError::Locked => MatrixError::user_locked(),
         LoginError::Device(error) => device_refusal(error),
+        LoginError::Hash(HashError::Busy) => busy(),
         LoginError::Hash(_) | LoginError::Database(_) => MatrixError::internal(error),
     }
-}
-
-fn refused() -> MatrixError {
-    MatrixError::forbidden("Wrong user name or password")
 }
 
 fn unknown(message: &str) -> MatrixError {

@@ -1,23 +1,20 @@
 //! Making an account: <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register>
 
 use axum::extract;
-use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use starling_accounts::{
-    AccountKind, DeviceError, NewAccount, NewDevice, RegisterError, Registered, Token,
+    AccountKind, DeviceError, HashError, NewAccount, NewDevice, PasswordError, RegisterError,
+    Registered, Stage, Token,
 };
 use starling_config::RegistrationMode;
-use starling_http::{Auth, Json, Limited, MatrixError, Query, Routes};
+use starling_http::{Auth, Json, Limited, MatrixError, OptionalJson, Query, Routes};
 
 use crate::State;
-
-/// The one stage of interactive authentication that there is for this endpoint.
-const DUMMY: &str = "m.login.dummy";
-
-/// The length of a session's id.
-const SESSION_LETTERS: usize = 24;
+use crate::interactive_auth::{
+    AuthData, Flow, Guarded, Refusal, authorize, is_token_good, token_used_up,
+};
+use crate::session::busy;
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
@@ -27,6 +24,12 @@ pub(super) fn routes() -> Routes<State> {
             "/_matrix/client/v3/register/available",
             Auth::None,
             available,
+        )
+        .limit(Limited::RegistrationAvailability)
+        .get(
+            "/_matrix/client/v1/register/m.login.registration_token/validity",
+            Auth::None,
+            token_validity,
         )
         .limit(Limited::RegistrationAvailability)
 }
@@ -45,7 +48,7 @@ enum Kind {
     Guest,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Request {
     auth: Option<AuthData>,
     username: Option<String>,
@@ -56,30 +59,6 @@ struct Request {
     /// Whether the client renews its access token.
     #[serde(default)]
     refresh_token: bool,
-}
-
-/// The session isn't looked at: the dummy stage needs none, and nothing is kept between two requests.
-#[derive(Deserialize)]
-struct AuthData {
-    #[serde(rename = "type")]
-    stage: Option<String>,
-}
-
-/// <https://spec.matrix.org/v1.19/client-server-api/#user-interactive-api-in-the-rest-api>
-#[derive(Serialize)]
-struct Challenge {
-    flows: [Flow; 1],
-    params: Map<String, Value>,
-    session: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errcode: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Flow {
-    stages: [&'static str; 1],
 }
 
 #[derive(Serialize)]
@@ -99,25 +78,21 @@ struct Answer {
 async fn register(
     extract::State(state): extract::State<State>,
     Query(query): Query<RegisterQuery>,
-    Json(request): Json<Request>,
-) -> Result<Response, MatrixError> {
+    OptionalJson(request): OptionalJson<Request>,
+) -> Result<Json<Answer>, Refusal> {
     if query.kind == Kind::Guest {
-        return Err(MatrixError::guest_access_forbidden(
-            "This server takes no guests",
-        ));
+        return Ok(Json(register_guest(&state, request).await?));
     }
-    check_mode(state.config.registration.mode)?;
+    let guarded = Guarded {
+        what: "POST /register",
+        session: None,
+        flows: flows(state.config.registration.mode)?,
+    };
     if let Some(username) = &request.username {
-        state
-            .accounts
-            .check_available(username)
-            .await
-            .map_err(refusal)?;
+        let available = state.accounts.check_available(username).await;
+        available.map_err(refusal)?;
     }
-    let tried = request.auth.and_then(|auth| auth.stage);
-    if tried.as_deref() != Some(DUMMY) {
-        return Ok(challenge(&state, tried.is_some()));
-    }
+    let proof = authorize(&state, guarded, request.auth).await?;
     let password = request
         .password
         .ok_or_else(|| MatrixError::missing_param("A password is needed"))?;
@@ -132,33 +107,46 @@ async fn register(
         kind: AccountKind::User,
         is_admin: false,
         device: (!request.inhibit_login.unwrap_or(false)).then_some(device),
+        registration_token: proof.token,
     };
-    let registered = state.accounts.register(new).await.map_err(refusal)?;
-    Ok(Json(answer(registered)).into_response())
+    match state.accounts.register(new).await {
+        Ok(registered) => Ok(Json(answer(registered))),
+        Err(RegisterError::RegistrationToken) => Err(token_used_up(&state, guarded)),
+        Err(error) => Err(refusal(error).into()),
+    }
 }
 
-/// Who may register at all.
-fn check_mode(mode: RegistrationMode) -> Result<(), MatrixError> {
+/// A guest has no name to choose and no password. <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
+async fn register_guest(state: &State, request: Request) -> Result<Answer, MatrixError> {
+    if !state.config.registration.guests {
+        return Err(MatrixError::guest_access_forbidden(
+            "This server takes no guests",
+        ));
+    }
+    let device = NewDevice {
+        id: None,
+        display_name: request.initial_device_display_name,
+        refreshes: request.refresh_token,
+    };
+    let new = NewAccount {
+        localpart: None,
+        password: None,
+        kind: AccountKind::Guest,
+        is_admin: false,
+        device: Some(device),
+        registration_token: None,
+    };
+    let registered = state.accounts.register(new).await;
+    Ok(answer(registered.map_err(refusal)?))
+}
+
+/// Who may register at all, and how.
+fn flows(mode: RegistrationMode) -> Result<&'static [Flow], MatrixError> {
     match mode {
-        RegistrationMode::Open => Ok(()),
+        RegistrationMode::Open => Ok(&[&[Stage::Dummy]]),
+        RegistrationMode::Token => Ok(&[&[Stage::RegistrationToken]]),
         RegistrationMode::Closed => Err(MatrixError::forbidden("Registration is disabled")),
     }
-}
-
-/// Asks for the one stage. The wrong one was tried, or none yet.
-fn challenge(state: &State, was_tried: bool) -> Response {
-    let mut challenge = Challenge {
-        flows: [Flow { stages: [DUMMY] }],
-        params: Map::new(),
-        session: state.chance.token(SESSION_LETTERS),
-        errcode: None,
-        error: None,
-    };
-    if was_tried {
-        challenge.errcode = Some("M_UNRECOGNIZED");
-        challenge.error = Some("There is no such stage in this flow");
-    }
-    (StatusCode::UNAUTHORIZED, Json(challenge)).into_response()
 }
 
 fn answer(registered: Registered) -> Answer {
@@ -188,14 +176,22 @@ fn refusal(error: RegisterError) -> MatrixError {
             "User names consist of a-z, 0-9 and ._=-/+, and are not too long",
         ),
         RegisterError::NameInUse => MatrixError::user_in_use(),
-        RegisterError::Password(error) => MatrixError::new(
-            StatusCode::BAD_REQUEST,
-            "M_WEAK_PASSWORD",
-            error.to_string(),
-        ),
+        RegisterError::Password(error) => password_refusal(error),
         RegisterError::Device(error) => device_refusal(error),
+        RegisterError::Hash(HashError::Busy) => busy(),
+        // Who asks with one is asked for another instead.
+        RegisterError::RegistrationToken => MatrixError::forbidden(error.to_string()),
         RegisterError::Hash(_) | RegisterError::Database(_) => MatrixError::internal(error),
     }
+}
+
+/// Why no account can have this password.
+pub(super) fn password_refusal(error: PasswordError) -> MatrixError {
+    MatrixError::new(
+        StatusCode::BAD_REQUEST,
+        "M_WEAK_PASSWORD",
+        error.to_string(),
+    )
 }
 
 /// Why there can be no such device.
@@ -217,11 +213,31 @@ async fn available(
     extract::State(state): extract::State<State>,
     Query(query): Query<AvailableQuery>,
 ) -> Result<Json<Available>, MatrixError> {
-    check_mode(state.config.registration.mode)?;
+    flows(state.config.registration.mode)?;
     state
         .accounts
         .check_available(&query.username)
         .await
         .map_err(refusal)?;
     Ok(Json(Available { available: true }))
+}
+
+#[derive(Deserialize)]
+struct ValidityQuery {
+    token: String,
+}
+
+#[derive(Serialize)]
+struct Validity {
+    valid: bool,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity>
+async fn token_validity(
+    extract::State(state): extract::State<State>,
+    Query(query): Query<ValidityQuery>,
+) -> Result<Json<Validity>, MatrixError> {
+    flows(state.config.registration.mode)?;
+    let valid = is_token_good(&state, query.token).await?;
+    Ok(Json(Validity { valid }))
 }

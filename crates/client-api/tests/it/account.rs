@@ -1,19 +1,26 @@
 //! Endpoints of accounts and of the server itself.
 
 mod account_data;
+mod deactivate;
 mod devices;
+mod fallback;
 mod filter;
+mod guests;
+mod interactive_auth;
 mod login;
+mod login_token;
 mod moderation;
 mod openid;
+mod password;
 mod profile;
 mod push_rules;
 mod refresh;
 mod register;
+mod registration_tokens;
 mod server;
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use starling_accounts::{AccountKind, NewAccount, NewDevice};
 use starling_store::SCHEMA;
 use starling_testkit::{TestAnswer, TestServer, on_each_engine};
@@ -51,6 +58,7 @@ impl<'a> User<'a> {
             kind: AccountKind::User,
             is_admin: true,
             device: Some(NewDevice::default()),
+            registration_token: None,
         };
         let registered = server.state.accounts.register(account).await.unwrap();
         let login = registered.login.unwrap();
@@ -60,6 +68,14 @@ impl<'a> User<'a> {
             device_id: login.device_id,
             token: login.access_token.as_str().to_owned(),
         }
+    }
+
+    /// Confirms an operation with the password, which is the name.
+    fn auth(&self) -> Value {
+        let password = self.id.trim_start_matches('@').split(':').next();
+        json!({
+            "type": "m.login.password", "identifier": { "type": "m.id.user", "user": self.id }, "password": password,
+        })
     }
 
     async fn get(&self, path: &str) -> TestAnswer {

@@ -39,7 +39,12 @@ fn a_token_has_the_length_asked_for_and_only_letters_and_digits() {
 
 #[tokio::test]
 async fn work_runs_on_threads_and_in_place() {
-    assert_eq!(Cpu::threads(1).run(|| 6 * 7).await.unwrap(), 42);
+    assert_eq!(Cpu::threads(1, 0).run(|| 6 * 7).await.unwrap(), 42);
     assert_eq!(Cpu::in_place().run(|| 6 * 7).await.unwrap(), 42);
-    assert!(Cpu::threads(1).run(|| panic!("on purpose")).await.is_err());
+    assert!(
+        Cpu::threads(1, 0)
+            .run(|| panic!("on purpose"))
+            .await
+            .is_err()
+    );
 }

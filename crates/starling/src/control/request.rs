@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The longest line, in bytes.
 pub(super) const LINE_BYTES: u64 = 1 << 20;
 
-/// What a `user` command asks for.
+/// What a command asks for.
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "user", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// Make an account.
     Create {
@@ -20,7 +20,17 @@ pub(crate) enum Request {
     /// Set a password, and end all sessions.
     SetPassword { name: String, password: String },
     /// Deactivate an account.
-    Deactivate { name: String },
+    Deactivate { name: String, erase: bool },
+    /// Make a registration token; its text is made up without `token`.
+    CreateToken {
+        token: Option<String>,
+        uses: Option<u32>,
+        lifetime_s: Option<u64>,
+    },
+    /// One page of the registration tokens: those after the one with this text, empty for the first.
+    ListTokens { after: String },
+    /// End a registration token.
+    RevokeToken { token: String },
 }
 
 /// The answer.
@@ -34,6 +44,13 @@ pub(crate) enum Answer {
         accounts: Vec<ListedAccount>,
         next: Option<i64>,
     },
+    /// The registration token that was made or ended.
+    Token { token: String },
+    /// A page of registration tokens; `next` is what to ask for after it.
+    Tokens {
+        tokens: Vec<ListedToken>,
+        next: Option<String>,
+    },
     /// Not done, and why.
     Refused { reason: String },
 }
@@ -45,6 +62,17 @@ pub(crate) struct ListedAccount {
     pub(crate) user_id: String,
     /// `admin`, `user` or `guest`.
     pub(crate) kind: String,
-    /// `active` or `deactivated`.
+    /// `active`, `suspended`, `locked` or `deactivated`.
     pub(crate) state: String,
+}
+
+/// A registration token in a list.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListedToken {
+    /// Its text.
+    pub(crate) token: String,
+    /// How often it was used, and may be.
+    pub(crate) used: String,
+    /// Until when it is good.
+    pub(crate) expires: String,
 }

@@ -49,6 +49,11 @@ fn registration(mode: RegistrationMode, here: &str) -> String {
              -H &#39;Content-Type: application/json&#39; \\\n  \
              -d &#39;{{\"username\": \"alice\", \"password\": \"a long password\", \"auth\": {{\"type\": \"m.login.dummy\"}}}}&#39;</pre>"
         ),
+        RegistrationMode::Token => {
+            "<p>Who has a registration token can register with a client. Whoever runs the server makes tokens:</p>\n\
+             <pre>starling token create</pre>"
+                .to_owned()
+        }
         RegistrationMode::Closed => {
             "<p>Nobody can register by themselves here. Whoever runs the server makes accounts:</p>\n\
              <pre>starling user create alice</pre>"

@@ -126,6 +126,7 @@ pub(super) async fn create(
         kind: AccountKind::User,
         is_admin: true,
         device: None,
+        registration_token: None,
     };
     let made = pages.accounts.register(new).await;
     match made {

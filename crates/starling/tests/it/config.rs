@@ -106,7 +106,7 @@ fn what_is_no_command_fails() {
     for (args, problem) in [
         (&[][..], "a command is missing"),
         (&["fly"], "'fly'"),
-        (&["token", "list"], "'token'"),
+        (&["token", "create", "--uses", "0"], "--uses"),
         (&["user", "create"], "<NAME>"),
         (&["serve", "--log-format", "xml"], "'xml'"),
     ] {

@@ -6,4 +6,5 @@ mod pages;
 mod postgres;
 mod program;
 mod serve;
+mod token;
 mod user;

@@ -41,13 +41,15 @@ CREATE TABLE registration_tokens (
     created_at BIGINT NOT NULL
 );
 
--- Interactive authentications of which a stage is done. operation: a hash of what is to be done, and for whom.
+-- Interactive authentications of which a stage is done, by a way that is not the request itself (the page for browsers).
 -- stages: the names of those done, separated by spaces. token: the registration token that was shown. Swept by age.
 CREATE TABLE interactive_sessions (
     session_id TEXT PRIMARY KEY,
-    operation {bytes} NOT NULL,
     stages TEXT NOT NULL,
     token TEXT,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX interactive_sessions_by_age ON interactive_sessions (created_at);
+
+-- What the ids of interactive authentications are authenticated by; made at the first start.
+ALTER TABLE server ADD COLUMN session_secret {bytes};

@@ -5,6 +5,10 @@ use serde_json::json;
 
 use super::{User, on_servers};
 
+/// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`,
+/// `GET /_matrix/client/v3/user/{userId}/account_data/{type}`,
+/// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`,
+/// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
 #[tokio::test]
 async fn it_is_kept_for_the_account_and_for_a_room() {
     on_servers(async |server| {
@@ -30,6 +34,10 @@ async fn it_is_kept_for_the_account_and_for_a_room() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`,
+/// `GET /_matrix/client/v3/user/{userId}/account_data/{type}`,
+/// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`,
+/// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
 #[tokio::test]
 async fn it_is_the_users_own() {
     on_servers(async |server| {
@@ -51,6 +59,8 @@ async fn it_is_the_users_own() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`,
+/// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
 #[tokio::test]
 async fn what_cannot_be_kept_is_refused() {
     on_servers(async |server| {

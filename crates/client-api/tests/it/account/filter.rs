@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{User, on_servers};
 
+/// `POST /_matrix/client/v3/user/{userId}/filter`, `GET /_matrix/client/v3/user/{userId}/filter/{filterId}`
 #[tokio::test]
 async fn a_filter_is_kept_under_its_id() {
     on_servers(async |server| {
@@ -26,6 +27,7 @@ async fn a_filter_is_kept_under_its_id() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/user/{userId}/filter`, `GET /_matrix/client/v3/user/{userId}/filter/{filterId}`
 #[tokio::test]
 async fn what_is_no_filter_is_refused() {
     on_servers(async |server| {

@@ -15,13 +15,17 @@ fn by_identifier(user: &str, password: &str) -> Value {
     json!({ "type": "m.login.password", "identifier": identifier, "password": password })
 }
 
+/// `GET /_matrix/client/v3/login`, `POST /_matrix/client/v3/login`
 #[tokio::test]
 async fn a_user_is_named_in_several_ways() {
     on_servers(async |server| {
         let flows = anybody(&server, Method::GET, "login", None).await;
         assert_eq!(
             flows.body,
-            json!({ "flows": [{ "type": "m.login.password" }] })
+            json!({ "flows": [
+                { "type": "m.login.password" },
+                { "type": "m.login.token", "get_login_token": true },
+            ] })
         );
         server.register("alice").await;
         let old = json!({ "type": "m.login.password", "user": "alice", "password": "alice" });
@@ -43,6 +47,7 @@ async fn a_user_is_named_in_several_ways() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/login`
 #[tokio::test]
 async fn a_wrong_login_is_refused() {
     on_servers(async |server| {
@@ -54,7 +59,9 @@ async fn a_wrong_login_is_refused() {
             (by_identifier("@alice:elsewhere", "alice"), 403, "M_FORBIDDEN"),
             (json!({ "type": "m.login.password", "identifier": third_party, "password": "x" }), 403, "M_FORBIDDEN"),
             (json!({ "type": "m.login.password", "identifier": { "type": "org.x" }, "password": "x" }), 400, "M_UNKNOWN"),
-            (json!({ "type": "m.login.token", "token": "x" }), 400, "M_UNKNOWN"),
+            (json!({ "type": "m.login.token", "token": "x" }), 403, "M_FORBIDDEN"),
+            (json!({ "type": "m.login.token" }), 400, "M_MISSING_PARAM"),
+            (json!({ "type": "m.login.sso", "token": "x" }), 400, "M_UNKNOWN"),
             (json!({ "type": "m.login.password", "password": "x" }), 400, "M_MISSING_PARAM"),
             (json!({ "type": "m.login.password", "user": "alice" }), 400, "M_MISSING_PARAM"),
             (json!({ "user": "alice", "password": "alice" }), 400, "M_BAD_JSON"),
@@ -66,6 +73,7 @@ async fn a_wrong_login_is_refused() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/login`
 #[tokio::test]
 async fn a_login_on_a_known_device_ends_its_session() {
     on_servers(async |server| {
@@ -82,6 +90,7 @@ async fn a_login_on_a_known_device_ends_its_session() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/logout`, `POST /_matrix/client/v3/logout/all`
 #[tokio::test]
 async fn logging_out_ends_one_session_or_all() {
     on_servers(async |server| {

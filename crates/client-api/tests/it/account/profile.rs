@@ -5,6 +5,8 @@ use serde_json::json;
 
 use super::{User, anybody, on_servers};
 
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`, `GET /_matrix/client/v3/profile/{userId}`,
+/// `GET /_matrix/client/v3/profile/{userId}/{keyName}`, `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
 #[tokio::test]
 async fn what_is_set_is_shown_to_anybody() {
     on_servers(async |server| {
@@ -42,6 +44,7 @@ async fn what_is_set_is_shown_to_anybody() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`, `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
 #[tokio::test]
 async fn nobody_changes_the_profile_of_another() {
     on_servers(async |server| {
@@ -56,6 +59,7 @@ async fn nobody_changes_the_profile_of_another() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`, `GET /_matrix/client/v3/profile/{userId}/{keyName}`
 #[tokio::test]
 async fn what_is_no_profile_is_refused() {
     on_servers(async |server| {

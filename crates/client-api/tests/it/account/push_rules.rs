@@ -4,6 +4,10 @@ use serde_json::json;
 
 use super::{User, on_servers};
 
+/// `GET /_matrix/client/v3/pushrules/`, `GET /_matrix/client/v3/pushrules/global/`,
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`,
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled`,
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions`
 #[tokio::test]
 async fn everybody_has_the_predefined_rules() {
     on_servers(async |server| {
@@ -32,6 +36,7 @@ async fn everybody_has_the_predefined_rules() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
 #[tokio::test]
 async fn other_rules_are_not_found() {
     on_servers(async |server| {

@@ -23,6 +23,7 @@ fn whole(changes: &Value) -> Value {
     body
 }
 
+/// `POST /_matrix/client/v3/register`
 #[tokio::test]
 async fn one_request_makes_an_account_and_a_session() {
     on_servers(async |server| {
@@ -41,6 +42,7 @@ async fn one_request_makes_an_account_and_a_session() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/register`
 #[tokio::test]
 async fn without_the_stage_the_answer_asks_for_it() {
     on_servers(async |server| {
@@ -65,6 +67,7 @@ async fn without_the_stage_the_answer_asks_for_it() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/register`
 #[tokio::test]
 async fn no_session_begins_when_none_is_wanted() {
     on_servers(async |server| {
@@ -75,6 +78,7 @@ async fn no_session_begins_when_none_is_wanted() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/register`
 #[tokio::test]
 async fn a_name_is_made_up_when_there_is_none() {
     on_servers(async |server| {
@@ -87,6 +91,7 @@ async fn a_name_is_made_up_when_there_is_none() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/register`
 #[tokio::test]
 async fn what_cannot_be_is_refused() {
     on_servers(async |server| {
@@ -127,6 +132,7 @@ async fn what_cannot_be_is_refused() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/register/available`
 #[tokio::test]
 async fn a_name_is_available_until_it_is_taken() {
     on_servers(async |server| {
@@ -149,6 +155,7 @@ async fn a_name_is_available_until_it_is_taken() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/register`
 #[tokio::test]
 async fn only_open_registration_takes_anybody() {
     let db = TestDb::open(Dialect::Sqlite, &SCHEMA).await;

@@ -8,6 +8,7 @@ use starling_testkit::{TestDb, TestServer};
 
 use super::{User, on_servers};
 
+/// `GET /_matrix/client/versions`
 #[tokio::test]
 async fn versions_are_told_to_anybody_whatever_the_token() {
     on_servers(async |server| {
@@ -23,6 +24,7 @@ async fn versions_are_told_to_anybody_whatever_the_token() {
     .await;
 }
 
+/// `GET /.well-known/matrix/client`, `GET /.well-known/matrix/server`
 #[tokio::test]
 async fn well_known_is_served_when_it_is_configured() {
     let db = TestDb::open(Dialect::Sqlite, &SCHEMA).await;
@@ -54,6 +56,7 @@ async fn well_known_is_served_when_it_is_configured() {
     assert_eq!(answer.body["well_known"], client);
 }
 
+/// `GET /_matrix/client/v3/capabilities`
 #[tokio::test]
 async fn capabilities_are_what_works() {
     let db = TestDb::open(Dialect::Sqlite, &SCHEMA).await;
@@ -75,9 +78,9 @@ async fn capabilities_are_what_works() {
     for (name, enabled) in [
         ("m.set_displayname", true),
         ("m.set_avatar_url", true),
-        ("m.change_password", false),
+        ("m.change_password", true),
         ("m.3pid_changes", false),
-        ("m.get_login_token", false),
+        ("m.get_login_token", true),
     ] {
         assert_eq!(capabilities[name], json!({ "enabled": enabled }), "{name}");
     }

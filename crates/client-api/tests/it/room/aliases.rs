@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::caller::{on_servers, segment};
 
+/// `PUT /_matrix/client/v3/directory/room/{roomAlias}`, `GET /_matrix/client/v3/directory/room/{roomAlias}`,
+/// `GET /_matrix/client/v3/rooms/{roomId}/aliases`, `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
 #[tokio::test]
 async fn an_alias_is_made_resolved_listed_and_removed() {
     on_servers(async |server| {
@@ -31,6 +33,8 @@ async fn an_alias_is_made_resolved_listed_and_removed() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/directory/room/{roomAlias}`, `DELETE /_matrix/client/v3/directory/room/{roomAlias}`,
+/// `GET /_matrix/client/v3/rooms/{roomId}/aliases`
 #[tokio::test]
 async fn only_who_may_changes_and_lists_aliases() {
     on_servers(async |server| {

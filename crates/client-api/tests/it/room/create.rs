@@ -18,6 +18,7 @@ async fn timeline(caller: &Caller, room: &str) -> Vec<String> {
     page["chunk"].as_array().unwrap().iter().map(name).collect()
 }
 
+/// `POST /_matrix/client/v3/createRoom`
 #[tokio::test]
 async fn the_first_events_come_in_the_order_of_the_specification() {
     on_servers(async |server| {
@@ -46,6 +47,7 @@ async fn the_first_events_come_in_the_order_of_the_specification() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/createRoom`
 #[tokio::test]
 async fn presets_set_join_rules_history_visibility_and_guest_access() {
     on_servers(async |server| {
@@ -80,6 +82,7 @@ async fn presets_set_join_rules_history_visibility_and_guest_access() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/createRoom`
 #[tokio::test]
 async fn the_creator_has_power_as_the_room_version_gives_it() {
     on_servers(async |server| {
@@ -109,6 +112,7 @@ async fn the_creator_has_power_as_the_room_version_gives_it() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/createRoom`
 #[tokio::test]
 async fn name_and_topic_override_initial_state_and_that_overrides_the_preset() {
     on_servers(async |server| {
@@ -136,6 +140,7 @@ async fn name_and_topic_override_initial_state_and_that_overrides_the_preset() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/createRoom`
 #[tokio::test]
 async fn more_of_the_create_event_and_of_the_power_levels_is_the_creators_choice() {
     on_servers(async |server| {
@@ -155,6 +160,7 @@ async fn more_of_the_create_event_and_of_the_power_levels_is_the_creators_choice
     .await;
 }
 
+/// `POST /_matrix/client/v3/createRoom`
 #[tokio::test]
 async fn who_is_invited_to_a_direct_chat_is_told_so() {
     on_servers(async |server| {
@@ -177,6 +183,7 @@ async fn who_is_invited_to_a_direct_chat_is_told_so() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/createRoom`
 #[tokio::test]
 async fn a_room_that_cannot_be_is_refused_and_leaves_nothing_behind() {
     on_servers(async |server| {

@@ -29,6 +29,10 @@ async fn bring(admin: &Caller, room: &str, user: &Caller, to: &str) {
     }
 }
 
+/// `POST /_matrix/client/v3/rooms/{roomId}/join`, `POST /_matrix/client/v3/rooms/{roomId}/leave`,
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`, `POST /_matrix/client/v3/rooms/{roomId}/kick`,
+/// `POST /_matrix/client/v3/rooms/{roomId}/ban`, `POST /_matrix/client/v3/rooms/{roomId}/unban`,
+/// `GET /_matrix/client/v3/joined_rooms`
 #[tokio::test]
 async fn every_action_on_every_membership() {
     // From, action, status, membership afterwards. What a user does alone is `join` and `leave`; the rest is done to them.
@@ -94,6 +98,9 @@ async fn every_action_on_every_membership() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/rooms/{roomId}/join`, `POST /_matrix/client/v3/rooms/{roomId}/leave`,
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`, `POST /_matrix/client/v3/rooms/{roomId}/kick`,
+/// `POST /_matrix/client/v3/rooms/{roomId}/ban`, `POST /_matrix/client/v3/rooms/{roomId}/unban`
 #[tokio::test]
 async fn reasons_stand_in_the_member_events() {
     on_servers(async |server| {
@@ -135,6 +142,8 @@ async fn reasons_stand_in_the_member_events() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`, `POST /_matrix/client/v3/rooms/{roomId}/kick`,
+/// `POST /_matrix/client/v3/rooms/{roomId}/ban`, `POST /_matrix/client/v3/rooms/{roomId}/unban`
 #[tokio::test]
 async fn who_lacks_the_power_or_is_not_in_the_room_moves_nobody() {
     on_servers(async |server| {
@@ -170,6 +179,7 @@ async fn who_lacks_the_power_or_is_not_in_the_room_moves_nobody() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/join/{roomIdOrAlias}`, `POST /_matrix/client/v3/rooms/{roomId}/join`
 #[tokio::test]
 async fn a_room_is_joined_by_id_or_alias_whatever_the_servers_named() {
     on_servers(async |server| {
@@ -199,6 +209,7 @@ async fn a_room_is_joined_by_id_or_alias_whatever_the_servers_named() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/rooms/{roomId}/forget`
 #[tokio::test]
 async fn a_room_is_forgotten_after_it_was_left() {
     on_servers(async |server| {
@@ -236,6 +247,7 @@ async fn a_room_is_forgotten_after_it_was_left() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`, `GET /_matrix/client/v3/joined_rooms`
 #[tokio::test]
 async fn member_events_set_as_state_change_memberships_too() {
     on_servers(async |server| {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::caller::{Caller, event_ids, on_servers, segment};
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
 #[tokio::test]
 async fn an_event_is_read_by_whom_may_see_it() {
     on_servers(async |server| {
@@ -57,6 +58,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/members`
 #[tokio::test]
 async fn members_are_told_by_membership_and_point_in_time() {
     on_servers(async |server| {
@@ -123,6 +125,7 @@ async fn members_are_told_by_membership_and_point_in_time() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/joined_members`
 #[tokio::test]
 async fn joined_members_are_told_with_their_profiles() {
     on_servers(async |server| {
@@ -148,6 +151,7 @@ async fn joined_members_are_told_with_their_profiles() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 #[tokio::test]
 async fn history_is_paged_both_ways_without_loss() {
     on_servers(async |server| {
@@ -179,6 +183,7 @@ async fn history_is_paged_both_ways_without_loss() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 #[tokio::test]
 async fn a_page_starts_and_stops_where_it_is_told() {
     on_servers(async |server| {

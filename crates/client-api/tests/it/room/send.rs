@@ -5,6 +5,7 @@ use starling_events::RoomVersion;
 
 use super::caller::{on_servers, segment};
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 #[tokio::test]
 async fn an_event_is_stored_as_it_was_sent() {
     on_servers(async |server| {
@@ -32,6 +33,7 @@ async fn an_event_is_stored_as_it_was_sent() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 #[tokio::test]
 async fn content_is_kept_byte_for_byte_in_canonical_form() {
     let cases: [(&[u8], &[u8]); 4] = [
@@ -80,6 +82,7 @@ async fn content_is_kept_byte_for_byte_in_canonical_form() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 #[tokio::test]
 async fn a_transaction_id_leads_to_one_event() {
     on_servers(async |server| {
@@ -144,6 +147,7 @@ async fn a_transaction_id_leads_to_one_event() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 #[tokio::test]
 async fn concurrent_retries_get_the_same_event() {
     on_servers(async |server| {
@@ -180,6 +184,7 @@ async fn concurrent_retries_get_the_same_event() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 #[tokio::test]
 async fn concurrent_events_are_all_stored_once() {
     on_servers(async |server| {
@@ -218,6 +223,7 @@ async fn concurrent_events_are_all_stored_once() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
 #[tokio::test]
 async fn a_redaction_removes_what_an_event_said() {
     on_servers(async |server| {
@@ -302,6 +308,8 @@ async fn a_redaction_removes_what_an_event_said() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`,
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
 #[tokio::test]
 async fn transaction_ids_survive_a_restart() {
     on_servers(async |server| {

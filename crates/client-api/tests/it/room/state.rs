@@ -4,6 +4,12 @@ use serde_json::{Value, json};
 
 use super::caller::{on_servers, segment};
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`,
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}`,
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/`,
+/// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`,
+/// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}`,
+/// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/`
 #[tokio::test]
 async fn state_is_set_and_read_by_type_and_key() {
     on_servers(async |server| {
@@ -61,6 +67,7 @@ async fn state_is_set_and_read_by_type_and_key() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/state`
 #[tokio::test]
 async fn the_whole_state_is_that_of_the_room_or_of_when_one_left() {
     on_servers(async |server| {
@@ -111,6 +118,8 @@ async fn the_whole_state_is_that_of_the_room_or_of_when_one_left() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/state`,
+/// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 #[tokio::test]
 async fn who_was_only_invited_or_banned_reads_no_state_but_of_what_anyone_may_read() {
     on_servers(async |server| {
@@ -140,6 +149,7 @@ async fn who_was_only_invited_or_banned_reads_no_state_but_of_what_anyone_may_re
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 #[tokio::test]
 async fn state_that_the_rules_forbid_is_refused() {
     on_servers(async |server| {
@@ -177,6 +187,7 @@ async fn state_that_the_rules_forbid_is_refused() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 #[tokio::test]
 async fn a_canonical_alias_must_lead_to_its_room() {
     on_servers(async |server| {

@@ -14,6 +14,7 @@ fn joined<'a>(answer: &'a Value, room: &str) -> &'a Value {
     &answer["rooms"]["join"][room]
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn two_users_are_told_of_the_same_room_from_the_beginning_and_as_it_goes_on() {
     on_servers(async |server| {
@@ -77,6 +78,7 @@ async fn two_users_are_told_of_the_same_room_from_the_beginning_and_as_it_goes_o
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn a_long_poll_ends_when_something_happens() {
     on_servers(async |server| {
@@ -113,6 +115,7 @@ async fn a_long_poll_ends_when_something_happens() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn a_long_poll_of_a_session_that_ends_is_refused() {
     on_servers(async |server| {
@@ -128,6 +131,7 @@ async fn a_long_poll_of_a_session_that_ends_is_refused() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn a_long_poll_without_news_ends_with_its_time() {
     on_servers(async |server| {
@@ -141,6 +145,7 @@ async fn a_long_poll_without_news_ends_with_its_time() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`, `GET /_matrix/client/v3/rooms/{roomId}/messages`
 #[tokio::test]
 async fn a_gap_in_the_timeline_is_paged_through_without_loss() {
     on_servers(async |server| {
@@ -191,6 +196,7 @@ async fn a_gap_in_the_timeline_is_paged_through_without_loss() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn full_state_is_the_whole_state_of_every_joined_room() {
     on_servers(async |server| {
@@ -234,6 +240,7 @@ async fn full_state_is_the_whole_state_of_every_joined_room() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn a_left_room_ends_with_the_leave() {
     on_servers(async |server| {
@@ -282,6 +289,7 @@ async fn a_left_room_ends_with_the_leave() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn account_data_is_told_when_it_changes() {
     on_servers(async |server| {
@@ -314,6 +322,7 @@ async fn account_data_is_told_when_it_changes() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`, `POST /_matrix/client/v3/user/{userId}/filter`
 #[tokio::test]
 async fn a_filter_is_named_by_number_or_written_out() {
     on_servers(async |server| {
@@ -361,6 +370,7 @@ async fn a_filter_is_named_by_number_or_written_out() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn tokens_of_another_time_begin_again() {
     on_servers(async |server| {
@@ -387,6 +397,7 @@ async fn tokens_of_another_time_begin_again() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn tokens_survive_a_restart() {
     on_servers(async |server| {

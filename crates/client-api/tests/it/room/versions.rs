@@ -30,6 +30,9 @@ async fn event(caller: &Caller, room: &str, id: &str) -> Value {
     caller.get(&path).await.ok()
 }
 
+/// `GET /_matrix/client/v3/sync`, `GET /_matrix/client/v3/rooms/{roomId}/messages`,
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`,
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
 #[tokio::test]
 async fn what_happens_is_told_alike_in_every_version() {
     on_servers(async |server| {
@@ -102,6 +105,8 @@ async fn event_with(caller: &Caller, room: &str, character: char) -> String {
     panic!("no event id with a {character}");
 }
 
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`,
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
 #[tokio::test]
 async fn event_ids_of_every_form_are_found_in_paths() {
     on_servers(async |server| {
@@ -126,6 +131,7 @@ async fn event_ids_of_every_form_are_found_in_paths() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 #[tokio::test]
 async fn levels_as_strings_count_where_the_version_reads_them() {
     on_servers(async |server| {
