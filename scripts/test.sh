@@ -97,6 +97,7 @@ check 'format' cargo fmt --all --check
 check 'lints' cargo clippy --workspace --all-targets --locked -- -D warnings
 check 'documentation' rust_docs
 check 'tidy' cargo xtask tidy
+check 'every route is tested' cargo xtask routes --untested
 cargo_tests 'Rust tests, both engines' \
     scripts/with-postgres.sh --no-fsync cargo test --workspace --locked --no-fail-fast
 check 'fuzz targets' fuzz_targets

@@ -9,12 +9,14 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use xtask::{footprint, tidy};
+use xtask::{footprint, routes, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
   docs               writes docs/configuration.md from the table of keys
   tidy               checks the rules that neither the compiler nor clippy knows
+  routes             prints every route: who may call, its rate limit, and the behaviour tests that name it
+  routes --untested  prints the routes that no test names
   footprint BINARY   measures start and idle memory of a release build on an empty folder";
 
 fn main() -> ExitCode {
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
     let clean = match words.as_slice() {
         ["docs"] => write_docs(),
         ["tidy"] => run_tidy(),
+        ["routes"] => print_routes(),
+        ["routes", "--untested"] => print_untested(),
         ["footprint", binary] => run_footprint(Path::new(binary)),
         _ => {
             eprintln!("{USAGE}");
@@ -55,6 +59,30 @@ fn run_tidy() -> io::Result<bool> {
 fn write_docs() -> io::Result<bool> {
     let page = root()?.join("docs/configuration.md");
     std::fs::write(page, starling_config::reference()).map(|()| true)
+}
+
+fn print_routes() -> io::Result<bool> {
+    let report = routes::report(root()?)?;
+    for route in &report.routes {
+        println!("{route}");
+    }
+    Ok(are_known(&report))
+}
+
+fn print_untested() -> io::Result<bool> {
+    let report = routes::report(root()?)?;
+    for route in report.untested() {
+        println!("{}", route.name);
+    }
+    Ok(are_known(&report) && report.untested().next().is_none())
+}
+
+/// Whether each route that a test names is one; says which are not.
+fn are_known(report: &routes::Report) -> bool {
+    for line in &report.unknown {
+        eprintln!("{line}");
+    }
+    report.unknown.is_empty()
 }
 
 fn run_footprint(binary: &Path) -> io::Result<bool> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xtask::footprint::{self, Footprint, READY_LIMIT, RESIDENT_LIMIT_BYTES};
+use xtask::routes::{self, Test};
 use xtask::tidy::tidy;
 
 /// Checks a workspace of these files, and returns what was found as lines.
@@ -348,5 +349,97 @@ fn a_program_that_ends_at_once_has_no_footprint() {
     assert!(
         error.to_string().starts_with("/bin/false did not start"),
         "{error}"
+    );
+}
+
+const TABLE: &str = "GET\t/a/{b}\tUser\tOther\topen\nPUT\t/a/{b}\tGuest\tMessage\tclosed\n";
+
+#[test]
+fn a_route_has_the_tests_whose_doc_comments_name_it() {
+    let source = [
+        "/// What no test is may name `GET /a/{b}`.",
+        "fn helper() {}",
+        "",
+        "/// Two: `GET /a/{b}`, and",
+        "/// `PUT /a/{b}` of any `body`.",
+        "#[tokio::test(flavor = \"multi_thread\")]",
+        "async fn both() {",
+        "    /// `PUT /inner`",
+        "}",
+        "/// `GET /a/{b}`",
+        "#[expect(",
+        "    clippy::panic,",
+        "    reason = \"a test\"",
+        ")]",
+        "#[test]",
+        "fn one() {}",
+        "/// `GET /gone`, and `GET /_starling/health`, which is no endpoint",
+        "#[test]",
+        "fn mistaken() {}",
+        "#[test]",
+        "fn none() {}",
+    ];
+    let tests = routes::tests_of("rooms::send", &source.join("\n"));
+    let test = |name: &str, routes: &[&str]| Test {
+        name: format!("rooms::send::{name}"),
+        routes: routes.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(
+        tests,
+        [
+            test("both", &["GET /a/{b}", "PUT /a/{b}"]),
+            test("one", &["GET /a/{b}"]),
+            test("mistaken", &["GET /gone"]),
+            test("none", &[]),
+        ]
+    );
+    let report = routes::bring_together(routes::parse_table(TABLE).unwrap(), &tests);
+    let lines: Vec<String> = report.routes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /a/{b}  auth=User limit=Other suspended=open tests=rooms::send::both,rooms::send::one",
+            "PUT /a/{b}  auth=Guest limit=Message suspended=closed tests=rooms::send::both",
+        ]
+    );
+    assert_eq!(
+        report.unknown,
+        ["rooms::send::mistaken: `GET /gone` is no route"]
+    );
+}
+
+#[test]
+fn a_route_that_no_test_names_is_untested() {
+    let tests = routes::tests_of("it", "/// `PUT /a/{b}`\n#[test]\nfn a() {}");
+    let report = routes::bring_together(routes::parse_table(TABLE).unwrap(), &tests);
+    let untested: Vec<&str> = report.untested().map(|route| route.name.as_str()).collect();
+    assert_eq!(untested, ["GET /a/{b}"]);
+}
+
+#[test]
+fn what_is_no_table_is_no_routes() {
+    for table in ["", "GET /a", "GET\t/a\tUser\tOther"] {
+        assert_eq!(routes::parse_table(table), None, "{table}");
+    }
+}
+
+#[test]
+fn tests_are_found_in_the_modules_of_each_crate() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for path in [
+        "a/tests/it/main.rs",
+        "a/tests/it/room/send.rs",
+        "b/src/lib.rs",
+        "b/tests/it/account.rs",
+    ] {
+        let path = folder.path().join("crates").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "#[test]\nfn works() {}\n").unwrap();
+    }
+    let tests = routes::tests(folder.path()).unwrap();
+    let names: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["a::room::send::works", "a::works", "b::account::works"]
     );
 }
