@@ -88,7 +88,15 @@ impl TestServer {
     /// # Panics
     /// When the database cannot be read, or there are no rooms of the configured version.
     pub async fn start_with(db: &TestDb, config: Config) -> Self {
-        Self::over(db.db().clone(), config).await
+        Self::over(db.db().clone(), config, Cpu::in_place()).await
+    }
+
+    /// As [`TestServer::start`], where passwords are hashed here instead of in place.
+    ///
+    /// # Panics
+    /// As [`TestServer::start`].
+    pub async fn start_hashing(db: &TestDb, cpu: Cpu) -> Self {
+        Self::over(db.db().clone(), Self::config(), cpu).await
     }
 
     /// Another node on the same database (PostgreSQL).
@@ -96,10 +104,11 @@ impl TestServer {
     /// # Panics
     /// As [`TestServer::start_with`].
     pub async fn second_node(&self, db: Db) -> Self {
-        Self::over(db, self.state.config.as_ref().clone()).await
+        let config = self.state.config.as_ref().clone();
+        Self::over(db, config, Cpu::in_place()).await
     }
 
-    async fn over(db: Db, config: Config) -> Self {
+    async fn over(db: Db, config: Config, cpu: Cpu) -> Self {
         let (head, epoch) = db.head().await.expect("the head is read");
         let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
         let (bus, clock, chance) = (Bus::new(head), Clock::simulated(START_MS), chance());
@@ -112,7 +121,7 @@ impl TestServer {
             bus: bus.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
-            cpu: Cpu::in_place(),
+            cpu,
             server_name: owned_server_name!("localhost"),
             password_cost: cost.expect("argon2 allows this cost"),
             access_token_lifetime: config.sessions.access_token_lifetime(),

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 mod account;
+mod caller;
+mod load;
 mod rate_limits;
 mod room;
 mod routes;

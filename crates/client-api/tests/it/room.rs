@@ -2,7 +2,6 @@
 
 mod aliases;
 mod bad_input;
-mod caller;
 mod create;
 mod membership;
 mod read;
@@ -10,3 +9,5 @@ mod send;
 mod state;
 mod sync;
 mod versions;
+
+use crate::caller;

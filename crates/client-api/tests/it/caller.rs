@@ -34,7 +34,7 @@ pub(super) struct Answer {
 /// Runs a test with a fresh server on each engine.
 pub(super) async fn on_servers<F: AsyncFn(Server)>(test: F) {
     on_each_engine(&SCHEMA, async |db| {
-        let server = Server(Arc::new(TestServer::start(&db).await));
+        let server = Server::new(TestServer::start(&db).await);
         test(server).await;
     })
     .await;
@@ -63,6 +63,10 @@ pub(super) fn event_ids(events: &Value) -> Vec<String> {
 }
 
 impl Server {
+    pub(super) fn new(server: TestServer) -> Self {
+        Self(Arc::new(server))
+    }
+
     /// A new user.
     pub(super) async fn user(&self, name: &str) -> Caller {
         self.caller(&self.0.register(name).await)
@@ -70,10 +74,15 @@ impl Server {
 
     /// Another device of a user.
     pub(super) async fn device(&self, name: &str) -> Caller {
+        self.caller(&self.login(name).await.ok())
+    }
+
+    /// The answer to a user who logs in.
+    pub(super) async fn login(&self, name: &str) -> Answer {
         let login = json!({
             "type": "m.login.password", "identifier": { "type": "m.id.user", "user": name }, "password": name,
         });
-        self.caller(&self.anonymous().post("login", &login).await.ok())
+        self.anonymous().post("login", &login).await
     }
 
     fn caller(&self, session: &Value) -> Caller {
@@ -88,7 +97,7 @@ impl Server {
     /// The server after a restart: nothing is left but what is stored.
     pub(super) async fn restarted(&self) -> Self {
         let db = self.0.state.store.db().clone();
-        Self(Arc::new(self.0.second_node(db).await))
+        Self::new(self.0.second_node(db).await)
     }
 
     /// The same user's session, of a server that was started again.
