@@ -97,7 +97,7 @@ impl Accounts {
     /// # Errors
     /// When the database fails; then nothing has changed.
     pub async fn deactivate(&self, user: UserNum, erase: bool) -> Result<bool, Error> {
-        let now_ms = self.now_ms();
+        let (now_ms, store) = (self.now_ms(), self.store().clone());
         let work = move |tx: &mut Tx<'_>| {
             if !accounts::account_deactivate(tx, user, now_ms)? {
                 return Ok::<_, Error>(None);
@@ -107,6 +107,13 @@ impl Accounts {
             }
             login_tokens::delete_of_user(tx, user)?;
             departures::insert(tx, user, now_ms)?;
+            let store = store.clone();
+            tx.after_commit(move || {
+                store.departures().notify_one();
+                if erase {
+                    store.erased().changed();
+                }
+            });
             devices::user_devices_delete(tx, user, None).map(Some)
         };
         self.end_sessions("deactivate", user, work).await

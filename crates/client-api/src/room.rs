@@ -49,6 +49,7 @@ fn actor(session: &Session) -> Actor {
         user: session.user,
         user_id: session.user_id.clone(),
         device: session.device,
+        is_guest: session.is_guest,
     }
 }
 

@@ -18,6 +18,9 @@ pub enum SendError {
     /// The room's rules don't allow it.
     #[error("{0}")]
     Forbidden(String),
+    /// The room takes no guests.
+    #[error("this room takes no guests")]
+    NoGuests,
     /// The event, or a field of it, is larger than allowed.
     #[error("{0} is too large")]
     TooLarge(&'static str),

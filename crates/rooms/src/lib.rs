@@ -8,6 +8,7 @@
 
 mod aliases;
 mod create;
+mod departures;
 mod error;
 mod membership;
 mod pipeline;

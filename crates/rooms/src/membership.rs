@@ -11,7 +11,7 @@ use starling_store::memberships::{
 use starling_store::{RoomNum, accounts, profiles};
 
 use crate::error::SendError;
-use crate::pipeline::Draft;
+use crate::pipeline::{Draft, Extras};
 use crate::rooms::{Actor, Rooms};
 
 /// What one user does to another's membership, or to their own.
@@ -70,7 +70,11 @@ impl Rooms {
             target.as_str(),
             content,
         );
-        self.append_new(room, draft, None).await.map(drop)
+        let extras = Extras {
+            guest_joins: actor.is_guest && action == MembershipAction::Join,
+            ..Extras::default()
+        };
+        self.append_new(room, draft, extras).await.map(drop)
     }
 
     /// The membership of any user in a room now, local or not.

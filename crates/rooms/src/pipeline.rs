@@ -12,6 +12,6 @@ mod head;
 mod persist;
 
 pub use build::Draft;
-pub(crate) use build::Tip;
-pub(crate) use head::{Appending, Extras, Heads, names_of};
+pub(crate) use build::{GUEST_ACCESS, Tip};
+pub(crate) use head::{Appending, Extras, Heads, lets_guests_join, names_of};
 pub(crate) use persist::{Chain, Link};

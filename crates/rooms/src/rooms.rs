@@ -52,6 +52,8 @@ pub struct Actor {
     pub user_id: OwnedUserId,
     /// The device, for transaction ids.
     pub device: DeviceNum,
+    /// Whether it is a guest, who may join only where the room says so.
+    pub is_guest: bool,
 }
 
 impl Rooms {

@@ -1,13 +1,10 @@
 //! Sending events: messages, state and redactions of clients.
 
-use std::sync::Arc;
-
 use ruma_common::{EventId, OwnedEventId, RoomId};
 use serde_json::{Map, Value};
 use starling_db::Error;
 use starling_events::CanonicalObject;
 use starling_store::RoomNum;
-use starling_store::events::Event;
 use starling_store::memberships::Membership;
 use starling_store::transactions::Transaction;
 
@@ -45,7 +42,12 @@ impl Rooms {
             self.check_canonical_alias(room_id, &draft.content).await?;
         }
         let room = self.room_num(room_id, SendError::UnknownRoom).await?;
-        self.send_with(actor, room, draft, transaction, None).await
+        let extras = Extras {
+            guest_joins: actor.is_guest && draft.kind == "m.room.member",
+            ..Extras::default()
+        };
+        self.send_with(actor, room, draft, transaction, extras)
+            .await
     }
 
     /// Redacts an event of a room: what it said is removed, here and for every client that learns of it.
@@ -80,7 +82,11 @@ impl Rooms {
             redacts: Some(target.to_owned()),
             ..Draft::message(actor.user_id.clone(), "m.room.redaction", content)
         };
-        self.send_with(actor, room, draft, transaction, Some(event))
+        let extras = Extras {
+            target: Some(event),
+            ..Extras::default()
+        };
+        self.send_with(actor, room, draft, transaction, extras)
             .await
     }
 
@@ -90,20 +96,21 @@ impl Rooms {
         room: RoomNum,
         draft: Draft,
         transaction: Option<(RequestPath, &str)>,
-        target: Option<Arc<Event>>,
+        mut extras: Extras,
     ) -> Result<OwnedEventId, SendError> {
         let Some((path, txn_id)) = transaction else {
-            return self.append_new(room, draft, target).await;
+            return self.append_new(room, draft, extras).await;
         };
         let begun = self.begin_transaction(actor, path, txn_id).await?;
         let (held, transaction) = match begun {
             Err(event) => return Ok(event),
             Ok(begun) => begun,
         };
+        extras.transaction = Some(transaction.clone());
         // A task of its own: if the request goes away, the transaction is held until its event is stored all the same.
         let rooms = self.clone();
         let sending = tokio::spawn(async move {
-            let sent = rooms.send_once(room, draft, transaction, target).await;
+            let sent = rooms.send_once(room, draft, transaction, extras).await;
             drop(held);
             sent
         });
@@ -115,12 +122,8 @@ impl Rooms {
         room: RoomNum,
         draft: Draft,
         transaction: Transaction,
-        target: Option<Arc<Event>>,
+        extras: Extras,
     ) -> Result<OwnedEventId, SendError> {
-        let extras = Extras {
-            transaction: Some(transaction.clone()),
-            target,
-        };
         match self.append(room, draft, extras).await? {
             Appending::Sent(event) => Ok(event.pdu.event_id().to_owned()),
             // Another node was first.
@@ -136,19 +139,9 @@ impl Rooms {
         &self,
         room: RoomNum,
         draft: Draft,
-        target: Option<Arc<Event>>,
+        extras: Extras,
     ) -> Result<OwnedEventId, SendError> {
-        match self
-            .append(
-                room,
-                draft,
-                Extras {
-                    transaction: None,
-                    target,
-                },
-            )
-            .await?
-        {
+        match self.append(room, draft, extras).await? {
             Appending::Sent(event) => Ok(event.pdu.event_id().to_owned()),
             Appending::UsedTransaction => Err(SendError::UnknownEvent),
         }

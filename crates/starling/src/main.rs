@@ -4,6 +4,7 @@ mod cli;
 mod configuration;
 mod control;
 mod data_dir;
+mod departures;
 mod failure;
 mod logs;
 mod open;

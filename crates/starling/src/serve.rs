@@ -26,7 +26,7 @@ use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
 use crate::sweep::Sweeper;
-use crate::{logs, signing_key};
+use crate::{departures, logs, signing_key};
 
 /// How long the database may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
@@ -82,6 +82,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         shutdown: shutdown.clone(),
     };
     tasks.spawn(sweeper.run());
+    tasks.spawn(departures::run(state.rooms.clone(), shutdown.clone()));
     let ended = until_stopped(&mut signals, &certificates, opened.store.db().failed()).await;
     if let Err(failure) = &ended {
         tracing::error!("{}", failure.line());

@@ -6,6 +6,7 @@ use ruma_common::{ServerName, UserId};
 use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
+use crate::departures::guests_insert;
 use crate::events::{Event, Status, event_insert, event_redact};
 use crate::memberships::{Membership, membership_set};
 use crate::names::types;
@@ -153,6 +154,13 @@ impl Store {
         if let Some(target) = &new.redacts {
             event_redact(tx, &target.redacted_by(event.num))?;
         }
+        let is_replaced = change.is_some_and(|change| change.old.is_some());
+        let redacted = new.redacts.as_ref().map(|target| &target.pdu);
+        if (is_replaced && is_guest_access(&new.pdu)) || redacted.is_some_and(is_guest_access) {
+            guests_insert(tx, event.room, new.now_ms)?;
+            let store = self.clone();
+            tx.after_commit(move || store.departures().notify_one());
+        }
         if let Some(transaction) = &new.transaction {
             transaction_insert(tx, transaction, event.num, new.now_ms).map_err(
                 |error| match error {
@@ -235,6 +243,11 @@ impl Store {
             store.rooms().replace(appended.snapshot);
         });
     }
+}
+
+/// Whether the event says, or said, if guests may join.
+fn is_guest_access(pdu: &Pdu) -> bool {
+    pdu.kind() == "m.room.guest_access" && pdu.state_key() == Some("")
 }
 
 /// The membership that a member event gives.

@@ -1,7 +1,7 @@
 //! Events as a client is told them: the client format, with `unsigned` composed for the one who asks.
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-event-format>
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use starling_db::{Error, Tx};
@@ -9,6 +9,8 @@ use starling_events::client_format::{self, ClientFormat};
 
 use crate::events::Event;
 use crate::history::Viewer;
+use crate::memberships::Membership;
+use crate::names::types;
 use crate::numbers::{DeviceNum, EventNum, UserNum};
 use crate::store::Store;
 use crate::transactions::transactions_of_events;
@@ -32,10 +34,12 @@ pub struct ClientView {
     transactions: HashMap<EventNum, String>,
     /// State events that events of the page replaced, and redactions that pruned events of the page.
     related: HashMap<EventNum, Arc<Event>>,
+    /// Users of whom only those see what they said who were there.
+    erased: Arc<HashSet<UserNum>>,
 }
 
 impl ClientView {
-    /// Reads what writing `events` takes: at most two queries.
+    /// Reads what writing `events` takes: at most two queries, once it is known who is erased.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -58,6 +62,7 @@ impl ClientView {
             transactions_of_events(tx, asker.device, &own)?
         };
         let related = store.events_read(tx, &related)?;
+        let erased = store.erased().users(tx)?;
         Ok(Self {
             asker,
             transactions: transactions.into_iter().collect(),
@@ -65,6 +70,7 @@ impl ClientView {
                 .into_iter()
                 .map(|event| (event.num, event))
                 .collect(),
+            erased,
         })
     }
 
@@ -72,9 +78,10 @@ impl ClientView {
     /// sync leaves it out.
     pub fn write(&self, out: &mut Vec<u8>, event: &Event, viewer: &Viewer, room_id: bool) {
         let unsigned = self.unsigned(event, viewer);
+        let pruned = self.is_hidden(event, viewer).then(|| event.pdu.redacted());
         client_format::write(
             out,
-            &event.pdu,
+            pruned.as_ref().unwrap_or(&event.pdu),
             &ClientFormat {
                 room_id,
                 unsigned: Some(&unsigned),
@@ -88,7 +95,9 @@ impl ClientView {
         let replaced = event
             .replaces
             .and_then(|replaced| self.related.get(&replaced));
-        if let Some(replaced) = replaced.filter(|replaced| viewer.sees(replaced)) {
+        let shown =
+            |replaced: &&Arc<Event>| viewer.sees(replaced) && !self.is_hidden(replaced, viewer);
+        if let Some(replaced) = replaced.filter(shown) {
             out.extend_from_slice(b",\"prev_content\":");
             out.extend_from_slice(replaced.pdu.content());
         }
@@ -113,6 +122,14 @@ impl ClientView {
         }
         out.push(b'}');
         out
+    }
+
+    /// Whether the event's sender is erased and the viewer wasn't there to see it. What the sender made the room to be
+    /// stays: of the state only the sender's own membership is hidden.
+    fn is_hidden(&self, event: &Event, viewer: &Viewer) -> bool {
+        self.erased.contains(&event.sender)
+            && (event.key.is_none() || event.kind == types::MEMBER)
+            && viewer.membership_at(event) != Membership::Join
     }
 
     /// What `unsigned` of every event begins with.

@@ -1,8 +1,10 @@
-//! Deactivated users who are still in rooms: somebody has to take them out of all.
+//! Who has to leave rooms: deactivated users all of them, guests those that no longer let guests in. Somebody has to take
+//! them out.
 
 use starling_db::{Error, Tx};
 
-use crate::numbers::UserNum;
+use crate::memberships::Membership;
+use crate::numbers::{RoomNum, UserNum};
 
 starling_db::statements! {
     /// A user who has to leave all rooms.
@@ -11,6 +13,16 @@ starling_db::statements! {
     DEPARTURE_LIST = "SELECT user_num FROM departures WHERE user_num > ?1 ORDER BY user_num LIMIT ?2";
     /// A user who has left all rooms.
     DEPARTURE_DELETE = "DELETE FROM departures WHERE user_num = ?1";
+    /// A room that guests have to leave.
+    GUEST_DEPARTURE_INSERT = "INSERT INTO guest_departures (room_num, created_at) VALUES (?1, ?2) \
+        ON CONFLICT (room_num) DO NOTHING";
+    /// Rooms that guests have to leave.
+    GUEST_DEPARTURE_LIST = "SELECT room_num FROM guest_departures WHERE room_num > ?1 ORDER BY room_num LIMIT ?2";
+    /// A room that guests have left.
+    GUEST_DEPARTURE_DELETE = "DELETE FROM guest_departures WHERE room_num = ?1";
+    /// The guests in a room.
+    GUESTS_IN_ROOM = "SELECT m.user_num FROM accounts a JOIN memberships m ON m.user_num = a.user_num \
+        WHERE a.kind = 1 AND m.room_num = ?1 AND m.membership = ?2 ORDER BY m.user_num";
 }
 
 /// Notes that `user` has to leave all rooms.
@@ -38,4 +50,42 @@ pub fn list(tx: &mut Tx<'_>, after: UserNum, limit: u32) -> Result<Vec<UserNum>,
 pub fn delete(tx: &mut Tx<'_>, user: UserNum) -> Result<(), Error> {
     tx.execute(&DEPARTURE_DELETE, &[user.into()])?;
     Ok(())
+}
+
+/// Notes that guests have to leave `room`, if it lets none in now.
+///
+/// # Errors
+/// When the database fails.
+pub fn guests_insert(tx: &mut Tx<'_>, room: RoomNum, now_ms: i64) -> Result<(), Error> {
+    tx.execute(&GUEST_DEPARTURE_INSERT, &[room.into(), now_ms.into()])?;
+    Ok(())
+}
+
+/// At most `limit` rooms that guests have to leave, those above `after` (`RoomNum(0)`: from the first).
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn guests_list(tx: &mut Tx<'_>, after: RoomNum, limit: u32) -> Result<Vec<RoomNum>, Error> {
+    let params = [after.into(), i64::from(limit).into()];
+    tx.query_all(&GUEST_DEPARTURE_LIST, &params, |row| {
+        Ok(RoomNum(row.int(0)?))
+    })
+}
+
+/// Notes that guests have left `room`.
+///
+/// # Errors
+/// When the database fails.
+pub fn guests_delete(tx: &mut Tx<'_>, room: RoomNum) -> Result<(), Error> {
+    tx.execute(&GUEST_DEPARTURE_DELETE, &[room.into()])?;
+    Ok(())
+}
+
+/// The guests who are in `room`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn guests_in(tx: &mut Tx<'_>, room: RoomNum) -> Result<Vec<UserNum>, Error> {
+    let params = [room.into(), Membership::Join.code().into()];
+    tx.query_all(&GUESTS_IN_ROOM, &params, |row| Ok(UserNum(row.int(0)?)))
 }

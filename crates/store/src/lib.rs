@@ -12,6 +12,7 @@ mod cache;
 pub mod client_view;
 pub mod departures;
 pub mod devices;
+pub mod erased;
 pub mod events;
 pub mod filters;
 pub mod history;

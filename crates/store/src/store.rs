@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use starling_db::Db;
+use tokio::sync::Notify;
 
 use crate::cache::{CacheSizes, EventCache};
+use crate::erased::Erased;
 use crate::names::Names;
 use crate::rooms::RoomCache;
 use crate::timeline::TimelineCache;
@@ -22,6 +24,8 @@ struct Shared {
     events: EventCache,
     rooms: RoomCache,
     timelines: TimelineCache,
+    erased: Erased,
+    departures: Notify,
     epoch: i64,
 }
 
@@ -34,6 +38,8 @@ impl Store {
             events: EventCache::new(sizes.events(), db.commits().clone()),
             rooms: RoomCache::new(sizes.rooms(), db.commits().clone()),
             timelines: TimelineCache::new(sizes.timelines()),
+            erased: Erased::default(),
+            departures: Notify::new(),
             epoch,
         };
         Self {
@@ -70,6 +76,18 @@ impl Store {
     #[must_use]
     pub fn timelines(&self) -> &TimelineCache {
         &self.shared.timelines
+    }
+
+    /// Users who want to be forgotten.
+    #[must_use]
+    pub fn erased(&self) -> &Erased {
+        &self.shared.erased
+    }
+
+    /// Told after the commit of what makes somebody leave rooms (see [`crate::departures`]).
+    #[must_use]
+    pub fn departures(&self) -> &Notify {
+        &self.shared.departures
     }
 
     /// The epoch of the log: it changes when a copy of the database was put back.

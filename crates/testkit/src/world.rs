@@ -103,6 +103,7 @@ impl World {
             user,
             user_id,
             device,
+            is_guest: false,
         }
     }
 

@@ -97,9 +97,13 @@ pub(crate) struct Tip {
 /// What a known key costs beside its event's bytes.
 const KEY_BYTES: usize = 500;
 
+/// The type of the state that says whether guests may join.
+pub(crate) const GUEST_ACCESS: &str = "m.room.guest_access";
+
 /// The types of state that decide on other events: nothing else is ever looked up here.
-const DECIDING: [&str; 5] = [
+const DECIDING: [&str; 6] = [
     "m.room.create",
+    GUEST_ACCESS,
     "m.room.join_rules",
     "m.room.member",
     "m.room.power_levels",

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use starling_db::{Error, Receipt, Slot, Write};
-use starling_events::Pdu;
+use starling_events::{Pdu, Value};
+use starling_stateres::AuthState as _;
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::events::Event;
 use starling_store::names::Name;
@@ -13,7 +14,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::Transaction;
 use starling_store::{EventNum, RoomNum};
 
-use super::build::{Draft, Tip, decides};
+use super::build::{Draft, GUEST_ACCESS, Tip, decides};
 use super::persist::{Chain, Link};
 use crate::error::SendError;
 use crate::rooms::Rooms;
@@ -58,6 +59,8 @@ pub(crate) struct Extras {
     pub(crate) transaction: Option<Transaction>,
     /// The event that a redaction redacts, if it exists.
     pub(crate) target: Option<Arc<Event>>,
+    /// Whether a guest joins by it, who needs the room's consent.
+    pub(crate) guest_joins: bool,
 }
 
 type Receiving = Receipt<Arc<Event>, AppendError>;
@@ -190,9 +193,15 @@ impl Rooms {
         let mut keys = draft.auth_keys(tip.version);
         let redacted = extras.target.as_ref().and_then(|event| decides(&event.pdu));
         keys.extend(redacted.map(|(kind, key)| (kind.into(), key.into())));
+        if extras.guest_joins {
+            keys.push((GUEST_ACCESS.into(), "".into()));
+        }
         let missing = tip.missing(&keys);
         if !missing.is_empty() {
             return Ok(Queued::Missing(missing));
+        }
+        if extras.guest_joins && !lets_guests_join(tip.get(GUEST_ACCESS, "")) {
+            return Err(SendError::NoGuests);
         }
         let now_ms = self.parts.clock.now_ms();
         let built = tip.build(
@@ -349,6 +358,14 @@ impl HeadState {
             self.tip = None;
         }
     }
+}
+
+/// Whether the state of a room says that guests may join.
+/// <https://spec.matrix.org/v1.19/client-server-api/#mroomguest_access>
+pub(crate) fn lets_guests_join(guest_access: Option<&Pdu>) -> bool {
+    let content = guest_access.map(|event| Value::new(event.content()));
+    let access = content.and_then(|content| content.get("guest_access")?.as_str());
+    access.as_deref() == Some("can_join")
 }
 
 /// Whether a local user may redact an event. Other servers let any user of the target's server do so, and rely on that

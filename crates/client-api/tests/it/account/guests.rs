@@ -69,3 +69,49 @@ async fn guests_are_let_in_only_where_the_configuration_says_so() {
     })
     .await;
 }
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/join`, `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`,
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
+#[tokio::test]
+async fn guests_are_in_a_room_as_long_as_it_lets_them() {
+    on_servers_with_guests(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let visitor = guest(&server).await;
+        let open = json!({ "preset": "public_chat" });
+        let room = alice.post("createRoom", open).await.body["room_id"].clone();
+        let room = room.as_str().unwrap();
+        let allow = async |access: &str| {
+            let path = format!("rooms/{room}/state/m.room.guest_access/");
+            let content = json!({ "guest_access": access });
+            assert_eq!(alice.put(&path, content).await.status, 200);
+        };
+        let no_guests = (403, "M_GUEST_ACCESS_FORBIDDEN");
+        let join = async || visitor.post(&format!("rooms/{room}/join"), json!({})).await;
+        assert_eq!(join().await.error(), no_guests);
+        let own = format!("rooms/{room}/state/m.room.member/{}", visitor.id);
+        let member = json!({ "membership": "join" });
+        assert_eq!(visitor.put(&own, member).await.error(), no_guests);
+
+        allow("can_join").await;
+        assert_eq!(join().await.status, 200);
+        let text = json!({ "msgtype": "m.text", "body": "hello" });
+        let send = format!("rooms/{room}/send/m.room.message/1");
+        assert_eq!(visitor.put(&send, text.clone()).await.status, 200);
+        let rooms = &server.state.rooms;
+        rooms.take_out().await.unwrap();
+        let joined = async || {
+            let members = alice.get(&format!("rooms/{room}/joined_members")).await;
+            members.body["joined"].as_object().unwrap().len()
+        };
+        assert_eq!(joined().await, 2);
+
+        allow("forbidden").await;
+        rooms.departures_wanted().await;
+        rooms.take_out().await.unwrap();
+        assert_eq!(joined().await, 1);
+        let send = format!("rooms/{room}/send/m.room.message/2");
+        assert_eq!(visitor.put(&send, text).await.error(), (403, "M_FORBIDDEN"));
+        assert_eq!(join().await.error(), no_guests);
+    })
+    .await;
+}
