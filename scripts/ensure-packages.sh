@@ -32,6 +32,8 @@ need libc6-dev has_c_compiler
 if [[ $task == test ]]; then
     need python3 command -v python3
     need python3-venv has_venv
+    need nodejs command -v node
+    need npm command -v npm
     need postgresql has_postgresql
     need strace command -v strace
 fi

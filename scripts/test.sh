@@ -68,11 +68,12 @@ durability() {
     STARLING_BIN=$target/release/starling scripts/with-postgres.sh python3 tests/run.py tests/durability
 }
 
-# Tests with real clients, in a Python that has them.
+# Tests with real clients: those in Python, and one in Node.js that the tests drive.
 peers() {
-    local python
+    local python js
     python=$(scripts/python-env.sh peers tests/peers/requirements.txt) || return 1
-    STARLING_BIN=$target/debug/starling scripts/with-postgres.sh --no-fsync "$python" tests/run.py tests/peers
+    js=$(scripts/node-env.sh peers-js tests/peers/js) || return 1
+    STARLING_PEERS_JS=$js STARLING_BIN=$target/debug/starling scripts/with-postgres.sh --no-fsync "$python" tests/run.py tests/peers
 }
 
 # The fuzz targets, a workspace of their own, build for who has a fuzzer.

@@ -2,64 +2,14 @@
 
 import asyncio
 import unittest
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import nio
 from harness.engines import Postgres, Sqlite
 from harness.server import Server
-from nio import AsyncClient, AsyncClientConfig, MessageDirection
+from nio import AsyncClient, MessageDirection
 from nio.responses import RegisterErrorResponse
-
-PASSWORD = "a good secret"
-WAIT_S = 20.0
-LONG_POLL_MS = 10_000
-
-
-class Person:
-    """A user, their client, and what it saw arrive by /sync, in order."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self.client = client
-        self.seen: list[tuple[str, str, str]] = []
-        # The client itself keeps no list of rooms that it left.
-        self.left: set[str] = set()
-        self._news = asyncio.Condition()
-        self._loop: asyncio.Task | None = None
-        client.add_event_callback(self._message, nio.RoomMessageText)
-        client.add_response_callback(self._synced, nio.SyncResponse)
-
-    @property
-    def user_id(self) -> str:
-        return self.client.user_id
-
-    async def _message(self, room: nio.MatrixRoom, event: nio.RoomMessageText) -> None:
-        self.seen.append((room.room_id, event.sender, event.body))
-
-    async def _synced(self, answer: nio.SyncResponse) -> None:
-        self.left.update(answer.rooms.leave)
-        async with self._news:
-            self._news.notify_all()
-
-    def start_syncing(self) -> None:
-        self._loop = asyncio.create_task(self.client.sync_forever(timeout=LONG_POLL_MS))
-
-    async def stop_syncing(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-            self._loop = None
-
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Waits for what /sync must bring."""
-        try:
-            async with asyncio.timeout(WAIT_S), self._news:
-                await self._news.wait_for(condition)
-        except TimeoutError:
-            raise AssertionError(f"{self.user_id} waited {WAIT_S} s for {what}; saw {self.seen}") from None
-
-    async def close(self) -> None:
-        await self.stop_syncing()
-        await self.client.close()
+from nio_user import PASSWORD, NioUser, new_client
 
 
 class Conversation:
@@ -76,16 +26,14 @@ class Conversation:
         cls.users = 0
 
     def client(self, user: str = "") -> AsyncClient:
-        # A failed request is a failure, not something to try again until it works.
-        config = AsyncClientConfig(max_limit_exceeded=0, max_timeouts=0, request_timeout=30)
-        return AsyncClient(self.server.url, user, config=config)
+        return new_client(self.server.url, user)
 
     async def ok(self, request: Awaitable, kind: type):
         answer = await request
         self.assertIsInstance(answer, kind, answer)
         return answer
 
-    async def person(self, name: str) -> Person:
+    async def person(self, name: str) -> NioUser:
         """Registers a user, who then logs in on a device of their own."""
         type(self).users += 1
         username = f"{name}{self.users}"
@@ -99,21 +47,21 @@ class Conversation:
         self.assertEqual(logged_in.user_id, registered.user_id)
         self.assertNotEqual(logged_in.device_id, registered.device_id)
         self.assertNotEqual(logged_in.access_token, registered.access_token)
-        person = Person(client)
+        person = NioUser(client)
         self.addAsyncCleanup(person.close)
         return person
 
-    async def send(self, person: Person, room: str, body: str) -> str:
+    async def send(self, person: NioUser, room: str, body: str) -> str:
         content = {"msgtype": "m.text", "body": body}
         return (await self.ok(person.client.room_send(room, "m.room.message", content), nio.RoomSendResponse)).event_id
 
-    async def two_in_a_room(self) -> tuple[Person, Person, str]:
+    async def two_in_a_room(self) -> tuple[NioUser, NioUser, str]:
         ann, ben = await self.person("ann"), await self.person("ben")
         ann.start_syncing()
         ben.start_syncing()
         return ann, ben, await self.room_of(ann, ben)
 
-    async def room_of(self, ann: Person, ben: Person, version: str | None = None) -> str:
+    async def room_of(self, ann: NioUser, ben: NioUser, version: str | None = None) -> str:
         """Ann makes a private room and invites Ben, who joins once /sync shows the invite."""
         created = await self.ok(ann.client.room_create(name="Tea", room_version=version), nio.RoomCreateResponse)
         room = created.room_id
@@ -127,12 +75,12 @@ class Conversation:
         )
         return room
 
-    async def both_saw(self, people: list[Person], expected: list[tuple[str, str, str]]) -> None:
+    async def both_saw(self, people: list[NioUser], expected: list[tuple[str, str, str]]) -> None:
         for person in people:
             await person.until(lambda person=person: len(person.seen) >= len(expected), f"{len(expected)} messages")
             self.assertEqual(person.seen, expected)
 
-    async def page(self, person: Person, room: str, direction: MessageDirection, start: str | None = None) -> list:
+    async def page(self, person: NioUser, room: str, direction: MessageDirection, start: str | None = None) -> list:
         """Everything from `start` (or from where that direction begins) on, in pages of seven."""
         events = []
         while True:
