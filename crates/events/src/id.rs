@@ -46,11 +46,16 @@ pub fn parse_server_name(text: &str) -> Result<OwnedServerName, IdError> {
 
 /// Parses a user id, with the localparts of historical users: any characters but `:` and U+0000, even none.
 pub fn parse_user_id(text: &str) -> Result<OwnedUserId, IdError> {
+    user_id(text).map(UserId::to_owned)
+}
+
+/// As [`parse_user_id`], in place.
+pub fn user_id(text: &str) -> Result<&UserId, IdError> {
     check_length(text)?;
     let id: &UserId = text.try_into().map_err(|_| IdError::Malformed)?;
     let (_, domain) = text.split_once(':').ok_or(IdError::Malformed)?;
     if has_plain_port(domain) {
-        Ok(id.to_owned())
+        Ok(id)
     } else {
         Err(IdError::Malformed)
     }

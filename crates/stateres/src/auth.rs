@@ -38,7 +38,7 @@ use starling_events::{Pdu, RoomVersion};
 
 use crate::{
     membership::Membership,
-    power_levels::{PowerLevelsError, RoomPower},
+    power_levels::{PowerLevels, PowerLevelsError, RoomPower},
 };
 
 pub use auth_events::check_auth_events;
@@ -53,6 +53,12 @@ pub trait AuthState {
     /// The room's power, or why its power levels event is malformed, if the state keeps that. `None`: each check that
     /// needs it parses the events.
     fn power(&self) -> Option<Result<&RoomPower, PowerLevelsError>> {
+        None
+    }
+
+    /// The content of the power levels event that is being checked, if it is kept parsed, or why it is malformed. `None`:
+    /// the check parses it.
+    fn new_levels(&self) -> Option<Result<&PowerLevels, PowerLevelsError>> {
         None
     }
 
@@ -121,7 +127,11 @@ pub fn check(version: RoomVersion, event: &Pdu, state: &impl AuthState) -> Resul
     }
     // 10.
     if event.kind() == "m.room.power_levels" {
-        return power_levels::check(version, event, &power);
+        if let Some(new) = state.new_levels() {
+            return power_levels::check(version, event, new?, &power);
+        }
+        let new = PowerLevels::parse(version, event.content())?;
+        return power_levels::check(version, event, &new, &power);
     }
     // 11 of versions 1 and 2.
     if rules.redaction_rule && event.kind() == "m.room.redaction" {

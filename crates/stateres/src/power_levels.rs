@@ -1,12 +1,12 @@
 //! Power levels, parsed once, and the defaults where there are none.
 //! <https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels>
 
-use std::{borrow::Cow, num::IntErrorKind};
+use std::{borrow::Cow, num::IntErrorKind, sync::Arc};
 
 use ruma_common::{OwnedUserId, UserId};
 use starling_events::{
     Pdu, RoomVersion, Value,
-    id::parse_user_id,
+    id::{parse_user_id, user_id},
     room_version::{CreatorPlace, LevelForm},
 };
 use thiserror::Error;
@@ -110,11 +110,7 @@ impl PowerLevels {
                 _ => {}
             }
         }
-        if levels
-            .users
-            .iter()
-            .any(|(user, _)| parse_user_id(user).is_err())
-        {
+        if levels.users.iter().any(|(user, _)| user_id(user).is_err()) {
             return Err(PowerLevelsError::InvalidUserId);
         }
         Ok(levels)
@@ -229,7 +225,7 @@ pub(crate) fn level_of(levels: &Levels, key: &str) -> Option<i64> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomPower {
     /// `None` without an `m.room.power_levels` event.
-    levels: Option<PowerLevels>,
+    levels: Option<Arc<PowerLevels>>,
     creators: Vec<OwnedUserId>,
     privileged_creators: bool,
 }
@@ -238,11 +234,17 @@ impl RoomPower {
     /// The power in the room of this create event, and this `m.room.power_levels` event if it has one.
     pub fn new(create: &Pdu, power_levels: Option<&Pdu>) -> Result<Self, PowerLevelsError> {
         let parse = |event: &Pdu| PowerLevels::parse(create.version(), event.content());
-        Ok(Self {
-            levels: power_levels.map(parse).transpose()?,
+        let levels = power_levels.map(parse).transpose()?;
+        Ok(Self::with(create, levels.map(Arc::new)))
+    }
+
+    /// As [`RoomPower::new`], of power levels that are parsed already.
+    pub(crate) fn with(create: &Pdu, levels: Option<Arc<PowerLevels>>) -> Self {
+        Self {
+            levels,
             creators: creators(create),
             privileged_creators: create.version().rules().privileged_creators,
-        })
+        }
     }
 
     /// The users who have infinite power: none before room version 12.
@@ -258,7 +260,7 @@ impl RoomPower {
     /// The parsed `m.room.power_levels` event, if the room has one.
     #[must_use]
     pub fn levels(&self) -> Option<&PowerLevels> {
-        self.levels.as_ref()
+        self.levels.as_deref()
     }
 
     /// A user's power.
@@ -328,7 +330,7 @@ impl RoomPower {
     }
 
     fn level(&self, default: i64, stated: impl FnOnce(&PowerLevels) -> Option<i64>) -> PowerLevel {
-        PowerLevel::Finite(self.levels.as_ref().and_then(stated).unwrap_or(default))
+        PowerLevel::Finite(self.levels.as_deref().and_then(stated).unwrap_or(default))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rule 10: `m.room.power_levels`.
 
+use std::cmp::Ordering;
 use std::iter;
 
 use starling_events::{Pdu, RoomVersion};
@@ -7,10 +8,13 @@ use starling_events::{Pdu, RoomVersion};
 use super::AuthError;
 use crate::power_levels::{Levels, PowerLevel, PowerLevels, RoomPower, level_of};
 
-/// `power` is that of the room before the event.
-pub(super) fn check(version: RoomVersion, event: &Pdu, power: &RoomPower) -> Result<(), AuthError> {
-    // 10.1, 10.2, 10.3
-    let new = PowerLevels::parse(version, event.content())?;
+/// `new` is the event's content: 10.1, 10.2 and 10.3 hold once it is parsed. `power` is that of the room before the event.
+pub(super) fn check(
+    version: RoomVersion,
+    event: &Pdu,
+    new: &PowerLevels,
+    power: &RoomPower,
+) -> Result<(), AuthError> {
     // 10.4
     if power
         .privileged_creators()
@@ -64,21 +68,24 @@ struct LevelChange<'a> {
     new: Option<i64>,
 }
 
+/// Both are sorted, and mostly alike: they are gone through side by side.
 fn changes<'a>(current: &'a Levels, new: &'a Levels) -> impl Iterator<Item = LevelChange<'a>> {
-    let kept_or_removed = current.iter().map(|(key, level)| LevelChange {
-        key,
-        current: Some(*level),
-        new: level_of(new, key),
-    });
-    let added = new
-        .iter()
-        .filter(|(key, _)| level_of(current, key).is_none())
-        .map(|(key, level)| LevelChange {
+    let (mut current, mut new) = (current.iter().peekable(), new.iter().peekable());
+    let pairs = iter::from_fn(move || {
+        let order = match (current.peek(), new.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old_key, _)), Some((new_key, _))) => old_key.cmp(new_key),
+        };
+        let current = current.next_if(|_| order.is_le());
+        let new = new.next_if(|_| order.is_ge());
+        let (key, _) = current.or(new)?;
+        Some(LevelChange {
             key,
-            current: None,
-            new: Some(*level),
-        });
-    kept_or_removed
-        .chain(added)
-        .filter(|change| change.current != change.new)
+            current: current.map(|(_, level)| *level),
+            new: new.map(|(_, level)| *level),
+        })
+    });
+    pairs.filter(|change| change.current != change.new)
 }

@@ -6,11 +6,11 @@ use ruma_common::UserId;
 use starling_events::{Pdu, RoomVersion};
 
 use super::partial_state::PartialState;
-use super::power_cache::{Keys, Power, PowerCache};
+use super::power_cache::{Keys, ParsedLevels, Power, PowerCache};
 use super::{EventNum, ResolveError, RoomEvents, StateEvent, StateKey};
 use crate::auth::{AuthState, check};
 use crate::membership::Membership;
-use crate::power_levels::{PowerLevelsError, RoomPower};
+use crate::power_levels::{PowerLevels, PowerLevelsError, RoomPower};
 
 /// What stands in for state that there is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub(super) fn is_allowed<'r, R: RoomEvents>(
         room: powers.room,
         keys: powers.keys,
         power: None,
+        new_levels: (Some(event.key) == powers.keys.power_levels).then(|| powers.levels(event)),
         missing: RefCell::default(),
     };
     if let Some(create) = view.create() {
@@ -73,6 +74,8 @@ struct View<'a, 'r, R> {
     room: &'r R,
     keys: Keys,
     power: Option<Power>,
+    /// What the event says, if it is one of power levels.
+    new_levels: Option<ParsedLevels>,
     /// Events that were asked for and aren't at hand.
     missing: RefCell<Vec<EventNum>>,
 }
@@ -141,6 +144,11 @@ impl<R: RoomEvents> AuthState for View<'_, '_, R> {
     fn power(&self) -> Option<Result<&RoomPower, PowerLevelsError>> {
         let power = self.power.as_deref()?;
         Some(power.as_ref().map_err(|error| *error))
+    }
+
+    fn new_levels(&self) -> Option<Result<&PowerLevels, PowerLevelsError>> {
+        let levels = self.new_levels.as_ref()?;
+        Some(levels.as_deref().map_err(|error| *error))
     }
 
     fn membership(&self, user: &UserId) -> Option<Membership> {

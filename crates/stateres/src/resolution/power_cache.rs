@@ -1,14 +1,18 @@
 //! The power of users by the events that define it, each parsed once.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::{EventNum, ResolveError, RoomEvents, StateEvent, StateKey};
-use crate::power_levels::{PowerLevel, PowerLevelsError, RoomPower};
+use crate::power_levels::{PowerLevel, PowerLevels, PowerLevelsError, RoomPower};
 
 /// The power that a create event and a power levels event make, or why they make none.
 pub(super) type Power = Rc<Result<RoomPower, PowerLevelsError>>;
+
+/// What a power levels event says, or why it is malformed.
+pub(super) type ParsedLevels = Result<Arc<PowerLevels>, PowerLevelsError>;
 
 /// The keys that resolution looks for itself.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,7 @@ pub(super) struct PowerCache<'r, R> {
     pub(super) room: &'r R,
     pub(super) keys: Keys,
     powers: FxHashMap<(EventNum, Option<EventNum>), Power>,
+    levels: FxHashMap<EventNum, ParsedLevels>,
 }
 
 impl<'r, R: RoomEvents> PowerCache<'r, R> {
@@ -41,6 +46,7 @@ impl<'r, R: RoomEvents> PowerCache<'r, R> {
             room,
             keys: Keys::new(room),
             powers: FxHashMap::default(),
+            levels: FxHashMap::default(),
         }
     }
 
@@ -66,6 +72,12 @@ impl<'r, R: RoomEvents> PowerCache<'r, R> {
         Ok(None)
     }
 
+    /// What a power levels event says.
+    pub(super) fn levels(&mut self, event: &StateEvent) -> ParsedLevels {
+        let parse = || PowerLevels::parse(event.pdu.version(), event.pdu.content()).map(Arc::new);
+        self.levels.entry(event.num).or_insert_with(parse).clone()
+    }
+
     /// The power that these events make.
     pub(super) fn power(
         &mut self,
@@ -77,8 +89,8 @@ impl<'r, R: RoomEvents> PowerCache<'r, R> {
         }
         let create_event = self.event(create)?;
         let levels_event = power_levels.map(|levels| self.event(levels)).transpose()?;
-        let levels = levels_event.map(|event| &*event.pdu);
-        let power = Rc::new(RoomPower::new(&create_event.pdu, levels));
+        let levels = levels_event.map(|event| self.levels(event)).transpose();
+        let power = Rc::new(levels.map(|levels| RoomPower::with(&create_event.pdu, levels)));
         self.powers
             .insert((create, power_levels), Rc::clone(&power));
         Ok(power)
