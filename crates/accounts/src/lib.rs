@@ -16,6 +16,7 @@
 mod account_data;
 mod devices;
 mod filters;
+mod guests;
 mod interactive_auth;
 mod json;
 mod login;
@@ -48,6 +49,7 @@ use crate::session_cache::SessionCache;
 pub use account_data::{ACCOUNT_DATA_BYTES, AccountDataError};
 pub use devices::RenameError;
 pub use filters::{FILTER_BYTES, FILTERS_PER_USER, FilterError};
+pub use guests::GuestUpgrade;
 pub use interactive_auth::{
     INTERACTIVE_SESSION_MS, InteractiveSession, Operation, Stage, session_secret,
 };
@@ -60,7 +62,7 @@ pub use password::{HashError, InvalidCost, PASSWORD_BYTES, PasswordCost, Passwor
 pub use profile::{Field, Profile, ProfileError};
 pub use refresh::{RefreshError, Refreshed};
 pub use register::{NewAccount, RegisterError, Registered};
-pub use registration_tokens::{NewRegistrationToken, RegistrationTokenError};
+pub use registration_tokens::{NewRegistrationToken, RegistrationTokenError, ShownToken};
 pub use sessions::{Authentication, DeviceError, NewDevice, Session};
 pub use shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
 pub use starling_store::accounts::{Account, AccountKind};

@@ -5,31 +5,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_db::{Error, Positions, Tx, Write};
-use starling_store::UserNum;
 use starling_store::accounts::{self, Account, lock_key};
-use starling_store::login_tokens;
+use starling_store::{devices, login_tokens};
 
 use crate::Accounts;
 use crate::login::{LoggedIn, LoginError};
-use crate::sessions::{self, NewDevice};
+use crate::sessions::{self, NewDevice, Session};
 use crate::token::{Token, TokenKind, hash_presented};
 
 /// How long a login token is good.
 pub const LOGIN_TOKEN_LIFETIME: Duration = Duration::from_mins(2);
 
 impl Accounts {
-    /// A token for one login of `user`.
+    /// A token for one login of the user of `session`; `None` when that has ended meanwhile.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn login_token(&self, user: UserNum) -> Result<Token, Error> {
+    pub async fn login_token(&self, session: &Session) -> Result<Option<Token>, Error> {
         let token = Token::new(TokenKind::Login, &self.setup().chance);
         let lifetime = i64::try_from(LOGIN_TOKEN_LIFETIME.as_millis()).unwrap_or(i64::MAX);
         let (hash, expires_at) = (token.hash(), self.now_ms().saturating_add(lifetime));
-        let insert = move |tx: &mut Tx<'_>| login_tokens::insert(tx, &hash, user, expires_at);
-        let write = Write::new("login_token_insert");
-        self.store().db().write(write, insert).await?;
-        Ok(token)
+        let (user, device, device_id) = (session.user, session.device, session.device_id.clone());
+        let insert = move |tx: &mut Tx<'_>| {
+            // Who ends all sessions, ends with them what could begin others.
+            let found = devices::device_find(tx, user, &device_id)?;
+            if found.is_none_or(|found| found.device != device) {
+                return Ok::<_, Error>(false);
+            }
+            login_tokens::insert(tx, &hash, user, expires_at)?;
+            Ok(true)
+        };
+        let write = Write::new("login_token_insert").locking([lock_key(user)]);
+        let is_made = self.store().db().write(write, insert).await?;
+        Ok(is_made.then_some(token))
     }
 
     /// Begins a session of whoever a login token is for, and uses the token up.

@@ -80,12 +80,16 @@ impl Accounts {
             if !accounts::password_set(tx, user, &hash)? {
                 return Ok::<_, SetPasswordError>(None);
             }
-            let ended = match keep {
-                KeepSession::All => Vec::new(),
-                KeepSession::Only(device) => devices::user_devices_delete(tx, user, Some(device))?,
-                KeepSession::None => devices::user_devices_delete(tx, user, None)?,
+            let kept = match keep {
+                KeepSession::All => return Ok(Some(Vec::new())),
+                KeepSession::Only(device) => Some(device),
+                KeepSession::None => None,
             };
-            Ok(Some(ended))
+            // No session may come of one that is given out already.
+            login_tokens::delete_of_user(tx, user)?;
+            devices::user_devices_delete(tx, user, kept)
+                .map_err(Into::into)
+                .map(Some)
         };
         self.end_sessions("password_set", user, work).await
     }

@@ -6,11 +6,11 @@ use starling_db::{Error, Tx, Write};
 use starling_store::UserNum;
 use starling_store::accounts::{self, AccountInsert, AccountKind};
 use starling_store::names::Name;
-use starling_store::registration_tokens;
 
 use crate::Accounts;
 use crate::login::LoggedIn;
 use crate::password::{self, HashError, PasswordError};
+use crate::registration_tokens::{ShownToken, use_shown};
 use crate::sessions::{self, DeviceError, NewDevice, NewSession};
 use crate::user_id::{new_user_id, random_user_id};
 
@@ -27,7 +27,7 @@ pub struct NewAccount {
     /// The device of the first session; `None` begins none.
     pub device: Option<NewDevice>,
     /// The registration token that is used by this.
-    pub registration_token: Option<String>,
+    pub registration_token: Option<ShownToken>,
 }
 
 /// An account that was made.
@@ -158,8 +158,8 @@ impl Accounts {
             if !accounts::account_insert(tx, &account)? {
                 return Err(RegisterError::NameInUse);
             }
-            if let Some(token) = &row.registration_token
-                && !registration_tokens::use_once(tx, token, created_at)?
+            if let Some(shown) = &row.registration_token
+                && !use_shown(tx, shown, created_at)?
             {
                 return Err(RegisterError::RegistrationToken);
             }
@@ -178,5 +178,5 @@ struct Row {
     kind: AccountKind,
     is_admin: bool,
     password_hash: Option<String>,
-    registration_token: Option<String>,
+    registration_token: Option<ShownToken>,
 }

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use starling_db::{Error, Tx, Write};
+use starling_store::interactive_sessions;
 use starling_store::registration_tokens::{self, RegistrationToken};
 
-use crate::Accounts;
+use crate::{Accounts, InteractiveSession};
 
 /// The longest registration token, in bytes.
 const MOST_BYTES: usize = 64;
@@ -23,6 +24,25 @@ pub struct NewRegistrationToken {
     pub uses: Option<u32>,
     /// How long it is good; `None` is for ever.
     pub lifetime: Option<Duration>,
+}
+
+/// A registration token that whoever registers has shown.
+#[derive(Debug, Clone)]
+pub struct ShownToken {
+    /// Its text.
+    pub token: String,
+    /// The interactive authentication during which it was shown, if not in the request itself: that is good for one account.
+    pub shown_during: Option<InteractiveSession>,
+}
+
+/// Uses a token up that was shown. False when it isn't good (any longer).
+pub(crate) fn use_shown(tx: &mut Tx<'_>, shown: &ShownToken, now_ms: i64) -> Result<bool, Error> {
+    if let Some(session) = &shown.shown_during
+        && !interactive_sessions::delete(tx, session.id())?
+    {
+        return Ok(false);
+    }
+    registration_tokens::use_once(tx, &shown.token, now_ms)
 }
 
 /// Why there is no such registration token now.

@@ -6,6 +6,7 @@ mod deactivate;
 mod devices;
 mod fallback;
 mod filter;
+mod guests;
 mod login;
 mod login_token;
 mod logout;

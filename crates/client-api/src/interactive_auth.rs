@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use starling_accounts::{
-    DoneStages, HashError, InteractiveSession, LoginError, Operation, Session, Stage,
+    DoneStages, HashError, InteractiveSession, LoginError, Operation, Session, ShownToken, Stage,
 };
 use starling_http::{Caller, Json, Limited, MatrixError};
 
@@ -116,7 +116,7 @@ pub(crate) struct Guarded<'a> {
 /// What an authentication that is complete has shown.
 pub(crate) struct Proof {
     /// The registration token.
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<ShownToken>,
 }
 
 /// Whether all stages of a flow are done, with what `auth` adds.
@@ -149,9 +149,16 @@ pub(crate) async fn authorize(
             return Err(challenge(guarded.flows, &begin(), nothing, problem));
         }
     };
+    let was_shown = done.token.is_some();
     let problem = add_stage(api, guarded, &session, &mut done, auth).await?;
     if is_complete(guarded.flows, &done) {
-        return Ok(Proof { token: done.token });
+        let shown_during = was_shown.then_some(session);
+        let shown = |token| ShownToken {
+            token,
+            shown_during,
+        };
+        let token = done.token.map(shown);
+        return Ok(Proof { token });
     }
     Err(challenge(guarded.flows, &session, done, problem))
 }

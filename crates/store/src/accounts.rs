@@ -25,6 +25,9 @@ starling_db::statements! {
     ACCOUNT_PASSWORD = "SELECT password_hash FROM accounts WHERE user_num = ?1 AND deactivated_at IS NULL";
     /// Another password hash for an account that is in use.
     ACCOUNT_PASSWORD_SET = "UPDATE accounts SET password_hash = ?2 WHERE user_num = ?1 AND deactivated_at IS NULL";
+    /// A guest's account that becomes a user's.
+    ACCOUNT_UPGRADE = "UPDATE accounts SET kind = 0, password_hash = ?2 \
+        WHERE user_num = ?1 AND kind = 1 AND deactivated_at IS NULL";
     /// The end of an account.
     ACCOUNT_DEACTIVATE = "UPDATE accounts SET password_hash = NULL, deactivated_at = ?2 \
         WHERE user_num = ?1 AND deactivated_at IS NULL";
@@ -167,6 +170,15 @@ pub fn password_read(tx: &mut Tx<'_>, user: UserNum) -> Result<Option<String>, E
 /// When the database fails.
 pub fn password_set(tx: &mut Tx<'_>, user: UserNum, hash: &str) -> Result<bool, Error> {
     Ok(tx.execute(&ACCOUNT_PASSWORD_SET, &[user.into(), hash.into()])? == 1)
+}
+
+/// Makes the account of a guest a user's, with this password hash. False when `user` is no guest (any longer). What a node
+/// remembers of the sessions is the caller's to forget.
+///
+/// # Errors
+/// When the database fails.
+pub fn guest_upgrade(tx: &mut Tx<'_>, user: UserNum, hash: &str) -> Result<bool, Error> {
+    Ok(tx.execute(&ACCOUNT_UPGRADE, &[user.into(), hash.into()])? == 1)
 }
 
 /// Deactivates the account of `user` at `now_ms` and removes its password; its name stays taken. False when there is

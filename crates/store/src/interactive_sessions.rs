@@ -8,8 +8,10 @@ starling_db::statements! {
     /// What is done of it now.
     INTERACTIVE_UPSERT = "INSERT INTO interactive_sessions (session_id, stages, token, created_at) \
         VALUES (?1, ?2, ?3, ?4) ON CONFLICT (session_id) DO UPDATE SET stages = EXCLUDED.stages, token = EXCLUDED.token";
+    /// The end of one.
+    INTERACTIVE_DELETE = "DELETE FROM interactive_sessions WHERE session_id = ?1";
     /// The end of old ones.
-    INTERACTIVE_DELETE = "DELETE FROM interactive_sessions WHERE session_id IN \
+    INTERACTIVE_DELETE_OLD = "DELETE FROM interactive_sessions WHERE session_id IN \
         (SELECT session_id FROM interactive_sessions WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
 }
 
@@ -55,13 +57,21 @@ pub fn upsert(
     tx.execute_one(&INTERACTIVE_UPSERT, &params)
 }
 
+/// Deletes what is done of the authentication with this id. False when there is nothing (any longer).
+///
+/// # Errors
+/// When the database fails.
+pub fn delete(tx: &mut Tx<'_>, session_id: &str) -> Result<bool, Error> {
+    Ok(tx.execute(&INTERACTIVE_DELETE, &[session_id.into()])? == 1)
+}
+
 /// Deletes at most `limit` of those that began before `before_ms`; the answer is how many.
 ///
 /// # Errors
 /// When the database fails.
 pub fn delete_old(tx: &mut Tx<'_>, before_ms: i64, limit: u32) -> Result<u64, Error> {
     tx.execute(
-        &INTERACTIVE_DELETE,
+        &INTERACTIVE_DELETE_OLD,
         &[before_ms.into(), i64::from(limit).into()],
     )
 }

@@ -36,8 +36,9 @@ async fn get_token(
         flows: BY_PASSWORD,
     };
     authorize(&state, guarded, request.auth).await?;
-    let token = state.accounts.login_token(session.user).await;
+    let token = state.accounts.login_token(&session).await;
     let token = token.map_err(MatrixError::internal)?;
+    let token = token.ok_or_else(|| MatrixError::unknown_token(false))?;
     Ok(Json(Answer {
         login_token: token.as_str().to_owned(),
         expires_in_ms: LOGIN_TOKEN_LIFETIME.as_millis(),

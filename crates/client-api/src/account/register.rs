@@ -4,15 +4,16 @@ use axum::extract;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use starling_accounts::{
-    AccountKind, DeviceError, HashError, NewAccount, NewDevice, PasswordError, RegisterError,
-    Registered, Stage, Token,
+    AccountKind, DeviceError, GuestUpgrade, HashError, NewAccount, NewDevice, PasswordError,
+    RegisterError, Registered, Session, Stage, Token,
 };
 use starling_config::RegistrationMode;
-use starling_http::{Auth, Json, Limited, MatrixError, OptionalJson, Query, Routes};
+use starling_http::{Auth, Json, Limited, MatrixError, Query, RawBody, Routes, parse_json};
 
+use super::guests::{guest_of, register_guest};
 use crate::State;
 use crate::interactive_auth::{
-    AuthData, Flow, Guarded, Refusal, authorize, is_token_good, token_used_up,
+    AuthData, Flow, Guarded, Proof, Refusal, authorize, is_token_good, token_used_up,
 };
 use crate::session::busy;
 
@@ -48,7 +49,7 @@ enum Kind {
     Guest,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Request {
     auth: Option<AuthData>,
     username: Option<String>,
@@ -59,6 +60,8 @@ struct Request {
     /// Whether the client renews its access token.
     #[serde(default)]
     refresh_token: bool,
+    /// Of the guest who is to become a user.
+    guest_access_token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -78,66 +81,71 @@ struct Answer {
 async fn register(
     extract::State(state): extract::State<State>,
     Query(query): Query<RegisterQuery>,
-    OptionalJson(request): OptionalJson<Request>,
+    RawBody(body): RawBody,
 ) -> Result<Json<Answer>, Refusal> {
+    // Some clients ask for the flows with an empty one.
+    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
     if query.kind == Kind::Guest {
-        return Ok(Json(register_guest(&state, request).await?));
+        let registered = register_guest(&state, parse_json(body)?).await?;
+        return Ok(Json(answer(registered)));
     }
+    let mut request: Request = parse_json(body)?;
     let guarded = Guarded {
         what: "POST /register",
         session: None,
         flows: flows(state.config.registration.mode)?,
     };
-    if let Some(username) = &request.username {
-        let available = state.accounts.check_available(username).await;
-        available.map_err(refusal)?;
-    }
-    let proof = authorize(&state, guarded, request.auth).await?;
-    let password = request
-        .password
-        .ok_or_else(|| MatrixError::missing_param("A password is needed"))?;
-    let device = NewDevice {
-        id: request.device_id,
-        display_name: request.initial_device_display_name,
-        refreshes: request.refresh_token,
+    let username = request.username.as_deref();
+    let guest = match (&request.guest_access_token, username) {
+        (Some(token), _) => Some(guest_of(&state, token, username).await?),
+        (None, Some(username)) => {
+            let available = state.accounts.check_available(username).await;
+            available.map_err(refusal)?;
+            None
+        }
+        (None, None) => None,
     };
-    let new = NewAccount {
-        localpart: request.username,
-        password: Some(password),
-        kind: AccountKind::User,
-        is_admin: false,
-        device: (!request.inhibit_login.unwrap_or(false)).then_some(device),
-        registration_token: proof.token,
-    };
-    match state.accounts.register(new).await {
+    let proof = authorize(&state, guarded, request.auth.take()).await?;
+    match make(&state, guest, request, proof).await? {
         Ok(registered) => Ok(Json(answer(registered))),
         Err(RegisterError::RegistrationToken) => Err(token_used_up(&state, guarded)),
         Err(error) => Err(refusal(error).into()),
     }
 }
 
-/// A guest has no name to choose and no password. <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
-async fn register_guest(state: &State, request: Request) -> Result<Answer, MatrixError> {
-    if !state.config.registration.guests {
-        return Err(MatrixError::guest_access_forbidden(
-            "This server takes no guests",
-        ));
-    }
+/// Makes the account, or makes that of the guest a user's.
+async fn make(
+    state: &State,
+    guest: Option<Session>,
+    request: Request,
+    proof: Proof,
+) -> Result<Result<Registered, RegisterError>, MatrixError> {
+    let password = request.password;
+    let password = password.ok_or_else(|| MatrixError::missing_param("A password is needed"))?;
     let device = NewDevice {
-        id: None,
+        id: request.device_id,
         display_name: request.initial_device_display_name,
         refreshes: request.refresh_token,
     };
-    let new = NewAccount {
-        localpart: None,
-        password: None,
-        kind: AccountKind::Guest,
-        is_admin: false,
-        device: Some(device),
-        registration_token: None,
-    };
-    let registered = state.accounts.register(new).await;
-    Ok(answer(registered.map_err(refusal)?))
+    let device = (!request.inhibit_login.unwrap_or(false)).then_some(device);
+    Ok(if let Some(guest) = guest {
+        let upgrade = GuestUpgrade {
+            password,
+            device,
+            registration_token: proof.token,
+        };
+        state.accounts.upgrade_guest(&guest, upgrade).await
+    } else {
+        let new = NewAccount {
+            localpart: request.username,
+            password: Some(password),
+            kind: AccountKind::User,
+            is_admin: false,
+            device,
+            registration_token: proof.token,
+        };
+        state.accounts.register(new).await
+    })
 }
 
 /// Who may register at all, and how.
@@ -170,7 +178,7 @@ fn answer(registered: Registered) -> Answer {
 }
 
 /// Why there is no account, in the words of the API.
-fn refusal(error: RegisterError) -> MatrixError {
+pub(super) fn refusal(error: RegisterError) -> MatrixError {
     match error {
         RegisterError::InvalidName => MatrixError::invalid_username(
             "User names consist of a-z, 0-9 and ._=-/+, and are not too long",

@@ -102,8 +102,13 @@ async fn a_stage_that_was_done_on_its_page_counts() {
                 .contains(&format!("script-src 'nonce-{}'", nonce.unwrap()))
         );
 
-        let made = register(&server, only_session).await;
+        let made = register(&server, only_session.clone()).await;
         assert_eq!(made.status, 200, "{}", made.body);
+        // It was for that account; whoever sees the page's address has nothing of it.
+        let body = json!({ "username": "bob", "password": "secret", "auth": only_session });
+        let more = anybody(&server, Method::POST, "register", Some(body)).await;
+        assert_eq!((more.status.as_u16(), more.errcode()), (401, ""));
+        assert_eq!(more.body["completed"], Value::Null);
     })
     .await;
 }
@@ -128,6 +133,28 @@ async fn pages_of_nothing_are_refused() {
             let page = browse(&server, TOKEN, "", Some(form.to_owned())).await;
             assert!((400..500).contains(&page.status), "{form}");
         }
+    })
+    .await;
+}
+
+/// `GET /_matrix/client/v3/auth/{authType}/fallback/web`, `POST /_matrix/client/v3/auth/{authType}/fallback/web`,
+/// `POST /_matrix/client/v3/register`
+#[tokio::test]
+async fn a_stage_without_questions_has_a_page_too() {
+    on_each_engine(&SCHEMA, async |db| {
+        let server = TestServer::start(&db).await;
+        let asked = register(&server, Value::Null).await;
+        let session = asked.body["session"].as_str().unwrap();
+        let query = format!("?session={session}");
+        let page = browse(&server, "m.login.dummy", &query, None).await;
+        assert_eq!(page.status, 200);
+        assert!(!page.html.contains("name=\"token\""));
+        let form = Some(format!("session={session}"));
+        let page = browse(&server, "m.login.dummy", &query, form).await;
+        assert_eq!(page.status, 200);
+        assert!(page.html.contains("window.onAuthDone();"));
+        let made = register(&server, json!({ "session": session })).await;
+        assert_eq!(made.status, 200, "{}", made.body);
     })
     .await;
 }

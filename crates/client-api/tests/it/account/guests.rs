@@ -115,3 +115,111 @@ async fn guests_are_in_a_room_as_long_as_it_lets_them() {
     })
     .await;
 }
+
+/// `POST /_matrix/client/v3/register`, `GET /_matrix/client/v3/account/whoami`
+#[tokio::test]
+async fn a_guest_chooses_nothing_but_the_name_of_the_device() {
+    on_servers_with_guests(async |server| {
+        let body = json!({
+            "username": "alice", "password": 1, "device_id": ["MINE"], "inhibit_login": true, "refresh_token": true,
+            "auth": "none", "guest_access_token": 7, "initial_device_display_name": "Browser",
+        });
+        let path = "register?kind=guest";
+        let answer = anybody(&server, Method::POST, path, Some(body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_ne!(answer.body["user_id"], "@alice:localhost");
+        assert!(answer.body["access_token"].is_string() && answer.body["device_id"].is_string());
+        assert_eq!(answer.body["refresh_token"], Value::Null);
+        assert_eq!(answer.body["expires_in_ms"], Value::Null);
+        let number = json!({ "initial_device_display_name": 7 });
+        let number = anybody(&server, Method::POST, path, Some(number)).await;
+        assert_eq!(number.error(), (400, "M_BAD_JSON"));
+        let path = "/_matrix/client/v3/register?kind=guest";
+        let empty = server.raw(Method::POST, path, None, Vec::new()).await;
+        assert_eq!(empty.status, 200, "{}", empty.body);
+    })
+    .await;
+}
+
+fn upgrade(guest: &User<'_>, name: &str) -> Value {
+    json!({
+        "username": name, "password": "secret", "guest_access_token": guest.token,
+        "auth": { "type": "m.login.dummy" },
+    })
+}
+
+fn localpart<'a>(user: &'a User<'_>) -> &'a str {
+    let name = user.id.trim_start_matches('@');
+    name.split(':').next().unwrap()
+}
+
+/// `POST /_matrix/client/v3/register`, `POST /_matrix/client/v3/login`, `GET /_matrix/client/v3/account/whoami`
+#[tokio::test]
+async fn a_guest_becomes_a_user() {
+    on_servers_with_guests(async |server| {
+        let guest = guest(&server).await;
+        let profile = format!("profile/{}/displayname", guest.id);
+        let named = guest.put(&profile, json!({ "displayname": "Ann" })).await;
+        assert_eq!(named.status, 200);
+        let mut body = upgrade(&guest, localpart(&guest));
+        let auth = body["auth"].take();
+        let asked = anybody(&server, Method::POST, "register", Some(body.clone())).await;
+        assert_eq!((asked.status.as_u16(), asked.errcode()), (401, ""));
+        assert_eq!(guest.get("account/whoami").await.body["is_guest"], true);
+
+        body["auth"] = auth;
+        let made = anybody(&server, Method::POST, "register", Some(body.clone())).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+        assert_eq!(made.body["user_id"], json!(guest.id));
+        let login = json!({ "type": "m.login.password", "user": guest.id, "password": "secret" });
+        let login = anybody(&server, Method::POST, "login", Some(login)).await;
+        for token in [
+            &json!(guest.token),
+            &made.body["access_token"],
+            &login.body["access_token"],
+        ] {
+            let user = User {
+                server: &server,
+                id: guest.id.clone(),
+                device_id: String::new(),
+                token: token.as_str().unwrap().to_owned(),
+            };
+            assert_ne!(user.get("account/whoami").await.body["is_guest"], true);
+            assert_eq!(user.post("createRoom", json!({})).await.status, 200);
+        }
+        assert_eq!(guest.get(&profile).await.body["displayname"], "Ann");
+        // Once, and a name that is taken is nobody else's.
+        let again = anybody(&server, Method::POST, "register", Some(body)).await;
+        assert_eq!(again.error(), (403, "M_FORBIDDEN"));
+    })
+    .await;
+}
+
+/// `POST /_matrix/client/v3/register`
+#[tokio::test]
+async fn nobody_becomes_a_user_with_the_token_of_another() {
+    on_servers_with_guests(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let (one, other) = (guest(&server).await, guest(&server).await);
+        let mut unnamed = upgrade(&one, "");
+        unnamed["username"].take();
+        let unknown = json!("stl_unknown");
+        let mut stranger = upgrade(&one, localpart(&one));
+        stranger["guest_access_token"] = unknown;
+        for (body, status, errcode) in [
+            (unnamed, 400, "M_MISSING_PARAM"),
+            (stranger, 403, "M_FORBIDDEN"),
+            (upgrade(&one, localpart(&other)), 403, "M_FORBIDDEN"),
+            (upgrade(&one, "alice"), 403, "M_FORBIDDEN"),
+            (upgrade(&one, "free"), 403, "M_FORBIDDEN"),
+            (upgrade(&alice, "alice"), 403, "M_FORBIDDEN"),
+        ] {
+            let answer = anybody(&server, Method::POST, "register", Some(body.clone())).await;
+            assert_eq!(answer.error(), (status, errcode), "{body}");
+        }
+        for guest in [one, other] {
+            assert_eq!(guest.get("account/whoami").await.body["is_guest"], true);
+        }
+    })
+    .await;
+}

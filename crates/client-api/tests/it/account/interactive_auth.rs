@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
+use starling_config::RateLimits;
+use starling_store::SCHEMA;
+use starling_testkit::{TestServer, on_each_engine};
 
 use super::{User, on_servers};
 
@@ -22,7 +26,7 @@ async fn devices_are_deleted_with_the_password() {
             (login("PHONE").await, login("TABLET").await, login("LAPTOP").await);
         let is_in = async |token: &Value| {
             let path = "/_matrix/client/v3/account/whoami";
-            let answer = server.request(http::Method::GET, path, token.as_str(), None);
+            let answer = server.request(Method::GET, path, token.as_str(), None);
             answer.await.status == 200
         };
         // Without a body, as some clients ask for the flows.
@@ -32,7 +36,7 @@ async fn devices_are_deleted_with_the_password() {
         assert!(is_in(&phone).await);
         let mut auth = alice.auth();
         auth["session"] = asked.body["session"].clone();
-        let call = |body| alice.call(http::Method::DELETE, "devices/PHONE", Some(body));
+        let call = |body| alice.call(Method::DELETE, "devices/PHONE", Some(body));
         let deleted = call(json!({ "auth": auth })).await;
         assert_eq!((deleted.status.as_u16(), deleted.body), (200, json!({})));
         assert!(!is_in(&phone).await);
@@ -134,7 +138,7 @@ async fn a_session_is_good_for_an_hour_and_on_every_node() {
         let body = json!({ "new_password": "alice", "auth": auth });
         let path = "/_matrix/client/v3/account/password";
         let token = Some(alice.token.as_str());
-        let set = node.request(http::Method::POST, path, token, Some(body.clone()));
+        let set = node.request(Method::POST, path, token, Some(body.clone()));
         assert_eq!(set.await.status, 200);
 
         tokio::time::pause();
@@ -142,6 +146,86 @@ async fn a_session_is_good_for_an_hour_and_on_every_node() {
         tokio::time::resume();
         let late = alice.post("account/password", body).await;
         assert_eq!(late.error(), (401, "M_UNKNOWN"));
+    })
+    .await;
+}
+
+/// `POST /_matrix/client/v3/account/password`, `POST /_matrix/client/v3/login`
+#[tokio::test]
+async fn passwords_cannot_be_guessed_at_speed_with_a_token_either() {
+    on_each_engine(&SCHEMA, async |db| {
+        let mut config = TestServer::config();
+        config.rate_limits = RateLimits {
+            login_failures_burst: 3,
+            ..RateLimits::default()
+        };
+        let server = TestServer::start_with(&db, config).await;
+        let alice = User::register(&server, "alice").await;
+        let change = async |password: &str| {
+            let mut auth = alice.auth();
+            auth["password"] = json!(password);
+            let body = json!({ "new_password": "alice", "auth": auth });
+            alice.post("account/password", body).await
+        };
+        // What is right is no failure, however often.
+        for _ in 0..5 {
+            assert_eq!(change("alice").await.status, 200);
+        }
+        for _ in 0..3 {
+            assert_eq!(change("wrong").await.error(), (401, "M_FORBIDDEN"));
+        }
+        let limited = (429, "M_LIMIT_EXCEEDED");
+        assert_eq!(change("alice").await.error(), limited);
+        let body = json!({ "type": "m.login.password", "user": "alice", "password": "alice" });
+        assert_eq!(alice.post("login", body).await.error(), limited);
+    })
+    .await;
+}
+
+/// `DELETE /_matrix/client/v3/devices/{deviceId}`, `POST /_matrix/client/v3/delete_devices`,
+/// `POST /_matrix/client/v3/account/deactivate`, `POST /_matrix/client/v3/account/password`
+#[tokio::test]
+async fn a_suspended_user_may_go_and_a_locked_one_may_not() {
+    on_servers(async |server| {
+        let admin = User::admin(&server, "admin").await;
+        let alice = User::register(&server, "alice").await;
+        let set = async |kind: &str, body: Value| {
+            let path = format!("/_matrix/client/v1/admin/{kind}/{}", alice.id);
+            let token = Some(admin.token.as_str());
+            let answer = server.request(Method::PUT, &path, token, Some(body)).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        };
+        let calls = || {
+            [
+                (Method::DELETE, "devices/X", json!({ "auth": alice.auth() })),
+                (
+                    Method::POST,
+                    "delete_devices",
+                    json!({ "devices": ["X"], "auth": alice.auth() }),
+                ),
+                (
+                    Method::POST,
+                    "account/password",
+                    json!({ "new_password": "alice", "auth": alice.auth() }),
+                ),
+                (
+                    Method::POST,
+                    "account/deactivate",
+                    json!({ "auth": alice.auth() }),
+                ),
+            ]
+        };
+        set("lock", json!({ "locked": true })).await;
+        for (method, path, body) in calls() {
+            let answer = alice.call(method, path, Some(body)).await;
+            assert_eq!(answer.error(), (401, "M_USER_LOCKED"), "{path}");
+        }
+        set("lock", json!({ "locked": false })).await;
+        set("suspend", json!({ "suspended": true })).await;
+        for (method, path, body) in calls() {
+            let answer = alice.call(method, path, Some(body)).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        }
     })
     .await;
 }
