@@ -85,11 +85,8 @@ pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
         ('d', 86_400),
         ('w', 604_800),
     ];
-    let unit = units.iter().find(|(letter, _)| text.ends_with(*letter));
-    let (number, seconds) = match unit {
-        Some((letter, seconds)) => (text.trim_end_matches(*letter), *seconds),
-        None => (text, 1),
-    };
+    let with_unit = |(letter, seconds)| Some((text.strip_suffix(letter)?, seconds));
+    let (number, seconds) = units.into_iter().find_map(with_unit).unwrap_or((text, 1));
     let number: u32 = number.parse().map_err(|_| problem())?;
     if number == 0 {
         return Err(problem());

@@ -53,7 +53,7 @@ fn tokens_are_made_listed_and_revoked_whether_the_server_runs_or_not() {
 fn lifetimes_are_numbers_with_a_unit() {
     let folder = Folder::with("");
     assert_eq!(folder.serve().stop(), Some(0));
-    for text in ["", "x", "0h", "-1d", "2y", "99999999999"] {
+    for text in ["", "x", "0h", "-1d", "2y", "2hh", "1h30m", "99999999999"] {
         let expires = format!("--expires={text}");
         let ended = folder.run(&["token", "create", "--config", "starling.toml", &expires]);
         assert_ne!(ended.status, Some(0), "{text}");
