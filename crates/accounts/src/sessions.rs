@@ -11,7 +11,7 @@ use starling_bus::Topic;
 use starling_db::{Error, Positions, Tx, Write};
 use starling_store::accounts::{AccountKind, lock_key};
 use starling_store::devices::{self, EndedSession, NewTokens, TokenHash, TokenOwner};
-use starling_store::{DeviceNum, UserNum};
+use starling_store::{DeviceNum, UserNum, login_tokens};
 
 use crate::token::{Token, TokenKind, hash_presented};
 use crate::{Accounts, Shared};
@@ -321,7 +321,11 @@ impl Accounts {
     /// # Errors
     /// When the database fails; then nothing has changed.
     pub async fn logout_all(&self, user: UserNum) -> Result<(), Error> {
-        let work = move |tx: &mut Tx<'_>| devices::user_devices_delete(tx, user, None).map(Some);
+        let work = move |tx: &mut Tx<'_>| {
+            // Else one could begin a session yet.
+            login_tokens::delete_of_user(tx, user)?;
+            devices::user_devices_delete(tx, user, None).map(Some)
+        };
         self.end_sessions("logout_all", user, work).await.map(drop)
     }
 

@@ -50,10 +50,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
         bus: bus.clone(),
         clock: clock.clone(),
         chance: chance.clone(),
-        cpu: Cpu::threads(
-            std::thread::available_parallelism().map_or(1, usize::from),
-            PASSWORDS_WAITING,
-        ),
+        cpu: Cpu::threads(hashing_threads(), PASSWORDS_WAITING),
         server_name: server_name.clone(),
         password_cost: cost.map_err(|error| Failure::of("[passwords]", &error))?,
         session_secret: secret,
@@ -71,6 +68,12 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
         server_name,
         users,
     })
+}
+
+/// One core stays free for everything else, so that a flood of logins doesn't hold messages up.
+fn hashing_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).max(1)
 }
 
 async fn open_database(config: &Config) -> Result<Db, Error> {

@@ -2,7 +2,7 @@
 //! tokens.
 //!
 //! Functions are named by resource, then verb, and take the transaction; what belongs together is written by one body
-//! of `Db::write`. Look-ups return an `Option`. What a row means is said in `migrations/0001_start.sql`.
+//! of `Db::write`. Look-ups return an `Option`. What a row means is said in `migrations/`.
 
 pub mod account_data;
 pub mod accounts;

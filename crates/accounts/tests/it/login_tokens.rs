@@ -52,6 +52,10 @@ async fn what_ends_the_sessions_ends_what_could_begin_others() {
         // A request that was let in before gets none after.
         assert_eq!(world.accounts.login_token(&other).await.unwrap(), None);
         assert!(is_good(&world, &give(&world, &alice).await).await);
+
+        let ended = give(&world, &alice).await;
+        world.accounts.logout_all(registered.user).await.unwrap();
+        assert!(!is_good(&world, &ended).await);
     })
     .await;
 }
