@@ -18,6 +18,9 @@ pub enum SendError {
     /// The room's rules don't allow it.
     #[error("{0}")]
     Forbidden(String),
+    /// Somebody's membership is not the one that could be changed so.
+    #[error("{0}")]
+    BadState(&'static str),
     /// The room takes no guests.
     #[error("this room takes no guests")]
     NoGuests,

@@ -46,8 +46,8 @@ impl Rooms {
     /// Changes the membership of `target` in a room (of the actor, for joining and leaving).
     ///
     /// # Errors
-    /// [`SendError::Forbidden`] when the room's rules don't allow it, [`SendError::UnknownUser`] for an invite of
-    /// somebody who doesn't exist; else [`SendError`].
+    /// [`SendError::Forbidden`] when the room's rules don't allow it, [`SendError::BadState`] for unbanning somebody who
+    /// isn't banned, [`SendError::UnknownUser`] for an invite of somebody who doesn't exist; else [`SendError`].
     pub async fn change_membership(
         &self,
         actor: &Actor,
@@ -58,6 +58,13 @@ impl Rooms {
     ) -> Result<(), SendError> {
         let room = self.room_num(room_id, SendError::UnknownRoom).await?;
         let current = self.current_membership(room, target).await?;
+        // Who isn't in the room isn't told how others stand to it.
+        if *target != actor.user_id
+            && self.current_membership(room, &actor.user_id).await? != Some(Membership::Join)
+        {
+            let why = "you are not in this room";
+            return Err(SendError::Forbidden(why.to_owned()));
+        }
         if !is_needed(action, current)? {
             return Ok(());
         }
@@ -220,7 +227,7 @@ fn is_needed(action: MembershipAction, current: Option<Membership>) -> Result<bo
     match (action, current) {
         (MembershipAction::Join, Some(Membership::Join)) => Ok(false),
         (MembershipAction::Unban, Some(Membership::Ban)) => Ok(true),
-        (MembershipAction::Unban, _) => refuse("the user is not banned"),
+        (MembershipAction::Unban, _) => Err(SendError::BadState("the user is not banned")),
         (MembershipAction::Kick, Some(Membership::Ban)) => {
             refuse("the user is banned; unban them instead")
         }

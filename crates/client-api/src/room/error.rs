@@ -14,6 +14,7 @@ pub(super) fn send(error: SendError) -> MatrixError {
     match error {
         SendError::UnknownRoom => MatrixError::forbidden("You are not in this room"),
         SendError::Forbidden(_) => MatrixError::forbidden(message),
+        SendError::BadState(_) => MatrixError::new(StatusCode::FORBIDDEN, "M_BAD_STATE", message),
         SendError::NoGuests => MatrixError::guest_access_forbidden(message),
         SendError::UnknownUser | SendError::UnknownEvent => MatrixError::not_found(message),
         SendError::TooLarge(_) => MatrixError::too_large(message),

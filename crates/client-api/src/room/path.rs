@@ -93,6 +93,10 @@ fn room_id(text: &str) -> Result<OwnedRoomId, IdError> {
 
 fn event_id(text: &str) -> Result<OwnedEventId, IdError> {
     check_length(text, MAX_ID_BYTES)?;
+    // Not in its grammar, and what databases refuse to compare with.
+    if text.contains('\0') {
+        return Err(IdError::Malformed);
+    }
     OwnedEventId::try_from(text).map_err(|_| IdError::Malformed)
 }
 
