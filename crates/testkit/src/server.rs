@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -192,6 +192,26 @@ impl TestServer {
         token: Option<&str>,
         body: Vec<u8>,
     ) -> TestAnswer {
+        let (status, bytes) = self.answer(method, path, token, body).await;
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).expect("JSON")
+        };
+        TestAnswer { status, body }
+    }
+
+    /// As [`TestServer::raw`], with an answer that may be anything.
+    ///
+    /// # Panics
+    /// When the request is malformed.
+    pub async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Vec<u8>,
+    ) -> (StatusCode, Bytes) {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -204,18 +224,8 @@ impl TestServer {
             .await
             .expect("a router never fails");
         let status = response.status();
-        let bytes = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a whole body")
-            .to_bytes();
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).expect("JSON")
-        };
-        TestAnswer { status, body }
+        let body = response.into_body().collect().await.expect("a whole body");
+        (status, body.to_bytes())
     }
 
     /// Registers a user; the answer holds `user_id`, `access_token` and `device_id`. The password is the name.

@@ -6,7 +6,9 @@ use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use starling_store::SCHEMA;
+use starling_accounts::{AccountKind, NewAccount, NewDevice};
+use starling_config::Config;
+use starling_store::{SCHEMA, UserNum};
 use starling_testkit::{TestAnswer, TestServer, on_each_engine};
 use tower::ServiceExt as _;
 
@@ -33,9 +35,14 @@ pub(super) struct Answer {
 
 /// Runs a test with a fresh server on each engine.
 pub(super) async fn on_servers<F: AsyncFn(Server)>(test: F) {
+    on_servers_with(TestServer::config(), test).await;
+}
+
+/// As [`on_servers`], with this configuration.
+pub(super) async fn on_servers_with<F: AsyncFn(Server)>(config: Config, test: F) {
     on_each_engine(&SCHEMA, async |db| {
-        let server = Server::new(TestServer::start(&db).await);
-        test(server).await;
+        let server = TestServer::start_with(&db, config.clone()).await;
+        test(Server::new(server)).await;
     })
     .await;
 }
@@ -83,6 +90,37 @@ impl Server {
             "type": "m.login.password", "identifier": { "type": "m.id.user", "user": name }, "password": name,
         });
         self.anonymous().post("login", &login).await
+    }
+
+    /// A new guest.
+    pub(super) async fn guest(&self) -> Caller {
+        let anonymous = self.anonymous();
+        let answer = anonymous.post("register?kind=guest", &json!({})).await;
+        self.caller(&answer.ok())
+    }
+
+    /// A new administrator of the server, without a password.
+    pub(super) async fn admin(&self, name: &str) -> Caller {
+        let account = NewAccount {
+            localpart: Some(name.to_owned()),
+            password: None,
+            kind: AccountKind::User,
+            is_admin: true,
+            device: Some(NewDevice::default()),
+            registration_token: None,
+        };
+        let registered = self.0.state.accounts.register(account).await.unwrap();
+        let login = registered.login.unwrap();
+        Caller {
+            user_id: registered.user_id.into(),
+            ..self.with_token(login.access_token.as_str())
+        }
+    }
+
+    /// All accounts, for comparing.
+    pub(super) async fn accounts(&self) -> String {
+        let accounts = self.0.state.accounts.list(UserNum(0), 1000).await;
+        format!("{:?}", accounts.unwrap())
     }
 
     fn caller(&self, session: &Value) -> Caller {
@@ -165,8 +203,23 @@ impl Caller {
         self.send_raw("DELETE", path, b"").await
     }
 
+    /// A path that begins with a slash is the whole path.
     pub(super) async fn send_raw(&self, method: &str, path: &str, body: &[u8]) -> Answer {
-        self.request(method, &format!("{PREFIX}{path}"), body).await
+        let path = match path.strip_prefix('/') {
+            Some(_) => path.to_owned(),
+            None => format!("{PREFIX}{path}"),
+        };
+        self.request(method, &path, body).await
+    }
+
+    /// Status and body of any answer. The path is whole.
+    pub(super) async fn any(&self, method: &Method, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let token = self.token.as_deref();
+        let answer = self
+            .server
+            .answer(method.clone(), path, token, body.to_vec());
+        let (status, body) = answer.await;
+        (status.as_u16(), body.to_vec())
     }
 
     /// The bytes of a good answer.
@@ -293,6 +346,11 @@ impl Answer {
         self.inner.error()
     }
 
+    /// Whether it tells people what is wrong.
+    pub(super) fn has_message(&self) -> bool {
+        self.inner.body["error"].is_string()
+    }
+
     pub(super) fn fails(self, status: u16, errcode: &str) {
         self.fails_for("", status, errcode);
     }
@@ -306,6 +364,6 @@ impl Answer {
             self.request,
             self.inner.body
         );
-        assert!(self.inner.body["error"].is_string(), "{}", self.request);
+        assert!(self.has_message(), "{}", self.request);
     }
 }

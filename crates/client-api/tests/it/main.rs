@@ -2,8 +2,10 @@
 #![cfg(test)]
 
 mod account;
+mod bad_input;
 mod caller;
 mod load;
+mod random_requests;
 mod rate_limits;
 mod room;
 mod routes;

@@ -1,7 +1,6 @@
 //! Rooms: by behaviour, through the router in process, on both engines.
 
 mod aliases;
-mod bad_input;
 mod create;
 mod membership;
 mod read;
