@@ -11,7 +11,7 @@ use crate::{
     hash,
     object::Object,
     redact,
-    room_version::{EventIdForm, RoomVersion},
+    room_version::RoomVersion,
     value::Value,
 };
 
@@ -19,14 +19,9 @@ use crate::{
 /// most threefold, with every character escaped that is worth it), and carries what we don't keep.
 const MAX_INPUT_BYTES: usize = 4 * MAX_PDU_BYTES;
 
-/// What an event may carry in transit and does not consist of: `unsigned` is covered by no hash or signature, and
-/// `event_id`, where the event needn't state it, is computed.
-fn not_stored(version: RoomVersion) -> &'static [&'static str] {
-    match version.rules().event_id {
-        EventIdForm::Stated => &["unsigned"],
-        EventIdForm::Hash | EventIdForm::UrlSafeHash => &["event_id", "unsigned"],
-    }
-}
+/// What an event may carry in transit and does not consist of: no hash or signature covers it. An `event_id` is covered,
+/// also in room versions where nobody believes it.
+const NOT_STORED: &[&str] = &["unsigned"];
 
 /// An event. Cloning copies the fields, not the bytes.
 #[derive(Clone)]
@@ -49,17 +44,14 @@ pub struct Pdu {
 
 impl Pdu {
     /// Parses untrusted bytes: writes them in canonical form without `unsigned`, checks format and sizes, and computes
-    /// the event id (and drops what the event may say it is), unless the room version has events state it. Signatures
-    /// and content hash are not checked.
+    /// the event id (whatever the event may say it is), unless the room version has events state it. Signatures and
+    /// content hash are not checked.
     pub fn parse(version: RoomVersion, bytes: &[u8]) -> Result<Self, ParseError> {
         if bytes.len() > MAX_INPUT_BYTES {
             return Err(ParseError::TooLarge("event"));
         }
-        let canonical = canonical_json::canonicalize_object_without(
-            version.rules().json,
-            bytes,
-            not_stored(version),
-        )?;
+        let canonical =
+            canonical_json::canonicalize_object_without(version.rules().json, bytes, NOT_STORED)?;
         if canonical.len() > MAX_PDU_BYTES {
             return Err(ParseError::TooLarge("event"));
         }

@@ -173,7 +173,9 @@ pub fn signatures(object: &[u8]) -> impl Iterator<Item = Signature> {
 
 /// The servers that must have signed the event:
 ///
-/// - its sender's, unless it is an invitation by way of a third party, which another server may send;
+/// - its sender's, unless it is an invitation by way of a third party, which another server may send. It must be one still
+///   in the form in which it goes on: an event whose content hash is wrong is used as a redaction leaves it, and most
+///   versions' redactions would make it an ordinary invitation, which nobody had signed;
 /// - in room versions where an event states its id, that of the id's domain, if it isn't the sender's;
 /// - in room versions with restricted joins, that of the user who authorises the join. The authorization rules look for
 ///   this signature whatever the membership, and leave it to this check whether it holds.
@@ -182,7 +184,9 @@ pub fn required_servers(event: &Pdu) -> Vec<OwnedServerName> {
     let rules = event.version().rules();
     let sender = event.sender().server_name();
     let mut servers = Vec::with_capacity(2);
-    if !is_third_party_invite(event) {
+    let stays_third_party_invite =
+        || event.has_valid_content_hash() || is_third_party_invite(&event.redacted());
+    if !(is_third_party_invite(event) && stays_third_party_invite()) {
         servers.push(sender.to_owned());
     }
     if rules.event_id == EventIdForm::Stated

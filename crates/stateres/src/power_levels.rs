@@ -47,6 +47,9 @@ const NOTIFICATION_DEFAULT: i64 = 50;
 /// The level of the creator in a room without power levels, where creators are not privileged.
 const CREATOR_DEFAULT: i64 = 100;
 
+/// The creators of a room, sorted. They may be thousands, so they are shared.
+pub(crate) type Creators = Arc<[OwnedUserId]>;
+
 /// Levels by user, event type or notification, sorted by that.
 pub(crate) type Levels = Vec<(Box<str>, i64)>;
 
@@ -226,7 +229,7 @@ pub(crate) fn level_of(levels: &Levels, key: &str) -> Option<i64> {
 pub struct RoomPower {
     /// `None` without an `m.room.power_levels` event.
     levels: Option<Arc<PowerLevels>>,
-    creators: Vec<OwnedUserId>,
+    creators: Creators,
     privileged_creators: bool,
 }
 
@@ -235,14 +238,14 @@ impl RoomPower {
     pub fn new(create: &Pdu, power_levels: Option<&Pdu>) -> Result<Self, PowerLevelsError> {
         let parse = |event: &Pdu| PowerLevels::parse(create.version(), event.content());
         let levels = power_levels.map(parse).transpose()?;
-        Ok(Self::with(create, levels.map(Arc::new)))
+        Ok(Self::with(create, creators(create), levels.map(Arc::new)))
     }
 
-    /// As [`RoomPower::new`], of power levels that are parsed already.
-    pub(crate) fn with(create: &Pdu, levels: Option<Arc<PowerLevels>>) -> Self {
+    /// As [`RoomPower::new`], of what is parsed already.
+    pub(crate) fn with(create: &Pdu, creators: Creators, levels: Option<Arc<PowerLevels>>) -> Self {
         Self {
             levels,
-            creators: creators(create),
+            creators,
             privileged_creators: create.version().rules().privileged_creators,
         }
     }
@@ -257,6 +260,16 @@ impl RoomPower {
         }
     }
 
+    /// Whether this is a user who has infinite power.
+    pub(crate) fn is_privileged_creator(&self, user: &str) -> bool {
+        self.privileged_creators && self.is_creator(user)
+    }
+
+    fn is_creator(&self, user: &str) -> bool {
+        let found = (self.creators).binary_search_by(|creator| creator.as_str().cmp(user));
+        found.is_ok()
+    }
+
     /// The parsed `m.room.power_levels` event, if the room has one.
     #[must_use]
     pub fn levels(&self) -> Option<&PowerLevels> {
@@ -266,7 +279,7 @@ impl RoomPower {
     /// A user's power.
     #[must_use]
     pub fn user_level(&self, user: &UserId) -> PowerLevel {
-        let is_creator = self.creators.iter().any(|creator| creator == user);
+        let is_creator = self.is_creator(user.as_str());
         if is_creator && self.privileged_creators {
             return PowerLevel::Infinite;
         }
@@ -345,7 +358,7 @@ pub(crate) fn creator(create: &Pdu) -> Option<Cow<'_, str>> {
 
 /// The creators of a room: the creator that its create event names and, where creators are privileged,
 /// `additional_creators`.
-fn creators(create: &Pdu) -> Vec<OwnedUserId> {
+pub(crate) fn creators(create: &Pdu) -> Creators {
     let mut creators = Vec::with_capacity(1);
     creators.extend(creator(create).and_then(|name| parse_user_id(&name).ok()));
     if create.version().rules().privileged_creators {
@@ -356,5 +369,7 @@ fn creators(create: &Pdu) -> Vec<OwnedUserId> {
             .filter_map(Value::as_str);
         creators.extend(names.filter_map(|name| parse_user_id(&name).ok()));
     }
-    creators
+    creators.sort_unstable();
+    creators.dedup();
+    creators.into()
 }

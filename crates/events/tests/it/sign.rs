@@ -352,6 +352,29 @@ fn keys_to_fetch() {
     assert_eq!(key_ids[0], "ed25519:000");
 }
 
+#[test]
+fn a_third_party_invite_that_redaction_makes_an_ordinary_one_is_signed_by_its_sender() {
+    for version in RoomVersion::ALL {
+        let content = r#"{"membership":"invite","third_party_invite":{"signed":{"token":"t"}}}"#;
+        let event = build(version, "m.room.member", content);
+        let good: serde_json::Value = serde_json::from_slice(event.json()).unwrap();
+        let mut forged = good.clone();
+        forged["hashes"]["sha256"] = "A".repeat(43).into();
+        let forged = Pdu::parse(version, forged.to_string().as_bytes()).unwrap();
+        assert!(!forged.has_valid_content_hash());
+        let redacted = forged.redacted();
+        let stays = redacted
+            .value()
+            .get("content")
+            .and_then(|content| content.get("third_party_invite"));
+        let needs_sender = required_servers(&forged)
+            .iter()
+            .any(|server| server == "domain");
+        assert_eq!(needs_sender, stays.is_none(), "version {version}");
+        assert!(required_servers(&event).is_empty(), "version {version}");
+    }
+}
+
 #[track_caller]
 fn check_servers(kind: &str, content: &str, expected: impl Fn(RoomVersion) -> Vec<&'static str>) {
     for version in RoomVersion::ALL {

@@ -16,11 +16,7 @@ pub(super) fn check(
     power: &RoomPower,
 ) -> Result<(), AuthError> {
     // 10.4
-    if power
-        .privileged_creators()
-        .iter()
-        .any(|creator| level_of(&new.users, creator.as_str()).is_some())
-    {
+    if names_creator(new, power) {
         return Err(AuthError::PowerLevelsNameCreator);
     }
     // 10.5
@@ -59,6 +55,17 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// Whether a creator is among the users. Either may be thousands: the fewer are looked up.
+fn names_creator(new: &PowerLevels, power: &RoomPower) -> bool {
+    let creators = power.privileged_creators();
+    if new.users.len() < creators.len() {
+        let mut users = new.users.iter();
+        return users.any(|(user, _)| power.is_privileged_creator(user));
+    }
+    let mut creators = creators.iter();
+    creators.any(|creator| level_of(&new.users, creator.as_str()).is_some())
 }
 
 /// An entry that was added (no `current`), changed, or removed (no `new`).

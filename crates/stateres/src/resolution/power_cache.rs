@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{EventNum, ResolveError, RoomEvents, StateEvent, StateKey};
-use crate::power_levels::{PowerLevel, PowerLevels, PowerLevelsError, RoomPower};
+use crate::power_levels::{
+    Creators, PowerLevel, PowerLevels, PowerLevelsError, RoomPower, creators as creators_of,
+};
 
 /// The power that a create event and a power levels event make, or why they make none.
 pub(super) type Power = Rc<Result<RoomPower, PowerLevelsError>>;
@@ -38,6 +40,7 @@ pub(super) struct PowerCache<'r, R> {
     pub(super) keys: Keys,
     powers: FxHashMap<(EventNum, Option<EventNum>), Power>,
     levels: FxHashMap<EventNum, ParsedLevels>,
+    creators: FxHashMap<EventNum, Creators>,
 }
 
 impl<'r, R: RoomEvents> PowerCache<'r, R> {
@@ -47,6 +50,7 @@ impl<'r, R: RoomEvents> PowerCache<'r, R> {
             keys: Keys::new(room),
             powers: FxHashMap::default(),
             levels: FxHashMap::default(),
+            creators: FxHashMap::default(),
         }
     }
 
@@ -90,7 +94,10 @@ impl<'r, R: RoomEvents> PowerCache<'r, R> {
         let create_event = self.event(create)?;
         let levels_event = power_levels.map(|levels| self.event(levels)).transpose()?;
         let levels = levels_event.map(|event| self.levels(event)).transpose();
-        let power = Rc::new(levels.map(|levels| RoomPower::with(&create_event.pdu, levels)));
+        let create_pdu = &create_event.pdu;
+        let creators = self.creators.entry(create);
+        let creators = creators.or_insert_with(|| creators_of(create_pdu)).clone();
+        let power = Rc::new(levels.map(|levels| RoomPower::with(create_pdu, creators, levels)));
         self.powers
             .insert((create, power_levels), Rc::clone(&power));
         Ok(power)

@@ -107,11 +107,17 @@ fn privileged_creators() {
         room.check(&create_event(version, &content))
     });
     action_in(12..=NEWEST, BanLevel, "alice=join:100", "creator ban alice");
-    allowed_in(1..=11, PowerLevelsNameCreator, |version| {
-        let room = Room::new(version, "");
-        let levels = json!({"users": {"@creator:h": 100}});
-        room.check(&room.event("creator", "m.room.power_levels", Some(""), &levels))
-    });
+    // Alone, and among others.
+    for users in [0, 5] {
+        allowed_in(1..=11, PowerLevelsNameCreator, |version| {
+            let room = Room::new(version, "");
+            let mut levels = json!({"users": {"@creator:h": 100}});
+            for user in 0..users {
+                levels["users"][format!("@user{user}:h")] = json!(0);
+            }
+            room.check(&room.event("creator", "m.room.power_levels", Some(""), &levels))
+        });
+    }
 }
 
 #[test]
