@@ -11,12 +11,21 @@ use crate::user_id::login_user_ids;
 /// Which sessions go on after the password was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepSession {
-    /// All.
-    All,
-    /// That of one device.
+    /// All; that of this device changes it.
+    All(DeviceNum),
+    /// That of this device, which changes it.
     Only(DeviceNum),
-    /// None.
+    /// None: it is an administrator who changes it.
     None,
+}
+
+impl KeepSession {
+    fn changes_it(self) -> Option<DeviceNum> {
+        match self {
+            Self::All(device) | Self::Only(device) => Some(device),
+            Self::None => None,
+        }
+    }
 }
 
 /// Why a password was not set.
@@ -62,7 +71,8 @@ impl Accounts {
         self.store().db().read("account_find", find).await
     }
 
-    /// Sets the password of `user`, and ends the sessions that aren't kept. False when there is no such account in use.
+    /// Sets the password of `user`, and ends the sessions that aren't kept. False when there is no such account in use, or
+    /// the session that changes it has ended: perhaps since the password was changed by somebody else.
     ///
     /// # Errors
     /// Why it was not set; then no session has ended either.
@@ -77,11 +87,16 @@ impl Accounts {
         let hash =
             password::hash(&setup.cpu, &setup.chance, &setup.password_cost, password).await?;
         let work = move |tx: &mut Tx<'_>| {
-            if !accounts::password_set(tx, user, &hash)? {
+            if let Some(device) = keep.changes_it()
+                && !has_session(tx, user, device)?
+            {
                 return Ok::<_, SetPasswordError>(None);
             }
+            if !accounts::password_set(tx, user, &hash)? {
+                return Ok(None);
+            }
             let kept = match keep {
-                KeepSession::All => return Ok(Some(Vec::new())),
+                KeepSession::All(_) => return Ok(Some(Vec::new())),
                 KeepSession::Only(device) => Some(device),
                 KeepSession::None => None,
             };
@@ -122,4 +137,9 @@ impl Accounts {
         };
         self.end_sessions("deactivate", user, work).await
     }
+}
+
+fn has_session(tx: &mut Tx<'_>, user: UserNum, device: DeviceNum) -> Result<bool, Error> {
+    let sessions = devices::user_sessions(tx, user, None)?;
+    Ok(sessions.iter().any(|session| session.device == device))
 }

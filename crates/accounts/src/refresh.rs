@@ -1,6 +1,7 @@
 //! Renewing access tokens. <https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens>
 //!
 //! The old pair of tokens stays good until one of the new pair is first used: a client that missed the answer asks again.
+//! After that the old access token counts as expired: a request that was on its way with it is no sign of a logout.
 
 use std::sync::Arc;
 
@@ -79,10 +80,9 @@ impl Accounts {
         let shared = Arc::clone(&self.shared);
         let write = Write::new("token_confirm").locking([lock_key(user)]);
         let work = move |tx: &mut Tx<'_>| {
-            if let Some(ended) = devices::token_confirm(tx, &token)? {
-                let shared = Arc::clone(&shared);
-                tx.after_commit(move || shared.sessions.forget(&[ended]));
-            }
+            let ended = devices::token_confirm(tx, &token)?;
+            let shared = Arc::clone(&shared);
+            tx.after_commit(move || shared.sessions.forget(&ended));
             Ok::<_, Error>(())
         };
         self.store().db().write(write, work).await

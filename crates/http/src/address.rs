@@ -43,13 +43,14 @@ pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
 pub(crate) fn client_address(peer: IpAddr, trusted: &[Network], headers: &HeaderMap) -> IpAddr {
     let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
     let lines = headers.get_all("x-forwarded-for").into_iter().rev();
-    let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    // Split before it is text: what the client wrote into a line hides nothing that a proxy added to it.
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut address = peer.to_canonical();
     for hop in hops {
         if !is_trusted(address) {
             break;
         }
-        match parse(hop.trim()) {
+        match str::from_utf8(hop).ok().and_then(|hop| parse(hop.trim())) {
             Some(before) => address = before.to_canonical(),
             None => break,
         }

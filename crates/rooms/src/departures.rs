@@ -1,8 +1,9 @@
 //! Taking users out of rooms who may not be in them any longer: deactivated ones, and guests where none may be.
 
 use starling_db::{Error, Tx, Write};
+use starling_store::departures::{self, GuestDeparture};
 use starling_store::memberships::{Membership, membership_list};
-use starling_store::{DeviceNum, RoomNum, UserNum, departures};
+use starling_store::{DeviceNum, RoomNum, UserNum};
 
 use crate::error::SendError;
 use crate::membership::MembershipAction;
@@ -43,9 +44,9 @@ impl Rooms {
             let Some(last) = rooms.last() else {
                 return Ok(());
             };
-            after = *last;
-            for room in rooms {
-                self.take_guests_out(room).await?;
+            after = last.room;
+            for departure in rooms {
+                self.take_guests_out(departure).await?;
             }
         }
     }
@@ -66,8 +67,8 @@ impl Rooms {
     }
 
     /// Takes the guests out of a room, unless it lets them in (again).
-    async fn take_guests_out(&self, room: RoomNum) -> Result<(), Error> {
-        let store = self.store().clone();
+    async fn take_guests_out(&self, departure: GuestDeparture) -> Result<(), Error> {
+        let (store, room) = (self.store().clone(), departure.room);
         let read = move |tx: &mut Tx<'_>| {
             let Some(snapshot) = store.room_read(tx, room)? else {
                 return Ok(Vec::new());
@@ -88,7 +89,7 @@ impl Rooms {
         for guest in guests {
             self.take_out_of(guest, room).await?;
         }
-        let delete = move |tx: &mut Tx<'_>| departures::guests_delete(tx, room);
+        let delete = move |tx: &mut Tx<'_>| departures::guests_delete(tx, departure);
         let write = Write::new("guest_departure_delete");
         self.store().db().write(write, delete).await
     }

@@ -13,16 +13,26 @@ starling_db::statements! {
     DEPARTURE_LIST = "SELECT user_num FROM departures WHERE user_num > ?1 ORDER BY user_num LIMIT ?2";
     /// A user who has left all rooms.
     DEPARTURE_DELETE = "DELETE FROM departures WHERE user_num = ?1";
-    /// A room that guests have to leave.
+    /// A room that guests have to leave. Noted once more, it is another note: whoever works on the older one may have read
+    /// the room's state as it was before.
     GUEST_DEPARTURE_INSERT = "INSERT INTO guest_departures (room_num, created_at) VALUES (?1, ?2) \
-        ON CONFLICT (room_num) DO NOTHING";
+        ON CONFLICT (room_num) DO UPDATE SET created_at = guest_departures.created_at + 1";
     /// Rooms that guests have to leave.
-    GUEST_DEPARTURE_LIST = "SELECT room_num FROM guest_departures WHERE room_num > ?1 ORDER BY room_num LIMIT ?2";
+    GUEST_DEPARTURE_LIST = "SELECT room_num, created_at FROM guest_departures WHERE room_num > ?1 ORDER BY room_num LIMIT ?2";
     /// A room that guests have left.
-    GUEST_DEPARTURE_DELETE = "DELETE FROM guest_departures WHERE room_num = ?1";
+    GUEST_DEPARTURE_DELETE = "DELETE FROM guest_departures WHERE room_num = ?1 AND created_at = ?2";
     /// The guests in a room.
     GUESTS_IN_ROOM = "SELECT m.user_num FROM accounts a JOIN memberships m ON m.user_num = a.user_num \
         WHERE a.kind = 1 AND m.room_num = ?1 AND m.membership = ?2 ORDER BY m.user_num";
+}
+
+/// A note that guests have to leave a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestDeparture {
+    /// The room.
+    pub room: RoomNum,
+    /// Parts it from other notes of the room.
+    created_at: i64,
 }
 
 /// Notes that `user` has to leave all rooms.
@@ -65,19 +75,27 @@ pub fn guests_insert(tx: &mut Tx<'_>, room: RoomNum, now_ms: i64) -> Result<(), 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn guests_list(tx: &mut Tx<'_>, after: RoomNum, limit: u32) -> Result<Vec<RoomNum>, Error> {
+pub fn guests_list(
+    tx: &mut Tx<'_>,
+    after: RoomNum,
+    limit: u32,
+) -> Result<Vec<GuestDeparture>, Error> {
     let params = [after.into(), i64::from(limit).into()];
     tx.query_all(&GUEST_DEPARTURE_LIST, &params, |row| {
-        Ok(RoomNum(row.int(0)?))
+        Ok(GuestDeparture {
+            room: RoomNum(row.int(0)?),
+            created_at: row.int(1)?,
+        })
     })
 }
 
-/// Notes that guests have left `room`.
+/// Notes that guests have left the room, unless it was noted once more meanwhile that they have to.
 ///
 /// # Errors
 /// When the database fails.
-pub fn guests_delete(tx: &mut Tx<'_>, room: RoomNum) -> Result<(), Error> {
-    tx.execute(&GUEST_DEPARTURE_DELETE, &[room.into()])?;
+pub fn guests_delete(tx: &mut Tx<'_>, done: GuestDeparture) -> Result<(), Error> {
+    let params = [done.room.into(), done.created_at.into()];
+    tx.execute(&GUEST_DEPARTURE_DELETE, &params)?;
     Ok(())
 }
 

@@ -4,7 +4,8 @@
 //!
 //! A refresh token is given out with an access token, and is good for another pair. The old pair ends when one of the new
 //! one is first used, so that a client that missed the answer can ask again; until then the new access token says what it
-//! `replaces`.
+//! `replaces`. The old access token then counts as expired until the next one does: who has asked with it meanwhile is told
+//! to come with the new one, and not that the session is over.
 
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ starling_db::statements! {
     TOKEN_CONFIRM = "UPDATE access_tokens SET replaces = NULL WHERE hash = ?1";
     /// The access tokens that are to replace the pair of a refresh token.
     TOKEN_LIST_REPLACING = "SELECT hash FROM access_tokens WHERE device_num = ?1 AND replaces = ?2";
+    /// An access token that has expired, whatever the clock says.
+    TOKEN_EXPIRE = "UPDATE access_tokens SET expires_at = 0 WHERE hash = ?1";
     /// The end of an access token.
     TOKEN_DELETE = "DELETE FROM access_tokens WHERE hash = ?1";
     /// A new refresh token.
@@ -264,14 +267,18 @@ pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession,
 /// # Errors
 /// When the database fails.
 pub fn device_tokens_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession, Error> {
-    let tokens = tx.query_all(&TOKEN_LIST_OF_DEVICE, &[device.into()], |row| {
-        read_hash(row, 0)
-    })?;
+    let tokens = device_tokens(tx, device)?;
     if !tokens.is_empty() {
         tx.execute(&TOKEN_DELETE_OF_DEVICE, &[device.into()])?;
         tx.execute(&REFRESH_DELETE_OF_DEVICE, &[device.into()])?;
     }
     Ok(EndedSession { device, tokens })
+}
+
+fn device_tokens(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Vec<TokenHash>, Error> {
+    tx.query_all(&TOKEN_LIST_OF_DEVICE, &[device.into()], |row| {
+        read_hash(row, 0)
+    })
 }
 
 /// Deletes all devices of `user`, but `keep`, and their access tokens. The answer holds those that had a session.
@@ -392,24 +399,34 @@ pub fn refresh_find(tx: &mut Tx<'_>, hash: &TokenHash) -> Result<Option<RefreshO
 }
 
 /// Notes that an access token is used, or the refresh token that came with it: the pair that they replace ends. The answer
-/// is the access token of that pair, if there was one still.
+/// are the access tokens that are good no longer.
 ///
 /// # Errors
 /// When the database fails.
-pub fn token_confirm(tx: &mut Tx<'_>, access: &TokenHash) -> Result<Option<TokenHash>, Error> {
+pub fn token_confirm(tx: &mut Tx<'_>, access: &TokenHash) -> Result<Vec<TokenHash>, Error> {
     let replaces = tx.query_one(&TOKEN_REPLACES, &[access.as_slice().into()], |row| {
         read_opt_hash(row, 0)
     })?;
     let Some(refresh) = replaces.flatten() else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     tx.execute(&TOKEN_CONFIRM, &[access.as_slice().into()])?;
     let Some(old) = refresh_find(tx, &refresh)? else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    tx.execute(&TOKEN_DELETE, &[old.access.as_slice().into()])?;
     tx.execute(&REFRESH_DELETE, &[refresh.as_slice().into()])?;
-    Ok(Some(old.access))
+    let mut ended = device_tokens(tx, old.device)?;
+    ended.retain(|token| token != access);
+    for token in &ended {
+        let is_latest = *token == old.access;
+        let end = if is_latest {
+            &TOKEN_EXPIRE
+        } else {
+            &TOKEN_DELETE
+        };
+        tx.execute(end, &[token.as_slice().into()])?;
+    }
+    Ok(ended)
 }
 
 /// Ends the pairs that were got for this refresh token of `device` before, and not used. The answer are their access

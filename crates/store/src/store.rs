@@ -38,7 +38,7 @@ impl Store {
             events: EventCache::new(sizes.events(), db.commits().clone()),
             rooms: RoomCache::new(sizes.rooms(), db.commits().clone()),
             timelines: TimelineCache::new(sizes.timelines()),
-            erased: Erased::default(),
+            erased: Erased::new(db.commits().clone()),
             departures: Notify::new(),
             epoch,
         };

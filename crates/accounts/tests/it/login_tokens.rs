@@ -43,7 +43,7 @@ async fn what_ends_the_sessions_ends_what_could_begin_others() {
             assert!(set.await.unwrap());
         };
         let kept = give(&world, &alice).await;
-        set(KeepSession::All).await;
+        set(KeepSession::All(alice.device)).await;
         assert!(is_good(&world, &kept).await);
 
         let ended = give(&world, &alice).await;

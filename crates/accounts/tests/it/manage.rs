@@ -70,7 +70,7 @@ async fn a_new_password_replaces_the_old_and_ends_the_sessions_that_are_not_kept
             let first = world.is_valid(&first).await;
             (first, world.is_valid(&second).await)
         };
-        assert!(set("second", KeepSession::All).await);
+        assert!(set("second", KeepSession::All(first.device)).await);
         assert_eq!(valid().await, (true, true));
         let old = world.login("alice", PASSWORD).await;
         assert!(matches!(old, Err(LoginError::Refused)));
@@ -85,6 +85,16 @@ async fn a_new_password_replaces_the_old_and_ends_the_sessions_that_are_not_kept
         assert!(set("fourth", KeepSession::None).await);
         assert_eq!(valid().await, (false, false));
         world.login("alice", "fourth").await.unwrap();
+
+        // Requests that were let in before their session ended change nothing.
+        for late in [
+            KeepSession::All(first.device),
+            KeepSession::Only(second.device),
+        ] {
+            assert!(!set("fifth", late).await);
+        }
+        let late = world.login("alice", "fifth").await;
+        assert!(matches!(late, Err(LoginError::Refused)));
     })
     .await;
 }
@@ -172,7 +182,7 @@ async fn deactivation_ends_all_at_once() {
         assert!(!world.accounts.deactivate(alice.user, false).await.unwrap());
         let set = world
             .accounts
-            .set_password(alice.user, "new".to_owned(), KeepSession::All);
+            .set_password(alice.user, "new".to_owned(), KeepSession::None);
         assert!(!set.await.unwrap());
         let login = world.login("alice", "new").await;
         assert!(matches!(login, Err(LoginError::Refused)));

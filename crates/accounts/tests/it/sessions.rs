@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use starling_accounts::{Authentication, NewDevice};
 use starling_bus::Topic;
 use starling_db::{Dialect, Tx};
 use starling_store::SCHEMA;
@@ -116,6 +117,31 @@ async fn no_session_outlives_its_end_in_memory() {
         reading.await.unwrap();
         assert!(world.whose(&login).await.is_none());
     }
+}
+
+#[tokio::test]
+async fn a_long_poll_outlives_the_renewal_of_its_token() {
+    on_each_engine(|world| async move {
+        world.register("alice").await;
+        let device = NewDevice {
+            refreshes: true,
+            ..NewDevice::default()
+        };
+        let login = world.login_on("alice", PASSWORD, device).await.unwrap();
+        let polling = world.session(&login).await;
+        let token = login.refresh_token.unwrap();
+        let renewed = world.accounts.refresh(token.as_str()).await.unwrap();
+        let renewed = renewed.access_token;
+        let now = world.accounts.authenticate(renewed.as_str()).await.unwrap();
+        let now = granted(now).unwrap();
+        let found = world.accounts.authenticate_again(&polling).await.unwrap();
+        assert!(matches!(found, Authentication::Expired), "{found:?}");
+
+        world.accounts.logout(&now).await.unwrap();
+        let found = world.accounts.authenticate_again(&polling).await.unwrap();
+        assert!(matches!(found, Authentication::Unknown), "{found:?}");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn set_password(
     let keep = if request.logout_devices {
         KeepSession::Only(session.device)
     } else {
-        KeepSession::All
+        KeepSession::All(session.device)
     };
     let set = state.accounts.set_password(session.user, password, keep);
     match set.await {

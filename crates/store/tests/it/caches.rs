@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use starling_db::{Error, Tx, Write};
+use starling_store::accounts::{AccountInsert, AccountKind, account_erase, account_insert};
 use starling_store::events::event_redact;
 use starling_store::rooms::{RoomSnapshot, room_advance};
-use starling_store::{EventNum, RoomNum, SCHEMA, Store};
+use starling_store::{EventNum, RoomNum, SCHEMA, Store, UserNum};
 use starling_testkit::{TestDb, on_each_engine};
 use tokio::runtime::Handle;
 
@@ -96,6 +97,46 @@ async fn a_slow_reader_does_not_bring_an_old_snapshot_of_a_room_back() {
         assert_eq!(new.append_count, 1);
         let cached = store.rooms().get(RoomNum(1)).unwrap();
         assert!(Arc::ptr_eq(&cached, &new));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_does_not_bring_an_erased_user_back() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = room_with_backfill(&db).await;
+        let insert = |tx: &mut Tx<'_>| {
+            let account = AccountInsert {
+                user: UserNum(1),
+                kind: AccountKind::User,
+                is_admin: false,
+                password_hash: None,
+                created_at: 1,
+            };
+            account_insert(tx, &account)
+        };
+        let is_new: Result<bool, Error> = db.db().write(Write::new("account"), insert).await;
+        assert!(is_new.unwrap());
+        let (writer, reader) = (store.clone(), store.clone());
+        let erase = async move {
+            let erased = writer.clone();
+            let body = move |tx: &mut Tx<'_>| {
+                account_erase(tx, UserNum(1), 2)?;
+                let erased = erased.clone();
+                tx.after_commit(move || erased.erased().changed());
+                Ok(())
+            };
+            writer.db().write(Write::new("erase"), body).await
+        };
+        read_late(&store, erase, move |tx| reader.erased().users(tx)).await;
+        let reader = store.clone();
+        let read = move |tx: &mut Tx<'_>| reader.erased().users(tx);
+        let users = store.db().read("new", read).await.unwrap();
+        assert!(users.contains(&UserNum(1)));
+        let reader = store.clone();
+        let read = move |tx: &mut Tx<'_>| reader.erased().users(tx);
+        let again = store.db().read("again", read).await.unwrap();
+        assert!(Arc::ptr_eq(&users, &again), "they are kept");
     })
     .await;
 }

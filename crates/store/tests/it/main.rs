@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod caches;
+mod departures;
 mod snapshots;
 mod state_map;
 mod statements;

@@ -88,11 +88,26 @@ async fn the_old_pair_ends_when_the_new_access_token_is_used() {
         assert_eq!(refresh(&server, &lost.refresh).await.error(), unknown);
 
         assert_eq!(whoami(&server, &second.access).await.status, 200);
-        assert_eq!(whoami(&server, &first.access).await.error(), unknown);
+        // A request that was on its way with it is no sign that the session is over.
+        let late = whoami(&server, &first.access).await;
+        assert_eq!(late.error(), unknown);
+        assert_eq!(late.body["soft_logout"], true);
         let old = refresh(&server, &first.refresh).await;
         assert_eq!(old.error(), unknown);
         assert_eq!(old.body["soft_logout"], Value::Null);
         assert_eq!(whoami(&server, &second.access).await.status, 200);
+
+        // Of the one before there is nothing left.
+        let third = Pair::of(&refresh(&server, &second.refresh).await);
+        assert_eq!(whoami(&server, &third.access).await.status, 200);
+        let oldest = whoami(&server, &first.access).await;
+        assert_eq!(oldest.body["soft_logout"], Value::Null);
+        let logout = "/_matrix/client/v3/logout";
+        let out = server.request(Method::POST, logout, Some(&third.access), None);
+        assert_eq!(out.await.status, 200);
+        let ended = whoami(&server, &second.access).await;
+        assert_eq!(ended.error(), unknown);
+        assert_eq!(ended.body["soft_logout"], Value::Null);
     })
     .await;
 }
