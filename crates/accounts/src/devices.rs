@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use starling_db::{Error, Tx, Write};
-use starling_store::UserNum;
 use starling_store::devices::{self, Device};
+use starling_store::{UserNum, login_tokens};
 
 use crate::sessions::check_device_name;
 use crate::{Accounts, DeviceError};
@@ -52,6 +52,8 @@ impl Accounts {
         device_ids: HashSet<String>,
     ) -> Result<(), Error> {
         let work = move |tx: &mut Tx<'_>| {
+            // One of these sessions may have asked for one, which would outlive it.
+            login_tokens::delete_of_user(tx, user)?;
             let mut owned = devices::device_list(tx, user)?;
             owned.retain(|device| device_ids.contains(&device.device_id));
             let ended = owned.iter();

@@ -309,8 +309,12 @@ impl Accounts {
     /// # Errors
     /// When the database fails; then nothing has changed.
     pub async fn logout(&self, session: &Session) -> Result<(), Error> {
-        let device = session.device;
-        let work = move |tx: &mut Tx<'_>| Ok(Some(vec![devices::device_delete(tx, device)?]));
+        let (user, device) = (session.user, session.device);
+        let work = move |tx: &mut Tx<'_>| {
+            // The session may have asked for one, which would outlive it.
+            login_tokens::delete_of_user(tx, user)?;
+            Ok(Some(vec![devices::device_delete(tx, device)?]))
+        };
         self.end_sessions("logout", session.user, work)
             .await
             .map(drop)

@@ -296,7 +296,8 @@ async fn try_password(
     password: String,
 ) -> Result<bool, MatrixError> {
     // It counts as a failure until it is none, so that many at once are not more tries.
-    let account = Caller::Account(session.user_id.as_str());
+    // Apart from the failures to log in, by which a stranger could keep the owner from locking a thief out.
+    let account = Caller::User(session.user.0);
     api.limiter.take(Limited::LoginFailures, account)?;
     let matches = api.accounts.password_matches(session.user, password).await;
     if !matches!(matches, Ok(false)) {

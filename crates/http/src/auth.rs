@@ -107,7 +107,8 @@ pub(crate) async fn admit<S: Sessions>(
     check(route, access, state).map(Some)
 }
 
-/// Looks a token up, unless too many came from that address that nobody has.
+/// Looks a token up. Where too many came from an address that nobody has, look-ups count as requests without a session: whoever
+/// shares the address with a stranger isn't shut out by a few bad tokens.
 async fn look_up<S: Sessions>(
     token: &str,
     address: Option<IpAddr>,
@@ -115,7 +116,10 @@ async fn look_up<S: Sessions>(
 ) -> Result<Access<S::Session>, MatrixError> {
     let caller = address.map(Caller::Address);
     if let Some(caller) = caller {
-        state.limiter().check(Limited::UnknownTokens, caller)?;
+        let limiter = state.limiter();
+        if limiter.check(Limited::UnknownTokens, caller).is_err() {
+            limiter.take(Limited::Anonymous, caller)?;
+        }
     }
     let access = state.authenticate(token, address).await;
     let access = access.map_err(MatrixError::internal)?;

@@ -13,6 +13,9 @@ use crate::rooms::{Actor, Rooms};
 /// Users or rooms that are read at once.
 const PAGE: u32 = 100;
 
+/// Longer than any request takes, in milliseconds.
+const REQUEST_MS: i64 = 600_000;
+
 /// No device: nobody asked for it.
 const NO_DEVICE: DeviceNum = DeviceNum(0);
 
@@ -61,7 +64,9 @@ impl Rooms {
                 self.take_out_of(user, row.room).await?;
             }
         }
-        let delete = move |tx: &mut Tx<'_>| departures::delete(tx, user);
+        // A request that was let in before may yet bring the user into a room.
+        let upto = self.parts.clock.now_ms() - REQUEST_MS;
+        let delete = move |tx: &mut Tx<'_>| departures::delete(tx, user, upto);
         let write = Write::new("departure_delete");
         self.store().db().write(write, delete).await
     }
@@ -112,7 +117,8 @@ impl Rooms {
         let left = self.change_membership(&actor, &room_id, leave, &actor.user_id, None);
         match left.await {
             Ok(()) => Ok(()),
-            Err(SendError::Db(error)) => Err(error),
+            Err(SendError::Db(error @ (Error::Closed | Error::Unavailable(_)))) => Err(error),
+            // Also what is damaged in one room.
             Err(error) => {
                 tracing::warn!(user = %actor.user_id, room = %room_id, %error, "a user could not be taken out of a room");
                 Ok(())

@@ -43,7 +43,7 @@ impl Rooms {
         }
         let room = self.room_num(room_id, SendError::UnknownRoom).await?;
         let extras = Extras {
-            guest_joins: actor.is_guest && draft.kind == "m.room.member",
+            guest_joins: actor.is_guest && is_join(&draft),
             ..Extras::default()
         };
         self.send_with(actor, room, draft, transaction, extras)
@@ -146,6 +146,12 @@ impl Rooms {
             Appending::UsedTransaction => Err(SendError::UnknownEvent),
         }
     }
+}
+
+fn is_join(draft: &Draft) -> bool {
+    let membership = draft.content.value().get("membership");
+    let membership = membership.and_then(starling_events::Value::as_str);
+    draft.kind == "m.room.member" && membership.as_deref() == Some("join")
 }
 
 /// The event that a redaction names in its content: there clients write it, in rooms of every version.

@@ -11,10 +11,15 @@ const EVERY: Duration = Duration::from_mins(1);
 /// Works until the server stops; first what was left when it stopped the last time.
 pub(crate) async fn run(rooms: Rooms, shutdown: Shutdown) {
     loop {
-        if let Err(error) = rooms.take_out().await {
-            tracing::warn!(%error, "not everybody left the rooms that they have to leave");
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => return,
+            done = rooms.take_out() => if let Err(error) = done {
+                tracing::warn!(%error, "not everybody left the rooms that they have to leave");
+            }
         }
         tokio::select! {
+            biased;
             () = shutdown.begun() => return,
             () = rooms.departures_wanted() => {}
             () = tokio::time::sleep(EVERY) => {}

@@ -35,6 +35,7 @@ impl Sweeper {
     pub(crate) async fn run(self) {
         loop {
             tokio::select! {
+                biased;
                 () = self.shutdown.begun() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }

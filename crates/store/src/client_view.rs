@@ -112,7 +112,10 @@ impl ClientView {
                 room_id: false,
                 unsigned: Some(&unsigned),
             };
-            client_format::write(&mut out, &redaction.pdu, &format);
+            let pruned = self
+                .is_hidden(redaction, viewer)
+                .then(|| redaction.pdu.redacted());
+            client_format::write(&mut out, pruned.as_ref().unwrap_or(&redaction.pdu), &format);
         }
         if let Some(replaced) = replaced {
             string_member(&mut out, "replaces_state", replaced.pdu.event_id().as_str());

@@ -11,8 +11,8 @@ starling_db::statements! {
     DEPARTURE_INSERT = "INSERT INTO departures (user_num, created_at) VALUES (?1, ?2) ON CONFLICT (user_num) DO NOTHING";
     /// Users who have to leave all rooms.
     DEPARTURE_LIST = "SELECT user_num FROM departures WHERE user_num > ?1 ORDER BY user_num LIMIT ?2";
-    /// A user who has left all rooms.
-    DEPARTURE_DELETE = "DELETE FROM departures WHERE user_num = ?1";
+    /// A user who has left all rooms, and had long enough to.
+    DEPARTURE_DELETE = "DELETE FROM departures WHERE user_num = ?1 AND created_at <= ?2";
     /// A room that guests have to leave. Noted once more, it is another note: whoever works on the older one may have read
     /// the room's state as it was before.
     GUEST_DEPARTURE_INSERT = "INSERT INTO guest_departures (room_num, created_at) VALUES (?1, ?2) \
@@ -53,12 +53,12 @@ pub fn list(tx: &mut Tx<'_>, after: UserNum, limit: u32) -> Result<Vec<UserNum>,
     tx.query_all(&DEPARTURE_LIST, &params, |row| Ok(UserNum(row.int(0)?)))
 }
 
-/// Notes that `user` has left all rooms.
+/// Notes that `user` has left all rooms, if that had to be since `upto` (milliseconds since 1970) or longer.
 ///
 /// # Errors
 /// When the database fails.
-pub fn delete(tx: &mut Tx<'_>, user: UserNum) -> Result<(), Error> {
-    tx.execute(&DEPARTURE_DELETE, &[user.into()])?;
+pub fn delete(tx: &mut Tx<'_>, user: UserNum, upto: i64) -> Result<(), Error> {
+    tx.execute(&DEPARTURE_DELETE, &[user.into(), upto.into()])?;
     Ok(())
 }
 

@@ -27,7 +27,11 @@ pub(super) fn routes() -> Routes<State> {
         .limit(Limited::AccountChange)
         .post("/_matrix/client/v3/delete_devices", Auth::User, delete_many)
         .limit(Limited::AccountChange)
+        .body_limit(DELETE_BYTES)
 }
+
+/// The largest list of devices to delete, in bytes: it is held while a password waits to be checked.
+const DELETE_BYTES: usize = 256 << 10;
 
 #[derive(Serialize)]
 struct Entry {

@@ -36,7 +36,6 @@ CREATE INDEX login_tokens_by_age ON login_tokens (expires_at);
 CREATE INDEX login_tokens_by_user ON login_tokens (user_num);
 CREATE TABLE openid_tokens (hash {bytes} PRIMARY KEY, user_num BIGINT NOT NULL, expires_at BIGINT NOT NULL) {keyed};
 CREATE INDEX openid_tokens_by_age ON openid_tokens (expires_at);
-CREATE INDEX openid_tokens_by_user ON openid_tokens (user_num);
 
 -- Who holds one may register. uses_allowed, expires_at: NULL is without limit.
 CREATE TABLE registration_tokens (

@@ -177,7 +177,8 @@ async fn passwords_cannot_be_guessed_at_speed_with_a_token_either() {
         let limited = (429, "M_LIMIT_EXCEEDED");
         assert_eq!(change("alice").await.error(), limited);
         let body = json!({ "type": "m.login.password", "user": "alice", "password": "alice" });
-        assert_eq!(alice.post("login", body).await.error(), limited);
+        // Logging in has failures of its own.
+        assert_eq!(alice.post("login", body).await.status, 200);
     })
     .await;
 }

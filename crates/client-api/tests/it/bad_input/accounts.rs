@@ -70,8 +70,8 @@ fn large() -> Vec<Case> {
         method: "POST",
         path: "delete_devices".to_owned(),
         body: format!("{{\"devices\":[{}1]}}", "1,".repeat(1 << 20)).into(),
-        status: 400,
-        errcode: "M_BAD_JSON",
+        status: 413,
+        errcode: "M_TOO_LARGE",
     });
     cases
 }
