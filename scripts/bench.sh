@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 
 scripts/ensure-packages.sh run
 cargo build --release --locked --package starling-bench
-exec "${CARGO_TARGET_DIR:-target}/release/starling-bench" "$@"
+exec "${CARGO_TARGET_DIR:-target}/release/starling-bench" core "$@"
