@@ -5,7 +5,10 @@
 //! how to run it and how to read what it prints.
 
 pub mod events;
+pub mod floor;
+pub mod instructions;
 pub mod room;
+pub mod servers;
 pub mod state_resolution;
 pub mod table;
 pub mod timing;

@@ -5,11 +5,16 @@
     reason = "a command-line tool talks to its terminal"
 )]
 
+mod compare;
 mod core;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use starling_bench::floor;
+use starling_bench::instructions::{self, Work};
 
 /// The allocator of the server, also for what it is compared with.
 #[global_allocator]
@@ -31,11 +36,37 @@ enum What {
         #[arg(long)]
         short: bool,
     },
+    /// Whole servers: ours, the floor, Synapse and others.
+    Servers(compare::Servers),
+    /// Does one kind of work so many times, for a program that counts instructions.
+    Instructions {
+        /// What is done.
+        work: Work,
+        /// How often, after a start that is always the same.
+        count: u64,
+    },
+    /// Serves the least that any homeserver must do for messages, until SIGTERM.
+    Floor {
+        /// The folder of its database, which must not hold one yet.
+        #[arg(long)]
+        data: PathBuf,
+        /// Where it listens; port 0 for any that is free.
+        #[arg(long)]
+        address: SocketAddr,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().what {
         What::Core { short } => core::run(short).map_err(|error| error.to_string()),
+        What::Servers(servers) => compare::run(&servers).map_err(|error| error.to_string()),
+        What::Instructions { work, count } => {
+            instructions::run(work, count).map_err(|error| error.to_string())
+        }
+        What::Floor { data, address } => {
+            floor::run(&data, address, |at| println!("listening on http://{at}"))
+                .map_err(|error| error.to_string())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

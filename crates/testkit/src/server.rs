@@ -88,7 +88,16 @@ impl TestServer {
     /// # Panics
     /// When the database cannot be read, or there are no rooms of the configured version.
     pub async fn start_with(db: &TestDb, config: Config) -> Self {
-        Self::over(db.db().clone(), config, Cpu::in_place()).await
+        Self::over(db.db().clone(), config, (Cpu::in_place(), chance())).await
+    }
+
+    /// As [`TestServer::start_with`], where the same seed makes the same ids and tokens.
+    ///
+    /// # Panics
+    /// As [`TestServer::start_with`].
+    pub async fn start_seeded(db: &TestDb, config: Config, seed: u64) -> Self {
+        let chance = Chance::seeded(seed);
+        Self::over(db.db().clone(), config, (Cpu::in_place(), chance)).await
     }
 
     /// As [`TestServer::start`], where passwords are hashed here instead of in place.
@@ -96,7 +105,7 @@ impl TestServer {
     /// # Panics
     /// As [`TestServer::start`].
     pub async fn start_hashing(db: &TestDb, cpu: Cpu) -> Self {
-        Self::over(db.db().clone(), Self::config(), cpu).await
+        Self::over(db.db().clone(), Self::config(), (cpu, chance())).await
     }
 
     /// Another node on the same database (PostgreSQL).
@@ -105,13 +114,13 @@ impl TestServer {
     /// As [`TestServer::start_with`].
     pub async fn second_node(&self, db: Db) -> Self {
         let config = self.state.config.as_ref().clone();
-        Self::over(db, config, Cpu::in_place()).await
+        Self::over(db, config, (Cpu::in_place(), chance())).await
     }
 
-    async fn over(db: Db, config: Config, cpu: Cpu) -> Self {
+    async fn over(db: Db, config: Config, (cpu, chance): (Cpu, Chance)) -> Self {
         let (head, epoch) = db.head().await.expect("the head is read");
         let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
-        let (bus, clock, chance) = (Bus::new(head), Clock::simulated(START_MS), chance());
+        let (bus, clock) = (Bus::new(head), Clock::simulated(START_MS));
         let shutdown = Shutdown::new();
         let (stop_sync, stopping) = watch::channel(false);
         let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);

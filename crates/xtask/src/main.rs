@@ -5,11 +5,13 @@
     reason = "a command-line tool talks to its terminal"
 )]
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use xtask::{footprint, routes, tidy};
+use xtask::instructions::{Recorded, Verdict};
+use xtask::{footprint, instructions, routes, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -17,7 +19,12 @@ usage: cargo xtask COMMAND
   tidy               checks the rules that neither the compiler nor clippy knows
   routes             prints every route: who may call, its rate limit, and the behaviour tests that name it
   routes --untested  prints the routes that no test names
-  footprint BINARY   measures start and idle memory of a release build on an empty folder";
+  footprint BINARY   measures start and idle memory of a release build on an empty folder
+  instructions BINARY
+                     counts what parts of the server take, by a release build of starling-bench, and compares it
+                     with what was recorded
+  instructions --record BINARY
+                     counts, and records it";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +35,8 @@ fn main() -> ExitCode {
         ["routes"] => print_routes(),
         ["routes", "--untested"] => print_untested(),
         ["footprint", binary] => run_footprint(Path::new(binary)),
+        ["instructions", "--record", binary] => record_instructions(Path::new(binary)),
+        ["instructions", binary] => compare_instructions(Path::new(binary)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -58,7 +67,7 @@ fn run_tidy() -> io::Result<bool> {
 
 fn write_docs() -> io::Result<bool> {
     let page = root()?.join("docs/configuration.md");
-    std::fs::write(page, starling_config::reference()).map(|()| true)
+    fs::write(page, starling_config::reference()).map(|()| true)
 }
 
 fn print_routes() -> io::Result<bool> {
@@ -95,6 +104,26 @@ fn run_footprint(binary: &Path) -> io::Result<bool> {
         footprint::megabytes(footprint::RESIDENT_LIMIT_BYTES),
     );
     Ok(median.within_limits())
+}
+
+fn compare_instructions(binary: &Path) -> io::Result<bool> {
+    let recorded = Recorded::parse(&fs::read_to_string(root()?.join(instructions::FILE))?)?;
+    let comparisons = recorded.compare(&instructions::count(binary)?);
+    for comparison in &comparisons {
+        println!("{comparison}");
+    }
+    Ok(comparisons
+        .iter()
+        .all(|comparison| comparison.verdict == Verdict::Same))
+}
+
+fn record_instructions(binary: &Path) -> io::Result<bool> {
+    let file = root()?.join(instructions::FILE);
+    let mut recorded = Recorded::parse(&fs::read_to_string(&file)?)?;
+    recorded.instructions = instructions::count(binary)?;
+    fs::write(file, recorded.to_string())?;
+    print!("{recorded}");
+    Ok(true)
 }
 
 /// The root of the workspace: two folders above this crate.

@@ -91,6 +91,15 @@ impl Sample {
         StateMap::conflicts(&self.refs()).expect("few states")
     }
 
+    /// Finds where the states differ, and resolves that: ours.
+    ///
+    /// # Panics
+    /// When there are more states than can be resolved at once.
+    #[must_use]
+    pub fn resolution(&self) -> Resolution {
+        self.resolve(&self.conflicts())
+    }
+
     fn resolve(&self, conflicts: &Conflicts) -> Resolution {
         let room = self.room.at_hand(&self.refs());
         resolve(self.size.version, conflicts, &room).expect("all events are at hand")
@@ -202,16 +211,8 @@ pub fn agree(sample: &Sample) -> Result<(), Disagreement> {
 /// Resolves in all ways and measures each.
 pub fn measure(sample: &Sample, repeat: Repeat) -> Result<Measured, Disagreement> {
     let inputs = Inputs::new(sample);
-    let states = sample.refs();
     let (ours_difference, conflicts) = time(repeat, || (), |()| sample.conflicts());
-    let (ours, resolution) = time(
-        repeat,
-        || (),
-        |()| {
-            let conflicts = StateMap::conflicts(&states).expect("few states");
-            sample.resolve(&conflicts)
-        },
-    );
+    let (ours, resolution) = time(repeat, || (), |()| sample.resolution());
     drop(conflicts);
     let (applying, _) = time(repeat, || (), |()| sample.apply(&resolution));
     let expected = sample.resolved(&resolution);

@@ -1,6 +1,8 @@
 //! What is measured gives the same results in each implementation, and the rooms are as they should be.
 #![cfg(test)]
 
+mod floor;
+
 use std::time::Duration;
 
 use starling_bench::{

@@ -10,6 +10,10 @@ const SOURCES: [&str; 6] = ["md", "py", "rs", "sh", "sql", "toml"];
 /// Crates that may hold SQL, with the reason.
 const MAY_HOLD_SQL: &[(&str, &str)] = &[
     (
+        "bench",
+        "what the server is compared with has a table of its own",
+    ),
+    (
         "db",
         "its own statements: transactions, migrations, checks of the server's settings",
     ),

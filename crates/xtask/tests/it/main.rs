@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xtask::footprint::{self, Footprint, READY_LIMIT, RESIDENT_LIMIT_BYTES};
+use xtask::instructions::{self, Counts, Recorded, Verdict};
 use xtask::routes::{self, Test};
 use xtask::tidy::tidy;
 
@@ -132,7 +133,7 @@ fn a_dependency_on_an_upper_or_neighbouring_crate_is_found() {
         (
             "store",
             "rusqlite",
-            "the library `rusqlite` is for db, testkit only",
+            "the library `rusqlite` is for bench, db, testkit only",
         ),
         (
             "stateres",
@@ -442,4 +443,88 @@ fn tests_are_found_in_the_modules_of_each_crate() {
         names,
         ["a::room::send::works", "a::works", "b::account::works"]
     );
+}
+
+/// What `send` is judged as when so much was counted, where 1000 were recorded with a tolerance of 5 %.
+fn verdict(counted: u64) -> Verdict {
+    let recorded = Recorded {
+        tolerance_percent: 5,
+        instructions: Counts::from([("send".to_owned(), 1000)]),
+    };
+    let counted = Counts::from([("send".to_owned(), counted)]);
+    recorded.compare(&counted)[0].verdict
+}
+
+#[test]
+fn counts_within_the_tolerance_are_the_same() {
+    assert_eq!(verdict(1000), Verdict::Same);
+    assert_eq!(verdict(1050), Verdict::Same);
+    assert_eq!(verdict(950), Verdict::Same);
+}
+
+#[test]
+fn counts_outside_the_tolerance_are_too_many_or_too_few() {
+    assert_eq!(verdict(1051), Verdict::TooMany);
+    assert_eq!(verdict(949), Verdict::TooFew);
+    assert_eq!(verdict(0), Verdict::TooFew);
+}
+
+#[test]
+fn a_comparison_says_what_differs() {
+    let recorded = Recorded {
+        tolerance_percent: 5,
+        instructions: Counts::from([("send".to_owned(), 2000), ("sync".to_owned(), 400)]),
+    };
+    let counted = [("new", 7), ("send", 2201), ("sync", 300)];
+    let counted = counted.map(|(work, count)| (work.to_owned(), count));
+    let lines = recorded.compare(&Counts::from(counted));
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    assert!(
+        lines[0].ends_with("7 instructions: not recorded"),
+        "{lines:?}"
+    );
+    assert!(lines[1].ends_with("2000 (+10.0%): TOO MANY"), "{lines:?}");
+    assert!(
+        lines[2].ends_with("400 (-25.0%): fewer; record the better number"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn recorded_counts_are_read_as_they_are_written() {
+    let recorded = Recorded {
+        tolerance_percent: 7,
+        instructions: Counts::from([("send".to_owned(), 1), ("sync".to_owned(), 2)]),
+    };
+    assert_eq!(Recorded::parse(&recorded.to_string()).unwrap(), recorded);
+    for wrong in [
+        "",
+        "tolerance_percent = -1",
+        "tolerance_percent = 5\n[instructions]\nsend = \"1\"",
+    ] {
+        assert!(Recorded::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_recorded_counts_of_this_workspace_are_readable() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    let text = fs::read_to_string(root.join(instructions::FILE)).unwrap();
+    assert_eq!(Recorded::parse(&text).unwrap().to_string(), text);
+}
+
+#[test]
+fn the_total_of_a_profile_is_found() {
+    let profile = "version: 1\nevents: Ir\nsummary: 12\n\nfn=(1) f\n1 12\n\ntotals: 12\n";
+    assert_eq!(instructions::total(profile), Some(12));
+    assert_eq!(instructions::total("events: Ir\n"), None);
+}
+
+#[test]
+fn a_program_that_fails_has_no_counts() {
+    let error = instructions::count(Path::new("/bin/false")).unwrap_err();
+    assert!(error.to_string().contains("/bin/false"), "{error}");
 }

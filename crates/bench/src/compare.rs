@@ -1,0 +1,104 @@
+//! `starling-bench servers`: whole servers side by side.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+use starling_bench::servers::Error;
+use starling_bench::servers::plan::{FULL, Plan, SHORT};
+use starling_bench::servers::postgres::Cluster;
+use starling_bench::servers::report::Report;
+use starling_bench::servers::run::Run;
+use starling_bench::servers::site::Site;
+use starling_bench::servers::start::{Programs, Server};
+use starling_bench::servers::target::Target;
+use starling_runtime::Chance;
+
+/// What is measured.
+#[derive(Debug, Args)]
+pub(crate) struct Servers {
+    /// Few rounds, SQLite only, at most 100 clients.
+    #[arg(long)]
+    short: bool,
+    /// Our program.
+    #[arg(long)]
+    starling: PathBuf,
+    /// A Python that has Synapse; without it Synapse isn't measured.
+    #[arg(long)]
+    synapse_python: Option<PathBuf>,
+    /// A PostgreSQL cluster, `postgres://USER@%2FFOLDER/DATABASE`; without it only SQLite is measured.
+    #[arg(long, env = "STARLING_TEST_POSTGRES")]
+    postgres: Option<String>,
+    /// A server that runs already: `NAME=http://HOST:PORT[,token=TOKEN][,pid=PID]`, where TOKEN is for registration. May stand several times.
+    #[arg(long = "target")]
+    targets: Vec<Target>,
+    /// Where to write what was measured as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Measures, and prints the tables.
+pub(crate) fn run(servers: &Servers) -> Result<(), Error> {
+    // One thread: the servers need the processors more.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(Box::pin(measure(servers)))?;
+    if let Some(path) = &servers.json {
+        fs::write(
+            path,
+            serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?,
+        )?;
+    }
+    println!(
+        "{}",
+        report.markdown("Starling, SQLite", "Starling, PostgreSQL")
+    );
+    Ok(())
+}
+
+async fn measure(servers: &Servers) -> Result<Report, Error> {
+    let plan: Plan = if servers.short { SHORT } else { FULL };
+    let sites = start(servers).await?;
+    let mut run = Run {
+        plan,
+        name: Chance::system()?.token(6).to_lowercase(),
+        sites,
+        report: Report::default(),
+        progress: |what| eprintln!("{what}"),
+    };
+    run.all().await?;
+    Ok(run.report)
+}
+
+async fn start(servers: &Servers) -> Result<Vec<Site>, Error> {
+    let programs = Programs {
+        starling: servers.starling.clone(),
+        synapse_python: servers.synapse_python.clone().unwrap_or_default(),
+    };
+    let cluster = match servers.postgres.as_deref().filter(|_| !servers.short) {
+        Some(url) => Some(Cluster::at(url).await?),
+        None => None,
+    };
+    let with_synapse = servers.synapse_python.is_some();
+    let mut started = vec![
+        Server::starling(&programs, None).await?,
+        Server::floor().await?,
+    ];
+    if with_synapse {
+        started.push(Server::synapse(&programs, None).await?);
+    }
+    if let Some(cluster) = &cluster {
+        started.push(Server::starling(&programs, Some(cluster)).await?);
+    }
+    if let Some(cluster) = cluster.as_ref().filter(|_| with_synapse) {
+        started.push(Server::synapse(&programs, Some(cluster)).await?);
+    }
+    let started = started
+        .into_iter()
+        .map(|server| Site::new(server.target.clone(), Some(server)));
+    let others = servers.targets.iter().cloned();
+    Ok(started
+        .chain(others.map(|target| Site::new(target, None)))
+        .collect())
+}

@@ -1,0 +1,92 @@
+//! A client's connection: HTTP/1.1 with keep-alive, one request at a time.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::Error;
+
+/// What a server answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// A connection that is opened when it is first needed, and again after the server has closed it.
+#[derive(Debug)]
+pub struct Connection {
+    address: SocketAddr,
+    open: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Connection {
+    /// To the server at `address`; not open yet.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            open: None,
+        }
+    }
+
+    /// Closes it. Needed after a request whose answer wasn't waited for.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Sends a request (`path` from the first slash on, `body` as JSON) and reads the whole answer.
+    ///
+    /// # Errors
+    /// When the connection fails. It is tried once more if it failed before anything was sent.
+    pub async fn request(
+        &mut self,
+        method: &Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Error> {
+        let mut sender = self.ready().await?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.address.to_string());
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(|error| Error::Request(error.to_string()))?;
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        self.open = Some(sender);
+        Ok(Answer { status, body })
+    }
+
+    async fn ready(&mut self) -> Result<SendRequest<Full<Bytes>>, Error> {
+        if let Some(mut sender) = self.open.take()
+            && sender.ready().await.is_ok()
+        {
+            return Ok(sender);
+        }
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // Its errors reach who waits for an answer.
+        tokio::spawn(connection);
+        sender.ready().await?;
+        Ok(sender)
+    }
+}

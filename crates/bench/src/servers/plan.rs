@@ -1,0 +1,64 @@
+//! How much is measured.
+
+use std::time::Duration;
+
+/// How much is measured, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How often each measurement is made of each server, in turn.
+    pub rounds: usize,
+    /// How many senders at once: one scenario for each number.
+    pub senders: &'static [usize],
+    /// How many rooms there are where not all is sent to one.
+    pub rooms: usize,
+    /// How long a round of sending takes.
+    pub send: Duration,
+    /// How many clients a message goes to: one scenario for each number.
+    pub clients: &'static [usize],
+    /// How long messages are sent to them in a round.
+    pub fan_out: Duration,
+    /// How many clients wait for nothing.
+    pub idle_clients: usize,
+    /// How long they are watched. Clients ask again every 30 seconds.
+    pub idle: Duration,
+    /// How long a round of registering, or of logging in, takes.
+    pub accounts: Duration,
+    /// How many events a room is filled with.
+    pub events: u64,
+    /// How many messages are measured, before and after filling.
+    pub window: u64,
+    /// After so long a server isn't asked for more accounts, members or events: it is measured with what it has.
+    pub patience: Duration,
+}
+
+/// Everything: `make bench`.
+pub const FULL: Plan = Plan {
+    rounds: 3,
+    senders: &[1, 10, 100],
+    rooms: 100,
+    send: Duration::from_secs(4),
+    clients: &[10, 100, 1000],
+    fan_out: Duration::from_secs(5),
+    idle_clients: 1000,
+    idle: Duration::from_secs(30),
+    accounts: Duration::from_secs(3),
+    events: 100_000,
+    window: 10_000,
+    patience: Duration::from_mins(5),
+};
+
+/// What takes few minutes: `make bench-short`.
+pub const SHORT: Plan = Plan {
+    rounds: 2,
+    senders: &[1, 10, 100],
+    rooms: 100,
+    send: Duration::from_millis(1500),
+    clients: &[10, 100],
+    fan_out: Duration::from_millis(1500),
+    idle_clients: 100,
+    idle: Duration::from_secs(10),
+    accounts: Duration::from_millis(1500),
+    events: 20_000,
+    window: 2000,
+    patience: Duration::from_secs(20),
+};

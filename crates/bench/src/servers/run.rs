@@ -1,0 +1,253 @@
+//! The whole benchmark: scenario after scenario, round after round, server after server.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Error;
+use super::growth;
+use super::meter::{Round, as_number};
+use super::plan::Plan;
+use super::report::{Report, Row};
+use super::send::{self, Amount};
+use super::site::Site;
+use super::{accounts, fan_out};
+
+/// How long a server is left alone before its memory is read.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// A run on all servers.
+#[derive(Debug)]
+pub struct Run {
+    /// How much.
+    pub plan: Plan,
+    /// Part of every name that is made, so that a server can be measured again.
+    pub name: String,
+    /// The servers.
+    pub sites: Vec<Site>,
+    /// What was measured so far.
+    pub report: Report,
+    /// Is told what happens.
+    pub progress: fn(&str),
+}
+
+impl Run {
+    /// Measures everything.
+    ///
+    /// # Errors
+    /// When a server refuses something.
+    pub async fn all(&mut self) -> Result<(), Error> {
+        sleep(SETTLE).await;
+        self.memory("memory at start, MB");
+        self.accounts().await?;
+        self.prepare().await?;
+        for &senders in self.plan.senders {
+            for is_one_room in [true, false] {
+                self.send(senders, is_one_room).await?;
+            }
+        }
+        self.growth().await?;
+        for &clients in self.plan.clients {
+            self.fan_out(clients).await?;
+        }
+        self.idle().await?;
+        sleep(SETTLE).await;
+        self.memory("memory in the end, MB");
+        Ok(())
+    }
+
+    fn memory(&mut self, what: &str) {
+        for site in &self.sites {
+            let memory = site.target.memory().map(|bytes| as_number(bytes) / 1e6);
+            self.report.figure(what, &site.target.name, memory, "");
+        }
+    }
+
+    async fn accounts(&mut self) -> Result<(), Error> {
+        let mut registered = vec![Vec::new(); self.sites.len()];
+        let mut logged_in = vec![Vec::new(); self.sites.len()];
+        for round in 0..self.plan.rounds {
+            (self.progress)(&format!("accounts, round {round}"));
+            for (index, site) in self.sites.iter_mut().enumerate() {
+                let run = format!("{}.{round}", self.name);
+                let done = accounts::register(&site.target, &run, self.plan.accounts).await?;
+                registered
+                    .get_mut(index)
+                    .into_iter()
+                    .for_each(|rounds| rounds.push(done.clone()));
+                site.want_users(&self.name, 2, self.plan.patience).await?;
+                let done = accounts::log_in(&site.target, &site.users, self.plan.accounts).await?;
+                logged_in
+                    .get_mut(index)
+                    .into_iter()
+                    .for_each(|rounds| rounds.push(done.clone()));
+            }
+        }
+        self.add("register, 2 at once", registered);
+        self.add("log in, 2 at once", logged_in);
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<(), Error> {
+        let most = self.plan.senders.iter().copied().max().unwrap_or(0);
+        for site in &mut self.sites {
+            (self.progress)(&format!("{}: users and rooms", site.target.name));
+            site.want_users(&self.name, most, self.plan.patience * 10)
+                .await?;
+            site.want_rooms(self.plan.rooms, self.plan.senders).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, senders: usize, is_one_room: bool) -> Result<(), Error> {
+        let rooms = if is_one_room { 1 } else { self.plan.rooms };
+        let scenario = format!("send, {senders} senders, rooms: {rooms}");
+        let mut all = vec![Vec::new(); self.sites.len()];
+        for round in 0..self.plan.rounds {
+            (self.progress)(&format!("{scenario}, round {round}"));
+            for (index, site) in self.sites.iter_mut().enumerate() {
+                let mut taken = site.take_senders(senders, is_one_room);
+                let mut measured = Round::default();
+                // The first is a warm-up.
+                for (part, time) in [("w", self.plan.send / 8), ("m", self.plan.send)] {
+                    let run = format!("{}.{senders}.{rooms}.{round}{part}", self.name);
+                    let amount = Amount {
+                        messages: u64::MAX,
+                        time,
+                    };
+                    (measured, taken) = send::round(&site.target, &run, taken, amount).await?;
+                }
+                site.return_senders(taken);
+                all.get_mut(index)
+                    .into_iter()
+                    .for_each(|rounds| rounds.push(measured.clone()));
+            }
+        }
+        self.add(&scenario, all);
+        Ok(())
+    }
+
+    async fn growth(&mut self) -> Result<(), Error> {
+        let full = self.plan.events;
+        for site in &mut self.sites {
+            (self.progress)(&format!("{}: a room of {full} events", site.target.name));
+            let growth = growth::measure(site, &self.name, &self.plan).await?;
+            let name = site.target.name.clone();
+            let note = if growth.late.is_some() {
+                String::new()
+            } else {
+                format!(
+                    "came to {} events in {} s",
+                    growth.events,
+                    self.plan.patience.as_secs()
+                )
+            };
+            let windows = [
+                ("1000".to_owned(), Some(growth.early)),
+                (full.to_string(), growth.late),
+            ];
+            for (events, round) in windows {
+                self.report.rows.extend(round.map(|round| Row {
+                    scenario: format!("send, {} senders, after {events} events", growth::SENDERS),
+                    server: name.clone(),
+                    rounds: vec![round],
+                    note: note.clone(),
+                }));
+            }
+            self.report.figure(
+                "disk, bytes per event",
+                &name,
+                growth.bytes_per_event,
+                &note,
+            );
+        }
+        Ok(())
+    }
+
+    async fn fan_out(&mut self, clients: usize) -> Result<(), Error> {
+        let scenario = format!("fan-out, 1 sender to {clients} clients");
+        for site in &mut self.sites {
+            (self.progress)(&format!("{}: {clients} listeners", site.target.name));
+            site.want_users(&self.name, clients + 1, self.plan.patience)
+                .await?;
+            site.want_listeners(clients, self.plan.patience).await?;
+        }
+        let mut all = vec![Vec::new(); self.sites.len()];
+        for round in 0..self.plan.rounds {
+            (self.progress)(&format!("{scenario}, round {round}"));
+            for (index, site) in self.sites.iter_mut().enumerate() {
+                let listeners = std::mem::take(&mut site.listeners);
+                let room = site.listened.clone().unwrap_or_default();
+                let Some(sender) = site.users.first_mut() else {
+                    continue;
+                };
+                let run = format!("{}.f{clients}.{round}", self.name);
+                let time = self.plan.fan_out;
+                let (measured, listeners) =
+                    fan_out::round(&site.target, &run, (sender, &room), listeners, time).await?;
+                site.listeners = listeners;
+                all.get_mut(index)
+                    .into_iter()
+                    .for_each(|rounds| rounds.push(measured.clone()));
+            }
+        }
+        self.add(&scenario, all);
+        for (site, row) in self
+            .sites
+            .iter()
+            .rev()
+            .zip(self.report.rows.iter_mut().rev())
+        {
+            if site.listeners.len() < clients {
+                row.note = format!("came to {} clients", site.listeners.len());
+            }
+        }
+        Ok(())
+    }
+
+    async fn idle(&mut self) -> Result<(), Error> {
+        let clients = self.plan.idle_clients;
+        for site in &mut self.sites {
+            (self.progress)(&format!("{}: {clients} idle clients", site.target.name));
+            let listeners = std::mem::take(&mut site.listeners);
+            let note = if listeners.len() < clients {
+                format!("{} clients only", listeners.len())
+            } else {
+                String::new()
+            };
+            let room = site.listened.clone().unwrap_or_default();
+            let Some(sender) = site.users.first_mut() else {
+                continue;
+            };
+            let run = format!("{}.idle", self.name);
+            let (idle, listeners) = fan_out::idle(
+                &site.target,
+                &run,
+                (sender, &room),
+                listeners,
+                self.plan.idle,
+            )
+            .await?;
+            site.listeners = listeners;
+            let name = &site.target.name;
+            let what = format!("{clients} idle clients: CPU, ms per second");
+            self.report
+                .figure(&what, name, idle.cpu_ms_per_second, &note);
+            let what = format!("{clients} idle clients: memory, MB");
+            let memory = idle.memory.map(|bytes| as_number(bytes) / 1e6);
+            self.report.figure(&what, name, memory, &note);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, scenario: &str, all: Vec<Vec<Round>>) {
+        for (site, rounds) in self.sites.iter().zip(all) {
+            self.report.rows.push(Row {
+                scenario: scenario.to_owned(),
+                server: site.target.name.clone(),
+                rounds,
+                note: String::new(),
+            });
+        }
+    }
+}

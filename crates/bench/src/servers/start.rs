@@ -1,0 +1,298 @@
+//! Starts the servers that are measured, each with a fresh database, and ends them.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use http::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::Error;
+use super::http::Connection;
+use super::postgres::{Cluster, Database};
+use super::processes::Processes;
+use super::target::Target;
+
+/// How long a server may take to answer for the first time. Synapse makes its tables then.
+const START_PATIENCE: Duration = Duration::from_mins(3);
+/// How long it may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(20);
+/// How often to look whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How much of a log is shown when a server didn't start.
+const LOG_LINES: usize = 20;
+
+/// A server that was started here. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// How it is reached.
+    pub target: Target,
+    child: Child,
+    folder: TempDir,
+    database: Option<Database>,
+}
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// Our server.
+    pub starling: PathBuf,
+    /// A Python that has Synapse.
+    pub synapse_python: PathBuf,
+}
+
+impl Server {
+    /// Our server, on SQLite or on a database of this cluster.
+    ///
+    /// # Errors
+    /// When it doesn't start.
+    pub async fn starling(programs: &Programs, cluster: Option<&Cluster>) -> Result<Self, Error> {
+        let place = Place::new("Starling", cluster).await?;
+        let data = place.data();
+        let url = match &place.database {
+            Some(database) => database.url(),
+            None => format!("sqlite:{}", data.join("starling.db").display()),
+        };
+        let config = place.folder.path().join("starling.toml");
+        let text = format!(
+            "server_name = \"localhost\"\ndata_dir = '{data}'\n[database]\nurl = '{url}'\n\
+             [[listeners]]\naddress = \"{}\"\nserves = [\"client\"]\n\
+             [registration]\nmode = \"open\"\n[rate_limits]\nenabled = false\n",
+            place.address,
+            data = data.display(),
+        );
+        fs::write(&config, text)?;
+        let mut command = Command::new(&programs.starling);
+        command.arg("serve").arg("--config").arg(&config);
+        place.start(command).await
+    }
+
+    /// Synapse as its documentation sets it up, without limits of rate and without presence, on SQLite or on a database
+    /// of this cluster.
+    ///
+    /// # Errors
+    /// When it doesn't start.
+    pub async fn synapse(programs: &Programs, cluster: Option<&Cluster>) -> Result<Self, Error> {
+        let place = Place::new("Synapse", cluster).await?;
+        let config = place.folder.path().join("homeserver.yaml");
+        fs::write(&config, synapse_configuration(&place))?;
+        fs::write(
+            place.folder.path().join("log.yaml"),
+            "version: 1\nhandlers: {console: {class: logging.StreamHandler}}\n\
+             root: {level: WARNING, handlers: [console]}\ndisable_existing_loggers: false\n",
+        )?;
+        let run = || {
+            let mut command = Command::new(&programs.synapse_python);
+            command.args(["-m", "synapse.app.homeserver", "--config-path"]);
+            command.arg(&config).current_dir(place.folder.path());
+            command
+        };
+        let mut keys = run();
+        keys.arg("--generate-keys").stdout(Stdio::null());
+        if !keys.status()?.success() {
+            return Err(Error::Start("Synapse makes no key".to_owned()));
+        }
+        let command = run();
+        place.start(command).await
+    }
+
+    /// The floor: this program.
+    ///
+    /// # Errors
+    /// When it doesn't start.
+    pub async fn floor() -> Result<Self, Error> {
+        let place = Place::new("floor", None).await?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("floor").arg("--data").arg(place.data());
+        command.arg("--address").arg(place.address.to_string());
+        place.start(command).await
+    }
+
+    /// What its database takes on the disk now, in bytes.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub async fn disk_bytes(&self) -> Result<u64, Error> {
+        match &self.database {
+            Some(database) => database.bytes().await,
+            None => Ok(size_of(&data_of(&self.folder))?),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// What a server is started with.
+struct Place {
+    name: String,
+    folder: TempDir,
+    address: SocketAddr,
+    database: Option<Database>,
+    database_processes: Option<Processes>,
+}
+
+impl Place {
+    async fn new(name: &str, cluster: Option<&Cluster>) -> Result<Self, Error> {
+        let folder = TempDir::with_prefix("starling-bench.")?;
+        fs::create_dir(data_of(&folder))?;
+        // Free now; nobody else is expected to take it before the server does.
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let (name, database) = match cluster {
+            Some(cluster) => (
+                format!("{name}, PostgreSQL"),
+                Some(cluster.create(&name.to_lowercase()).await?),
+            ),
+            None if name == "floor" => (name.to_owned(), None),
+            None => (format!("{name}, SQLite"), None),
+        };
+        Ok(Self {
+            name,
+            folder,
+            address,
+            database,
+            database_processes: cluster.map(|cluster| cluster.processes.clone()),
+        })
+    }
+
+    fn data(&self) -> PathBuf {
+        data_of(&self.folder)
+    }
+
+    async fn start(self, mut command: Command) -> Result<Server, Error> {
+        let log = self.folder.path().join("log");
+        let file = File::create(&log)?;
+        command.stdin(Stdio::null());
+        command.stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn()?;
+        let mut server = Server {
+            target: Target {
+                name: self.name,
+                address: self.address,
+                registration_token: None,
+                processes: Some(Processes::of(vec![child.id()])),
+                database: self.database_processes,
+            },
+            child,
+            folder: self.folder,
+            database: self.database,
+        };
+        wait_until_ready(&mut server, &log).await?;
+        Ok(server)
+    }
+}
+
+fn data_of(folder: &TempDir) -> PathBuf {
+    folder.path().join("data")
+}
+
+async fn wait_until_ready(server: &mut Server, log: &Path) -> Result<(), Error> {
+    let mut connection = Connection::new(server.target.address);
+    let begun = Instant::now();
+    loop {
+        let path = "/_matrix/client/versions";
+        let answer = connection.request(&Method::GET, path, None, None).await;
+        if answer.is_ok_and(|answer| answer.status.is_success()) {
+            return Ok(());
+        }
+        if server.child.try_wait()?.is_some() || begun.elapsed() > START_PATIENCE {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.len().saturating_sub(LOG_LINES);
+            let tail = lines.get(last..).unwrap_or_default().join("\n");
+            return Err(Error::Start(format!("{}:\n{tail}", server.target.name)));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+fn end(child: &mut Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It fails for one that has ended.
+        kill_process(pid, Signal::TERM).ok();
+    }
+    let looks = END_PATIENCE.as_millis() / LOOK_EVERY.as_millis();
+    for _ in 0..looks {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    child.kill().and_then(|()| child.wait()).ok();
+}
+
+fn size_of(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() {
+            size_of(&entry.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
+}
+
+/// Limits of rate are off, as for the others. So is presence, which ours doesn't have. Everything else is the default,
+/// and PostgreSQL as in the documentation of Synapse.
+fn synapse_configuration(place: &Place) -> String {
+    let data = place.data();
+    let database = match &place.database {
+        None => format!(
+            "{{name: sqlite3, args: {{database: '{}'}}}}",
+            data.join("homeserver.db").display()
+        ),
+        Some(database) => format!(
+            "{{name: psycopg2, args: {{user: {:?}, dbname: {:?}, host: {:?}, cp_min: 5, cp_max: 10}}}}",
+            database.user, database.name, database.host
+        ),
+    };
+    let unlimited = "{per_second: 1000000, burst_count: 1000000}";
+    let by = |names: &[&str]| {
+        let limits: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name}: {unlimited}"))
+            .collect();
+        format!("{{{}}}", limits.join(", "))
+    };
+    format!(
+        "server_name: localhost\n\
+         report_stats: false\n\
+         pid_file: '{pid}'\n\
+         signing_key_path: '{key}'\n\
+         log_config: '{log}'\n\
+         media_store_path: '{media}'\n\
+         macaroon_secret_key: only-for-a-benchmark\n\
+         form_secret: only-for-a-benchmark\n\
+         listeners: [{{port: {port}, type: http, tls: false, bind_addresses: [127.0.0.1], \
+                       resources: [{{names: [client]}}]}}]\n\
+         database: {database}\n\
+         trusted_key_servers: []\n\
+         presence: {{enabled: false}}\n\
+         enable_registration: true\n\
+         enable_registration_without_verification: true\n\
+         rc_message: {unlimited}\n\
+         rc_registration: {unlimited}\n\
+         rc_room_creation: {unlimited}\n\
+         rc_joins_per_room: {unlimited}\n\
+         rc_login: {login}\n\
+         rc_joins: {joins}\n",
+        pid = place.folder.path().join("pid").display(),
+        key = data.join("signing.key").display(),
+        log = place.folder.path().join("log.yaml").display(),
+        media = data.join("media").display(),
+        port = place.address.port(),
+        login = by(&["address", "account", "failed_attempts"]),
+        joins = by(&["local", "remote"]),
+    )
+}

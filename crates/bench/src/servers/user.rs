@@ -1,0 +1,235 @@
+//! A user of the measured server, and what users do.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Error;
+use super::http::{Answer, Connection};
+use super::target::Target;
+
+/// What every user has for a password: its hash costs the same for any.
+const PASSWORD: &str = "correct horse battery staple";
+/// What a client asks of `/sync`: little of the past, members only where they spoke, no presence.
+const FILTER: &str = r#"{"presence":{"types":[]},"room":{"timeline":{"limit":10},"state":{"lazy_load_members":true}}}"#;
+/// How many requests of interactive authentication may be needed for an account.
+const STEPS: usize = 4;
+
+/// A user with a session and one connection.
+#[derive(Debug)]
+pub struct User {
+    name: String,
+    token: String,
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct Session {
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct RoomCreated {
+    room_id: String,
+}
+
+#[derive(Deserialize)]
+struct SyncToken {
+    next_batch: String,
+}
+
+/// What a poll brought.
+#[derive(Debug)]
+pub struct Synced {
+    /// From where the next one goes on.
+    pub next_batch: String,
+    /// The whole answer.
+    pub body: Bytes,
+}
+
+impl User {
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn register(target: &Target, name: &str) -> Result<Self, Error> {
+        let mut connection = Connection::new(target.address);
+        let mut auth = Value::Null;
+        for _ in 0..STEPS {
+            let mut body = json!({
+                "username": name,
+                "password": PASSWORD,
+                "initial_device_display_name": "benchmark",
+            });
+            if let (Value::Object(body), false) = (&mut body, auth.is_null()) {
+                body.insert("auth".to_owned(), auth);
+            }
+            let path = "/_matrix/client/v3/register";
+            let answer = post(&mut connection, path, None, &body).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                let session: Session = parsed(path, &answer)?;
+                return Ok(Self {
+                    name: name.to_owned(),
+                    token: session.access_token,
+                    connection,
+                });
+            }
+            auth = next_stage(&answer, target.registration_token.as_deref());
+        }
+        Err(Error::Registration(name.to_owned()))
+    }
+
+    /// Logs in with the password: a further session.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn log_in(target: &Target, name: &str) -> Result<Self, Error> {
+        let mut connection = Connection::new(target.address);
+        let body = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": name },
+            "password": PASSWORD,
+        });
+        let path = "/_matrix/client/v3/login";
+        let answer = post(&mut connection, path, None, &body).await?;
+        let session: Session = parsed(path, &answer)?;
+        Ok(Self {
+            name: name.to_owned(),
+            token: session.access_token,
+            connection,
+        })
+    }
+
+    /// The user's name, without server.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Creates a public room; gives its id.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_room(&mut self) -> Result<String, Error> {
+        let path = "/_matrix/client/v3/createRoom";
+        let body = json!({ "preset": "public_chat", "name": "Benchmark" });
+        let answer = post(&mut self.connection, path, Some(&self.token), &body).await?;
+        parsed::<RoomCreated>(path, &answer).map(|room| room.room_id)
+    }
+
+    /// Joins a room.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn join(&mut self, room: &str) -> Result<(), Error> {
+        let path = format!("/_matrix/client/v3/rooms/{}/join", escaped(room));
+        let answer = post(&mut self.connection, &path, Some(&self.token), &json!({})).await?;
+        parsed::<RoomCreated>(&path, &answer).map(drop)
+    }
+
+    /// Sends a message of about 80 letters that contains `text`; `transaction` must be new.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn send(&mut self, room: &str, transaction: &str, text: &str) -> Result<(), Error> {
+        let mut path = format!("/_matrix/client/v3/rooms/{}/send/", escaped(room));
+        write!(path, "m.room.message/{transaction}").ok();
+        let body = format!(
+            r#"{{"msgtype":"m.text","body":"{text}: as long as what people write to each other on a common day"}}"#
+        );
+        let token = Some(self.token.as_str());
+        let answer = self
+            .connection
+            .request(&Method::PUT, &path, token, Some(body.into()))
+            .await?;
+        expect_success(&path, &answer)
+    }
+
+    /// Asks what is new after `since` (nothing: a first sync), waiting for it up to `wait_ms` milliseconds.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn sync(&mut self, since: Option<&str>, wait_ms: u32) -> Result<Synced, Error> {
+        let mut path = format!(
+            "/_matrix/client/v3/sync?timeout={wait_ms}&filter={}",
+            escaped(FILTER)
+        );
+        if let Some(since) = since {
+            write!(path, "&since={}", escaped(since)).ok();
+        }
+        let token = Some(self.token.as_str());
+        let answer = self
+            .connection
+            .request(&Method::GET, &path, token, None)
+            .await?;
+        let SyncToken { next_batch } = parsed(&path, &answer)?;
+        Ok(Synced {
+            next_batch,
+            body: answer.body,
+        })
+    }
+
+    /// Closes the connection, also in the middle of a request.
+    pub fn hang_up(&mut self) {
+        self.connection.close();
+    }
+}
+
+async fn post(
+    connection: &mut Connection,
+    path: &str,
+    token: Option<&str>,
+    body: &Value,
+) -> Result<Answer, Error> {
+    let body = Bytes::from(body.to_string());
+    connection
+        .request(&Method::POST, path, token, Some(body))
+        .await
+}
+
+/// What to answer to a demand for authentication: the registration token if there is one and it is not accepted yet,
+/// otherwise the stage that asks for nothing.
+fn next_stage(answer: &Answer, registration_token: Option<&str>) -> Value {
+    let asked: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let session = asked.get("session").cloned().unwrap_or_default();
+    let is_token_accepted = asked
+        .get("completed")
+        .and_then(Value::as_array)
+        .is_some_and(|done| {
+            done.iter()
+                .any(|stage| stage == "m.login.registration_token")
+        });
+    match registration_token {
+        Some(token) if !is_token_accepted => {
+            json!({ "type": "m.login.registration_token", "token": token, "session": session })
+        }
+        _ => json!({ "type": "m.login.dummy", "session": session }),
+    }
+}
+
+fn escaped(part: &str) -> String {
+    utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()
+}
+
+fn expect_success(path: &str, answer: &Answer) -> Result<(), Error> {
+    if answer.status.is_success() {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        path: path.to_owned(),
+        status: answer.status,
+        body: String::from_utf8_lossy(&answer.body).into_owned(),
+    })
+}
+
+fn parsed<T: for<'a> Deserialize<'a>>(path: &str, answer: &Answer) -> Result<T, Error> {
+    expect_success(path, answer)?;
+    serde_json::from_slice(&answer.body).map_err(|error| Error::Malformed {
+        path: path.to_owned(),
+        error: error.to_string(),
+    })
+}
