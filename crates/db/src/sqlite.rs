@@ -4,6 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{Null, Value as SqlValue, ValueRef};
 use rusqlite::vtab::array::Array;
 use rusqlite::{Connection as Sqlite, ErrorCode, OpenFlags};
@@ -52,8 +53,13 @@ impl SqliteConnection {
         sqlite.set_prepared_statement_cache_capacity(PREPARED);
         rusqlite::vtab::array::load_module(&sqlite).map_err(unavailable)?;
         sqlite.execute_batch(pragmas(role)).map_err(unavailable)?;
+        // Without it SQLite makes a new plan whenever a parameter of `LIMIT`, and some others, gets another value, which
+        // takes longer than most of our statements.
+        sqlite
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(unavailable)?;
         if role == Role::SimulatedWriter {
-            let no_checkpoint = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             sqlite
                 .set_db_config(no_checkpoint, true)
                 .map_err(unavailable)?;
