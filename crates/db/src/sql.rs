@@ -9,7 +9,7 @@ use crate::engine::Dialect;
 /// | in the text | SQLite | PostgreSQL |
 /// |---|---|---|
 /// | `?1` | `?1` | `$1` |
-/// | `{ints ?1}` | `rarray(?1)` | `unnest($1::bigint[])`, each as a sub-select |
+/// | `{ints ?1}` | `rarray(?1)` | `unnest($1::bigint[])`, each as a sub-select with one column, `value` |
 /// | `{texts ?1}`, `{blobs ?1}` | the same | the same for `text[]`, `bytea[]` |
 /// | `{bytes}` | `BLOB` | `BYTEA` |
 /// | `{id}` | `INTEGER PRIMARY KEY AUTOINCREMENT` | an identity column |
@@ -101,9 +101,9 @@ fn spell(name: &str, dialect: Dialect) -> String {
         ("ints" | "texts" | "blobs", Dialect::Sqlite) => {
             format!("(SELECT value FROM rarray(?{number}))")
         }
-        ("ints", Dialect::Postgres) => format!("(SELECT unnest(${number}::BIGINT[]))"),
-        ("texts", Dialect::Postgres) => format!("(SELECT unnest(${number}::TEXT[]))"),
-        ("blobs", Dialect::Postgres) => format!("(SELECT unnest(${number}::BYTEA[]))"),
+        ("ints", Dialect::Postgres) => format!("(SELECT unnest(${number}::BIGINT[]) AS value)"),
+        ("texts", Dialect::Postgres) => format!("(SELECT unnest(${number}::TEXT[]) AS value)"),
+        ("blobs", Dialect::Postgres) => format!("(SELECT unnest(${number}::BYTEA[]) AS value)"),
         ("bytes", Dialect::Sqlite) => "BLOB".to_owned(),
         ("bytes", Dialect::Postgres) => "BYTEA".to_owned(),
         ("id", Dialect::Sqlite) => "INTEGER PRIMARY KEY AUTOINCREMENT".to_owned(),

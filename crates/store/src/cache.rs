@@ -32,7 +32,13 @@ impl CacheSizes {
 
     /// Bytes for events.
     pub(crate) fn events(self) -> u64 {
-        self.bytes / 2
+        self.bytes * 48 / 100
+    }
+
+    /// Bytes for the filters that clients have stored, as they are when parsed.
+    #[must_use]
+    pub fn filters(self) -> u64 {
+        self.bytes * 2 / 100
     }
 
     /// Bytes for rooms' snapshots.

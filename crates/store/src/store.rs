@@ -26,6 +26,7 @@ struct Shared {
     timelines: TimelineCache,
     erased: Erased,
     departures: Notify,
+    sizes: CacheSizes,
     epoch: i64,
 }
 
@@ -40,6 +41,7 @@ impl Store {
             timelines: TimelineCache::new(sizes.timelines()),
             erased: Erased::new(db.commits().clone()),
             departures: Notify::new(),
+            sizes,
             epoch,
         };
         Self {
@@ -52,6 +54,12 @@ impl Store {
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// How the memory for caches is shared out.
+    #[must_use]
+    pub fn cache_sizes(&self) -> CacheSizes {
+        self.shared.sizes
     }
 
     /// Names and their integers.

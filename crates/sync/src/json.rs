@@ -29,7 +29,8 @@ impl Object {
 
 /// Appends a string literal.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    // Neither memory nor a string refuses to be written.
+    serde_json::to_writer(out, text).ok();
 }
 
 /// Appends a comma if something stands before it in the list that began at `start` (just after its bracket).

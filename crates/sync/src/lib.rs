@@ -2,6 +2,7 @@
 //!
 //! * [`Sync::sync`] answers `/sync`, at once or when something happens;
 //! * [`Sync::messages`] answers `/rooms/{roomId}/messages`;
+//! * [`Sync::stored_filter`] finds a filter that a client has uploaded;
 //! * [`Filter`] and [`RoomEventFilter`] are what clients want to be told of.
 //!
 //! Answers are JSON bytes, spliced from stored events. Each is as of one position of the log, fixed first; nothing
@@ -12,6 +13,7 @@ mod json;
 mod messages;
 mod scan;
 mod state;
+mod stored_filters;
 mod sync;
 mod write;
 
@@ -20,10 +22,12 @@ use starling_bus::Bus;
 use starling_runtime::Clock;
 use starling_store::tokens::NotAToken;
 use starling_store::{DeviceNum, Store, UserNum};
+use stored_filters::StoredFilters;
 use tokio::sync::watch;
 
 pub use filter::{Filter, FilterError, RoomEventFilter};
 pub use messages::MessagesRequest;
+pub use stored_filters::StoredFilterError;
 pub use sync::{MAX_TIMEOUT, SyncRequest};
 
 /// Who reads.
@@ -61,6 +65,7 @@ pub struct Sync {
     bus: Bus,
     clock: Clock,
     stopping: watch::Receiver<bool>,
+    stored_filters: StoredFilters,
 }
 
 impl Sync {
@@ -68,6 +73,7 @@ impl Sync {
     #[must_use]
     pub fn new(store: Store, bus: Bus, clock: Clock, stopping: watch::Receiver<bool>) -> Self {
         Self {
+            stored_filters: StoredFilters::new(store.cache_sizes().filters()),
             store,
             bus,
             clock,

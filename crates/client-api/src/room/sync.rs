@@ -8,7 +8,7 @@ use axum::extract;
 use serde::Deserialize;
 use starling_accounts::{Authentication, Session};
 use starling_http::{Auth, Authenticated, JsonBytes, MatrixError, Query, Routes};
-use starling_sync::{Filter, SyncRequest};
+use starling_sync::{Filter, FilterError, StoredFilterError, SyncRequest};
 
 use super::{error, reader};
 use crate::State;
@@ -47,7 +47,7 @@ async fn get(
     Query(query): Query<SyncQuery>,
 ) -> Result<JsonBytes, MatrixError> {
     let request = SyncRequest {
-        filter: Arc::new(filter(&api, &session, query.filter).await?),
+        filter: filter(&api, &session, query.filter).await?,
         since: query.since,
         full_state: query.full_state,
         use_state_after: query.use_state_after,
@@ -73,21 +73,23 @@ async fn filter(
     api: &State,
     session: &Session,
     named: Option<String>,
-) -> Result<Filter, MatrixError> {
+) -> Result<Arc<Filter>, MatrixError> {
     let Some(text) = named else {
-        return Ok(Filter::default());
+        return Ok(Arc::default());
     };
     if text.starts_with('{') {
-        return Filter::parse(&text).map_err(|error| MatrixError::invalid_param(error.to_string()));
+        let filter = Filter::parse(&text).map_err(|error| malformed(&error))?;
+        return Ok(Arc::new(filter));
     }
     let unknown = || MatrixError::invalid_param("There is no such filter");
     let number: i64 = text.parse().map_err(|_| unknown())?;
-    let stored = api
-        .accounts
-        .filter(session.user, number)
-        .await
-        .map_err(MatrixError::internal)?;
-    // What is no filter could be stored all the same, since it is only read here.
-    Filter::parse(&stored.ok_or_else(unknown)?)
-        .map_err(|error| MatrixError::invalid_param(error.to_string()))
+    match api.sync.stored_filter(session.user, number).await {
+        Ok(stored) => stored.ok_or_else(unknown),
+        Err(StoredFilterError::Malformed(error)) => Err(malformed(&error)),
+        Err(StoredFilterError::Db(error)) => Err(MatrixError::internal(error)),
+    }
+}
+
+fn malformed(error: &FilterError) -> MatrixError {
+    MatrixError::invalid_param(error.to_string())
 }
