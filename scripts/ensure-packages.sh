@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the system packages that a task needs and that are missing.
-#   ensure-packages.sh run|test
+#   ensure-packages.sh run|test|bench
 # As root: one `apt-get update` and one `apt-get install`, only when something is missing.
 # Otherwise, or where there is no apt-get: says what is missing and fails.
 set -euo pipefail
@@ -16,26 +16,35 @@ need() {
 
 has_c_compiler() { echo '#include <stdio.h>' | cc -fsyntax-only -x c -; }
 has_venv() { python3 -c 'import ensurepip, venv'; }
+has_python_headers() { test -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; }
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
 
-task=${1:?usage: ensure-packages.sh run|test}
+task=${1:?usage: ensure-packages.sh run|test|bench}
 case $task in
-run | test) ;;
+run | test | bench) ;;
 *)
-    echo "ensure-packages.sh: unknown task '$task'; it is run or test" >&2
+    echo "ensure-packages.sh: unknown task '$task'; it is run, test or bench" >&2
     exit 2
     ;;
 esac
 
 need gcc command -v cc
 need libc6-dev has_c_compiler
-if [[ $task == test ]]; then
+if [[ $task != run ]]; then
     need python3 command -v python3
     need python3-venv has_venv
+    need postgresql has_postgresql
+fi
+if [[ $task == test ]]; then
     need nodejs command -v node
     need npm command -v npm
-    need postgresql has_postgresql
     need strace command -v strace
+    need valgrind command -v valgrind
+fi
+if [[ $task == bench ]]; then
+    # Synapse's driver of PostgreSQL is built from source.
+    need libpq-dev command -v pg_config
+    need python3-dev has_python_headers
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -104,6 +104,8 @@ cargo_tests 'Rust tests, both engines' \
 check 'fuzz targets' fuzz_targets
 check 'build' cargo build --locked --package starling
 check 'release build' cargo build --release --locked --package starling
+check 'release build of the benchmark' cargo build --release --locked --package starling-bench
+check 'counted instructions' cargo xtask instructions "$target/release/starling-bench"
 check 'footprint' cargo xtask footprint "$target/release/starling"
 suite 'durability' durability
 suite 'real clients' peers

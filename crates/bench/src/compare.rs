@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use starling_bench::servers::Error;
-use starling_bench::servers::plan::{FULL, Plan, SHORT};
+use starling_bench::servers::machine;
+use starling_bench::servers::plan::{FULL, Family, Plan, SHORT};
 use starling_bench::servers::postgres::Cluster;
 use starling_bench::servers::report::Report;
 use starling_bench::servers::run::Run;
@@ -32,6 +33,9 @@ pub(crate) struct Servers {
     /// A server that runs already: `NAME=http://HOST:PORT[,token=TOKEN][,pid=PID]`, where TOKEN is for registration. May stand several times.
     #[arg(long = "target")]
     targets: Vec<Target>,
+    /// Measure only this; may stand several times. Else everything is measured.
+    #[arg(long, value_enum)]
+    only: Vec<Family>,
     /// Where to write what was measured as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -59,19 +63,27 @@ pub(crate) fn run(servers: &Servers) -> Result<(), Error> {
 
 async fn measure(servers: &Servers) -> Result<Report, Error> {
     let plan: Plan = if servers.short { SHORT } else { FULL };
-    let sites = start(servers).await?;
+    let (sites, versions) = start(servers).await?;
     let mut run = Run {
         plan,
+        only: servers.only.clone(),
         name: Chance::system()?.token(6).to_lowercase(),
         sites,
-        report: Report::default(),
+        report: Report {
+            machine: machine::describe(),
+            versions,
+            ..Report::default()
+        },
         progress: |what| eprintln!("{what}"),
     };
     run.all().await?;
     Ok(run.report)
 }
 
-async fn start(servers: &Servers) -> Result<Vec<Site>, Error> {
+/// What a server is called, and its version.
+type Version = (String, String);
+
+async fn start(servers: &Servers) -> Result<(Vec<Site>, Vec<Version>), Error> {
     let programs = Programs {
         starling: servers.starling.clone(),
         synapse_python: servers.synapse_python.clone().unwrap_or_default(),
@@ -94,11 +106,17 @@ async fn start(servers: &Servers) -> Result<Vec<Site>, Error> {
     if let Some(cluster) = cluster.as_ref().filter(|_| with_synapse) {
         started.push(Server::synapse(&programs, Some(cluster)).await?);
     }
+    let mut versions: Vec<Version> = started
+        .iter()
+        .map(|server| (server.target.name.clone(), server.version.clone()))
+        .collect();
+    if let Some(cluster) = &cluster {
+        versions.push(("PostgreSQL".to_owned(), cluster.version().await?));
+    }
     let started = started
         .into_iter()
         .map(|server| Site::new(server.target.clone(), Some(server)));
     let others = servers.targets.iter().cloned();
-    Ok(started
-        .chain(others.map(|target| Site::new(target, None)))
-        .collect())
+    let sites = started.chain(others.map(|target| Site::new(target, None)));
+    Ok((sites.collect(), versions))
 }

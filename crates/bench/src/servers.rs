@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod fan_out;
 pub mod growth;
 pub mod http;
+pub mod machine;
 pub mod meter;
 pub mod plan;
 pub mod postgres;
@@ -72,6 +73,9 @@ pub enum Error {
     /// PostgreSQL.
     #[error("PostgreSQL: {0}")]
     Postgres(#[from] tokio_postgres::Error),
+    /// SQLite.
+    #[error("SQLite: {0}")]
+    Sqlite(#[from] rusqlite::Error),
     /// A task of the benchmark panicked.
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),

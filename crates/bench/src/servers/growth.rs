@@ -26,6 +26,8 @@ pub struct Growth {
     pub events: u64,
     /// Bytes on the disk for each of them, where they are known.
     pub bytes_per_event: Option<f64>,
+    /// How long its last events are as JSON, as servers exchange them, in bytes, where that is known.
+    pub json_bytes: Option<f64>,
 }
 
 /// Fills a new room.
@@ -66,6 +68,10 @@ pub async fn measure(site: &mut Site, run: &str, plan: &Plan) -> Result<Growth, 
     let (events, senders) = (growing.events, growing.senders);
     site.return_senders(senders);
     let after = disk_of(site).await?;
+    let json_bytes = match &site.server {
+        Some(server) => server.json_bytes().await?,
+        None => None,
+    };
     let bytes = after
         .zip(before)
         .map(|(after, before)| after.saturating_sub(before));
@@ -74,6 +80,7 @@ pub async fn measure(site: &mut Site, run: &str, plan: &Plan) -> Result<Growth, 
         late,
         events,
         bytes_per_event: bytes.map(|bytes| as_number(bytes) / as_number(events.max(1))),
+        json_bytes,
     })
 }
 

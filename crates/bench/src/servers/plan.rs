@@ -2,6 +2,23 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+/// A family of scenarios.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// Registering and logging in.
+    Accounts,
+    /// Messages from some senders at once.
+    Send,
+    /// A room that grows: messages early and late, and the disk.
+    Growth,
+    /// One message to many clients.
+    FanOut,
+    /// Clients that wait for nothing.
+    Idle,
+}
+
 /// How much is measured, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -44,7 +61,7 @@ pub const FULL: Plan = Plan {
     accounts: Duration::from_secs(3),
     events: 100_000,
     window: 10_000,
-    patience: Duration::from_mins(5),
+    patience: Duration::from_mins(3),
 };
 
 /// What takes few minutes: `make bench-short`.

@@ -46,6 +46,16 @@ impl Cluster {
         })
     }
 
+    /// The server's version.
+    ///
+    /// # Errors
+    /// When it doesn't answer.
+    pub async fn version(&self) -> Result<String, Error> {
+        let client = connect(&self.url).await?;
+        let row = client.query_one("SHOW server_version", &[]).await?;
+        Ok(row.get(0))
+    }
+
     /// A fresh database.
     ///
     /// # Errors
@@ -84,6 +94,15 @@ impl Database {
             .query_one("SELECT pg_database_size($1::text)", &[&self.name])
             .await?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+
+    /// What a query for one number gives.
+    ///
+    /// # Errors
+    /// When the database doesn't answer.
+    pub async fn number(&self, query: &str) -> Result<f64, Error> {
+        let client = connect(&self.url()).await?;
+        Ok(client.query_one(query, &[]).await?.get(0))
     }
 }
 

@@ -36,6 +36,10 @@ pub struct Figure {
 /// All that was measured.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
+    /// What it was measured on.
+    pub machine: String,
+    /// The versions of what was measured, each with its name.
+    pub versions: Vec<(String, String)>,
     /// What was done in rounds.
     pub rows: Vec<Row>,
     /// Everything else.
@@ -56,7 +60,11 @@ impl Report {
     /// The tables. Ratios compare with the server called `reference` or, for one on PostgreSQL, `reference_postgres`.
     #[must_use]
     pub fn markdown(&self, reference: &str, reference_postgres: &str) -> String {
-        let mut text = String::new();
+        let mut text = format!("Measured on {}.\n\n", self.machine);
+        for (name, version) in &self.versions {
+            writeln!(text, "* {name}: {version}").ok();
+        }
+        text.push('\n');
         writeln!(
             text,
             "### What was done in rounds\n\n{}",
@@ -144,12 +152,16 @@ impl Report {
 }
 
 fn or_dash(value: Option<f64>) -> String {
+    // Where nothing was used there is no ratio.
+    let value = value.filter(|value| value.is_finite());
     value.map_or_else(|| "–".to_owned(), number)
 }
 
-/// The value in the middle.
+/// The value in the middle, or the mean of the two.
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len().checked_sub(1)? / 2).copied()
+    let last = values.len().checked_sub(1)?;
+    let middle = values.get(last / 2..=last.div_ceil(2))?;
+    Some(f64::midpoint(*middle.first()?, *middle.last()?))
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::Error;
 use super::growth;
 use super::meter::{Round, as_number};
-use super::plan::Plan;
+use super::plan::{Family, Plan};
 use super::report::{Report, Row};
 use super::send::{self, Amount};
 use super::site::Site;
@@ -21,6 +21,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 pub struct Run {
     /// How much.
     pub plan: Plan,
+    /// What; all when it is empty.
+    pub only: Vec<Family>,
     /// Part of every name that is made, so that a server can be measured again.
     pub name: String,
     /// The servers.
@@ -39,21 +41,37 @@ impl Run {
     pub async fn all(&mut self) -> Result<(), Error> {
         sleep(SETTLE).await;
         self.memory("memory at start, MB");
-        self.accounts().await?;
-        self.prepare().await?;
-        for &senders in self.plan.senders {
-            for is_one_room in [true, false] {
-                self.send(senders, is_one_room).await?;
+        if self.wants(Family::Accounts) {
+            self.accounts().await?;
+        }
+        if self.wants(Family::Send) || self.wants(Family::Growth) {
+            self.prepare().await?;
+        }
+        if self.wants(Family::Send) {
+            for &senders in self.plan.senders {
+                for is_one_room in [true, false] {
+                    self.send(senders, is_one_room).await?;
+                }
             }
         }
-        self.growth().await?;
-        for &clients in self.plan.clients {
-            self.fan_out(clients).await?;
+        if self.wants(Family::Growth) {
+            self.growth().await?;
         }
-        self.idle().await?;
+        if self.wants(Family::FanOut) {
+            for &clients in self.plan.clients {
+                self.fan_out(clients).await?;
+            }
+        }
         sleep(SETTLE).await;
-        self.memory("memory in the end, MB");
+        self.memory("memory after all that, MB");
+        if self.wants(Family::Idle) {
+            self.idle().await?;
+        }
         Ok(())
+    }
+
+    fn wants(&self, family: Family) -> bool {
+        self.only.is_empty() || self.only.contains(&family)
     }
 
     fn memory(&mut self, what: &str) {
@@ -154,12 +172,15 @@ impl Run {
                     note: note.clone(),
                 }));
             }
-            self.report.figure(
-                "disk, bytes per event",
-                &name,
-                growth.bytes_per_event,
-                &note,
-            );
+            let disk = growth.bytes_per_event;
+            self.report
+                .figure("disk, bytes per event", &name, disk, &note);
+            let json = growth.json_bytes;
+            self.report
+                .figure("JSON of an event, bytes", &name, json, "");
+            let by_byte = disk.zip(json).map(|(disk, json)| disk / json);
+            self.report
+                .figure("disk, bytes per byte of JSON", &name, by_byte, &note);
         }
         Ok(())
     }
@@ -168,9 +189,8 @@ impl Run {
         let scenario = format!("fan-out, 1 sender to {clients} clients");
         for site in &mut self.sites {
             (self.progress)(&format!("{}: {clients} listeners", site.target.name));
-            site.want_users(&self.name, clients + 1, self.plan.patience)
+            site.want_listeners(&self.name, clients, self.plan.patience)
                 .await?;
-            site.want_listeners(clients, self.plan.patience).await?;
         }
         let mut all = vec![Vec::new(); self.sites.len()];
         for round in 0..self.plan.rounds {
@@ -209,6 +229,10 @@ impl Run {
         let clients = self.plan.idle_clients;
         for site in &mut self.sites {
             (self.progress)(&format!("{}: {clients} idle clients", site.target.name));
+            site.want_listeners(&self.name, clients, self.plan.patience)
+                .await?;
+            // So that what was done before doesn't count, and least of all for who did more of it.
+            site.restart().await?;
             let listeners = std::mem::take(&mut site.listeners);
             let note = if listeners.len() < clients {
                 format!("{} clients only", listeners.len())

@@ -133,11 +133,17 @@ impl Site {
         self.users = users;
     }
 
-    /// Makes users listeners until there are `count`, or until `patience` is over: all but the first user can be one.
+    /// Makes listeners until there are `count`, or until `patience` is over: of all users but the first, then of new ones.
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn want_listeners(&mut self, count: usize, patience: Duration) -> Result<(), Error> {
+    pub async fn want_listeners(
+        &mut self,
+        run: &str,
+        count: usize,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        self.want_users(run, 1, patience).await?;
         if self.listened.is_none()
             && let Some(creator) = self.users.first_mut()
         {
@@ -145,13 +151,21 @@ impl Site {
         }
         let room = self.listened.clone().unwrap_or_default();
         let wanted = count.saturating_sub(self.listeners.len());
-        let users = self.users.split_off(1.min(self.users.len()));
-        let mut users = users.into_iter();
-        let joining: Vec<User> = users.by_ref().take(wanted).collect();
+        let made_so_far = self.users.len() + self.listeners.len();
+        let mut users = self.users.split_off(1.min(self.users.len())).into_iter();
+        let known: Vec<User> = users.by_ref().take(wanted).collect();
         self.users.extend(users);
-        let made = in_parallel(joining, patience, move |mut user| {
-            let room = room.clone();
+        let names = (made_so_far..).map(|number| Joining::New(format!("u{run}.{number}")));
+        let joining = known.into_iter().map(Joining::Known).chain(names);
+        let target = self.target.clone();
+        let joining = joining.take(wanted).collect();
+        let made = in_parallel(joining, patience, move |joining| {
+            let (room, target) = (room.clone(), target.clone());
             async move {
+                let mut user = match joining {
+                    Joining::Known(user) => user,
+                    Joining::New(name) => User::register(&target, &name).await?,
+                };
                 user.join(&room).await?;
                 let since = user.sync(None, 0).await?.next_batch;
                 user.hang_up();
@@ -161,6 +175,28 @@ impl Site {
         self.listeners.extend(made.await?);
         Ok(())
     }
+
+    /// Ends the server and starts it anew, with its data, if it was started here and can be.
+    ///
+    /// # Errors
+    /// When it doesn't start.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        let Some(server) = &mut self.server else {
+            return Ok(());
+        };
+        server.restart().await?;
+        self.target = server.target.clone();
+        let listeners = self.listeners.iter_mut();
+        let users = listeners.map(|listener| &mut listener.user);
+        users.chain(&mut self.users).for_each(User::hang_up);
+        Ok(())
+    }
+}
+
+/// Who is to join.
+enum Joining {
+    Known(User),
+    New(String),
 }
 
 /// The numbers of the rooms of which sender `index` of `senders` takes care.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use http::Method;
+use rusqlite::{Connection as Sqlite, OpenFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -23,6 +24,10 @@ const START_PATIENCE: Duration = Duration::from_mins(3);
 const END_PATIENCE: Duration = Duration::from_secs(20);
 /// How often to look whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Prints what is measured as Synapse, in Python.
+const SYNAPSE_VERSION: &str = "import platform, sqlite3
+from importlib.metadata import version
+print(version('matrix-synapse') + ', Python', platform.python_version() + ', SQLite', sqlite3.sqlite_version)";
 /// How much of a log is shown when a server didn't start.
 const LOG_LINES: usize = 20;
 
@@ -31,9 +36,50 @@ const LOG_LINES: usize = 20;
 pub struct Server {
     /// How it is reached.
     pub target: Target,
+    /// The version of the program, and of what is beneath it.
+    pub version: String,
+    kind: Kind,
+    command: Command,
     child: Child,
     folder: TempDir,
     database: Option<Database>,
+}
+
+/// Which program it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Starling,
+    Floor,
+    Synapse,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Starling => "Starling",
+            Self::Floor => "floor",
+            Self::Synapse => "Synapse",
+        }
+    }
+
+    /// The mean length of the last events' JSON in its database.
+    fn json_length(self) -> &'static str {
+        match self {
+            Self::Starling => {
+                "SELECT CAST(avg(length(json)) AS DOUBLE PRECISION)
+                 FROM (SELECT json FROM events ORDER BY event_num DESC LIMIT 1000) AS last"
+            }
+            Self::Floor => {
+                "SELECT avg(length(json))
+                 FROM (SELECT json FROM events ORDER BY position DESC LIMIT 1000)"
+            }
+            Self::Synapse => {
+                "SELECT CAST(avg(length(json)) AS DOUBLE PRECISION)
+                 FROM (SELECT json FROM event_json NATURAL JOIN events
+                       ORDER BY stream_ordering DESC LIMIT 1000) AS last"
+            }
+        }
+    }
 }
 
 /// Where the programs are.
@@ -51,7 +97,7 @@ impl Server {
     /// # Errors
     /// When it doesn't start.
     pub async fn starling(programs: &Programs, cluster: Option<&Cluster>) -> Result<Self, Error> {
-        let place = Place::new("Starling", cluster).await?;
+        let place = Place::new(Kind::Starling, cluster).await?;
         let data = place.data();
         let url = match &place.database {
             Some(database) => database.url(),
@@ -68,7 +114,9 @@ impl Server {
         fs::write(&config, text)?;
         let mut command = Command::new(&programs.starling);
         command.arg("serve").arg("--config").arg(&config);
-        place.start(command).await
+        let mut version = Command::new(&programs.starling);
+        let version = output_of(version.arg("version"))?;
+        place.start(command, version).await
     }
 
     /// Synapse as its documentation sets it up, without limits of rate and without presence, on SQLite or on a database
@@ -77,7 +125,7 @@ impl Server {
     /// # Errors
     /// When it doesn't start.
     pub async fn synapse(programs: &Programs, cluster: Option<&Cluster>) -> Result<Self, Error> {
-        let place = Place::new("Synapse", cluster).await?;
+        let place = Place::new(Kind::Synapse, cluster).await?;
         let config = place.folder.path().join("homeserver.yaml");
         fs::write(&config, synapse_configuration(&place))?;
         fs::write(
@@ -97,7 +145,9 @@ impl Server {
             return Err(Error::Start("Synapse makes no key".to_owned()));
         }
         let command = run();
-        place.start(command).await
+        let mut version = Command::new(&programs.synapse_python);
+        let version = output_of(version.args(["-c", SYNAPSE_VERSION]))?;
+        place.start(command, version).await
     }
 
     /// The floor: this program.
@@ -105,11 +155,44 @@ impl Server {
     /// # Errors
     /// When it doesn't start.
     pub async fn floor() -> Result<Self, Error> {
-        let place = Place::new("floor", None).await?;
+        let place = Place::new(Kind::Floor, None).await?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("floor").arg("--data").arg(place.data());
         command.arg("--address").arg(place.address.to_string());
-        place.start(command).await
+        let version = format!("SQLite {}", rusqlite::version());
+        place.start(command, version).await
+    }
+
+    /// Ends it and starts it again with its data. The floor goes on: it forgets everything.
+    ///
+    /// # Errors
+    /// When it doesn't start.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        if self.kind == Kind::Floor {
+            return Ok(());
+        }
+        end(&mut self.child);
+        self.child = self.command.spawn()?;
+        self.target.processes = Some(Processes::of(vec![self.child.id()]));
+        wait_until_ready(self).await
+    }
+
+    /// How long its last events are on average as JSON, as servers exchange them, in bytes.
+    ///
+    /// # Errors
+    /// When its database cannot be read.
+    pub async fn json_bytes(&self) -> Result<Option<f64>, Error> {
+        let query = self.kind.json_length();
+        if let Some(database) = &self.database {
+            return database.number(query).await.map(Some);
+        }
+        let path = fs::read_dir(data_of(&self.folder))?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|end| end == "db"));
+        let Some(path) = path else { return Ok(None) };
+        let sqlite = Sqlite::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(Some(sqlite.query_row(query, (), |row| row.get(0))?))
     }
 
     /// What its database takes on the disk now, in bytes.
@@ -132,6 +215,7 @@ impl Drop for Server {
 
 /// What a server is started with.
 struct Place {
+    kind: Kind,
     name: String,
     folder: TempDir,
     address: SocketAddr,
@@ -140,7 +224,8 @@ struct Place {
 }
 
 impl Place {
-    async fn new(name: &str, cluster: Option<&Cluster>) -> Result<Self, Error> {
+    async fn new(kind: Kind, cluster: Option<&Cluster>) -> Result<Self, Error> {
+        let name = kind.name();
         let folder = TempDir::with_prefix("starling-bench.")?;
         fs::create_dir(data_of(&folder))?;
         // Free now; nobody else is expected to take it before the server does.
@@ -150,10 +235,11 @@ impl Place {
                 format!("{name}, PostgreSQL"),
                 Some(cluster.create(&name.to_lowercase()).await?),
             ),
-            None if name == "floor" => (name.to_owned(), None),
+            None if kind == Kind::Floor => (name.to_owned(), None),
             None => (format!("{name}, SQLite"), None),
         };
         Ok(Self {
+            kind,
             name,
             folder,
             address,
@@ -166,9 +252,8 @@ impl Place {
         data_of(&self.folder)
     }
 
-    async fn start(self, mut command: Command) -> Result<Server, Error> {
-        let log = self.folder.path().join("log");
-        let file = File::create(&log)?;
+    async fn start(self, mut command: Command, version: String) -> Result<Server, Error> {
+        let file = File::create(log_of(&self.folder))?;
         command.stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file);
         let child = command.spawn()?;
@@ -180,11 +265,14 @@ impl Place {
                 processes: Some(Processes::of(vec![child.id()])),
                 database: self.database_processes,
             },
+            version,
+            kind: self.kind,
+            command,
             child,
             folder: self.folder,
             database: self.database,
         };
-        wait_until_ready(&mut server, &log).await?;
+        wait_until_ready(&mut server).await?;
         Ok(server)
     }
 }
@@ -193,7 +281,18 @@ fn data_of(folder: &TempDir) -> PathBuf {
     folder.path().join("data")
 }
 
-async fn wait_until_ready(server: &mut Server, log: &Path) -> Result<(), Error> {
+fn log_of(folder: &TempDir) -> PathBuf {
+    folder.path().join("log")
+}
+
+/// What a program prints, on one line.
+fn output_of(command: &mut Command) -> Result<String, Error> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+async fn wait_until_ready(server: &mut Server) -> Result<(), Error> {
     let mut connection = Connection::new(server.target.address);
     let begun = Instant::now();
     loop {
@@ -203,7 +302,7 @@ async fn wait_until_ready(server: &mut Server, log: &Path) -> Result<(), Error> 
             return Ok(());
         }
         if server.child.try_wait()?.is_some() || begun.elapsed() > START_PATIENCE {
-            let log = fs::read_to_string(log).unwrap_or_default();
+            let log = fs::read_to_string(log_of(&server.folder)).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let last = lines.len().saturating_sub(LOG_LINES);
             let tail = lines.get(last..).unwrap_or_default().join("\n");

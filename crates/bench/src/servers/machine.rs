@@ -1,0 +1,27 @@
+//! What the machine is, read from `/proc`.
+
+use std::fs;
+
+/// The processors, the memory and the kernel, in words.
+#[must_use]
+pub fn describe() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let models = cpus
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let models: Vec<&str> = models.map(|(_, model)| model).collect();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .unwrap_or(0);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{} × {}, {} GB of memory, Linux {}",
+        models.len(),
+        models.first().unwrap_or(&"unknown processor"),
+        kilobytes * 1024 / 1_000_000_000,
+        kernel.trim(),
+    )
+}
