@@ -118,6 +118,4 @@ pub(crate) trait WriteConnection: Connection {
     fn lock(&mut self, keys: &[i64]) -> Result<(), Error>;
     /// Locks the row of the last position, the last lock taken, and reads it.
     fn head_for_update(&mut self) -> Result<i64, Error>;
-    /// Whether a savepoint costs next to nothing; else bodies run without one until one fails.
-    fn savepoints_are_cheap(&self) -> bool;
 }

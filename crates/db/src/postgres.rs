@@ -502,10 +502,6 @@ impl WriteConnection for PostgresConnection {
         })?;
         head.ok_or_else(|| Error::Damaged("log_head has no row".to_owned()))
     }
-
-    fn savepoints_are_cheap(&self) -> bool {
-        false
-    }
 }
 
 // PostgreSQL alone has several writers (one per node), hence these two have no counterpart for SQLite. Advisory locks

@@ -253,10 +253,6 @@ impl WriteConnection for SqliteConnection {
     fn head_for_update(&mut self) -> Result<i64, Error> {
         crate::migrate::read_head(self).map(|(position, _)| position)
     }
-
-    fn savepoints_are_cheap(&self) -> bool {
-        true
-    }
 }
 
 fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value<'_>]) -> rusqlite::Result<()> {
