@@ -24,6 +24,7 @@ mod numbers;
 pub mod openid_tokens;
 pub mod profiles;
 pub mod registration_tokens;
+pub mod relations;
 pub mod rooms;
 mod schema;
 pub mod server;
