@@ -47,7 +47,7 @@ pub(crate) fn run(servers: &Servers) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(Box::pin(measure(servers)))?;
+    let (report, ended) = runtime.block_on(Box::pin(measure(servers)))?;
     if let Some(path) = &servers.json {
         fs::write(
             path,
@@ -58,10 +58,11 @@ pub(crate) fn run(servers: &Servers) -> Result<(), Error> {
         "{}",
         report.markdown("Starling, SQLite", "Starling, PostgreSQL")
     );
-    Ok(())
+    ended
 }
 
-async fn measure(servers: &Servers) -> Result<Report, Error> {
+/// What was measured, and what ended it early.
+async fn measure(servers: &Servers) -> Result<(Report, Result<(), Error>), Error> {
     let plan: Plan = if servers.short { SHORT } else { FULL };
     let (sites, versions) = start(servers).await?;
     let mut run = Run {
@@ -76,8 +77,8 @@ async fn measure(servers: &Servers) -> Result<Report, Error> {
         },
         progress: |what| eprintln!("{what}"),
     };
-    run.all().await?;
-    Ok(run.report)
+    let ended = run.all().await;
+    Ok((run.report, ended))
 }
 
 /// What a server is called, and its version.

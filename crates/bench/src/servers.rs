@@ -17,6 +17,7 @@ pub mod run;
 pub mod send;
 pub mod site;
 pub mod start;
+pub mod syncs;
 pub mod target;
 pub mod user;
 

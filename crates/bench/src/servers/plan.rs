@@ -17,6 +17,8 @@ pub enum Family {
     FanOut,
     /// Clients that wait for nothing.
     Idle,
+    /// First syncs, syncs with nothing new, and syncs that catch up.
+    Sync,
 }
 
 /// How much is measured, and for how long.
@@ -44,6 +46,14 @@ pub struct Plan {
     pub events: u64,
     /// How many messages are measured, before and after filling.
     pub window: u64,
+    /// In how many rooms are those who sync: one scenario for each number.
+    pub synced_rooms: &'static [usize],
+    /// How often each of them syncs in a round.
+    pub syncs: usize,
+    /// After how many events, divided among all rooms, a client catches up.
+    pub missed: u64,
+    /// A server whose rooms, or missed events, take longer to make isn't measured with them.
+    pub sync_patience: Duration,
     /// After so long a server isn't asked for more accounts, members or events: it is measured with what it has.
     pub patience: Duration,
 }
@@ -61,6 +71,10 @@ pub const FULL: Plan = Plan {
     accounts: Duration::from_secs(3),
     events: 100_000,
     window: 10_000,
+    synced_rooms: &[10, 100, 1000],
+    syncs: 5,
+    missed: 10_000,
+    sync_patience: Duration::from_mins(2),
     patience: Duration::from_mins(3),
 };
 
@@ -77,5 +91,9 @@ pub const SHORT: Plan = Plan {
     accounts: Duration::from_millis(1500),
     events: 20_000,
     window: 2000,
+    synced_rooms: &[10, 100],
+    syncs: 3,
+    missed: 1000,
+    sync_patience: Duration::from_secs(20),
     patience: Duration::from_secs(20),
 };

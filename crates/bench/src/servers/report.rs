@@ -108,12 +108,17 @@ impl Report {
             let base_cpu =
                 base.and_then(|base| median(base.rounds.iter().filter_map(Round::cpu_us)));
             let rates = row.rounds.iter().map(Round::rate);
-            let least = rates.clone().fold(f64::INFINITY, f64::min);
-            let most = rates.fold(0.0, f64::max);
+            let least = rates.clone().min_by(f64::total_cmp);
+            let most = rates.max_by(f64::total_cmp);
             table.row([
                 row.scenario.clone(),
                 row.server.clone(),
-                format!("{} ({} to {})", or_dash(rate), number(least), number(most)),
+                format!(
+                    "{} ({} to {})",
+                    or_dash(rate),
+                    or_dash(least),
+                    or_dash(most)
+                ),
                 or_dash(base_rate.zip(rate).map(|(base, rate)| base / rate)),
                 or_dash(cpu),
                 or_dash(cpu.zip(base_cpu).map(|(cpu, base)| cpu / base)),
@@ -152,7 +157,7 @@ impl Report {
 }
 
 fn or_dash(value: Option<f64>) -> String {
-    // Where nothing was used there is no ratio.
+    // Where nothing was used there is no ratio, and where nothing was done there is nothing.
     let value = value.filter(|value| value.is_finite());
     value.map_or_else(|| "–".to_owned(), number)
 }

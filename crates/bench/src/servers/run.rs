@@ -11,6 +11,7 @@ use super::plan::{Family, Plan};
 use super::report::{Report, Row};
 use super::send::{self, Amount};
 use super::site::Site;
+use super::syncs::Readers;
 use super::{accounts, fan_out};
 
 /// How long a server is left alone before its memory is read.
@@ -61,6 +62,9 @@ impl Run {
             for &clients in self.plan.clients {
                 self.fan_out(clients).await?;
             }
+        }
+        if self.wants(Family::Sync) {
+            self.syncs().await?;
         }
         sleep(SETTLE).await;
         self.memory("memory after all that, MB");
@@ -223,6 +227,44 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    async fn syncs(&mut self) -> Result<(), Error> {
+        let name = format!("{}.s", self.name);
+        let mut readers = Vec::new();
+        for site in self.sites.iter().filter(|site| !site.is_floor()) {
+            (self.progress)(&format!("{}: rooms to sync", site.target.name));
+            readers.push(Readers::make(&site.target, &name, &self.plan).await?);
+        }
+        let scenarios = Readers::scenarios(&self.plan);
+        for (scenario, what) in scenarios {
+            let mut all = vec![Vec::new(); readers.len()];
+            for round in 0..self.plan.rounds {
+                (self.progress)(&format!("{scenario}, round {round}"));
+                for (readers, rounds) in readers.iter().zip(&mut all) {
+                    rounds.extend(readers.round(what, self.plan.syncs).await?);
+                }
+            }
+            for (readers, rounds) in readers.iter().zip(all) {
+                self.add_synced(&scenario, readers, rounds);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_synced(&mut self, scenario: &str, readers: &Readers, rounds: Vec<Round>) {
+        let note = if rounds.is_empty() {
+            let patience = self.plan.sync_patience.as_secs();
+            format!("its set-up takes more than {patience} s")
+        } else {
+            String::new()
+        };
+        self.report.rows.push(Row {
+            scenario: scenario.to_owned(),
+            server: readers.target.name.clone(),
+            rounds,
+            note,
+        });
     }
 
     async fn idle(&mut self) -> Result<(), Error> {

@@ -47,6 +47,12 @@ impl Site {
         }
     }
 
+    /// Whether it is the floor.
+    #[must_use]
+    pub fn is_floor(&self) -> bool {
+        self.server.as_ref().is_some_and(Server::is_floor)
+    }
+
     /// Registers users until there are `count`, or until `patience` is over.
     ///
     /// # Errors

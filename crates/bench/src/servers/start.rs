@@ -163,6 +163,12 @@ impl Server {
         place.start(command, version).await
     }
 
+    /// Whether it is the floor, which knows no state and no past.
+    #[must_use]
+    pub fn is_floor(&self) -> bool {
+        self.kind == Kind::Floor
+    }
+
     /// Ends it and starts it again with its data. The floor goes on: it forgets everything.
     ///
     /// # Errors

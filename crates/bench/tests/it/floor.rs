@@ -20,16 +20,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A floor that runs.
-struct Running {
+pub(crate) struct Running {
     data: TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     key: VerifyingKey,
     end: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), FloorError>>,
 }
 
 impl Running {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let data = TempDir::new().unwrap();
         let any_port = "127.0.0.1:0".parse().unwrap();
         let server = Server::open(data.path(), any_port).await.unwrap();
@@ -62,7 +62,7 @@ impl Running {
     }
 
     /// Ends it; gives the events in its database, in their order: event id, room and JSON.
-    async fn stop(self) -> Vec<(String, String, CanonicalJsonObject)> {
+    pub(crate) async fn stop(self) -> Vec<(String, String, CanonicalJsonObject)> {
         self.end.send(()).unwrap();
         self.serving.await.unwrap().unwrap();
         let path = self.data.path().join(DATABASE);

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod floor;
+mod servers;
 
 use std::time::Duration;
 
