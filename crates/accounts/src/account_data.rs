@@ -1,11 +1,11 @@
-//! Account data: reading it, and setting what isn't the server's to set.
+//! Account data: reading it, and setting and deleting what isn't the server's to set.
 //! <https://spec.matrix.org/v1.19/client-server-api/#client-config>
 
 use std::sync::Arc;
 
 use starling_bus::Topic;
 use starling_db::{Error, Positions, Tx, Write};
-use starling_store::account_data::{self, AccountData, GLOBAL};
+use starling_store::account_data::{self, AccountData, DELETED, GLOBAL};
 use starling_store::{RoomNum, UserNum};
 
 use crate::Accounts;
@@ -23,7 +23,7 @@ const PUSH_RULES: &str = "m.push_rules";
 /// Set by the server when the user moves the read marker.
 const FULLY_READ: &str = "m.fully_read";
 
-/// Why account data was not set.
+/// Why account data was not set or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountDataError {
     /// The type is one that only the server sets.
@@ -39,7 +39,7 @@ pub enum AccountDataError {
     #[error("the content is not a JSON object")]
     NotAnObject,
     /// The database failed.
-    #[error("the account data could not be stored")]
+    #[error("the account data could not be changed")]
     Database(#[from] Error),
 }
 
@@ -77,7 +77,8 @@ impl Accounts {
     }
 
     /// Sets the content of one type that `user` has for `room`, or for the whole account. It is kept as it is written.
-    /// The same content again is a change, too.
+    /// The same content again is a change, too. An empty object deletes it, for clients that know no other way; also
+    /// where there is nothing: such a client waits until it is told what it set.
     ///
     /// # Errors
     /// Why it was not set.
@@ -88,29 +89,84 @@ impl Accounts {
         kind: &str,
         content: String,
     ) -> Result<(), AccountDataError> {
-        if [PUSH_RULES, FULLY_READ].contains(&kind) {
-            return Err(AccountDataError::ServerControlled);
-        }
-        if kind.is_empty() || kind.len() > TYPE_BYTES {
-            return Err(AccountDataError::InvalidType);
-        }
-        json::check_object(&content, ACCOUNT_DATA_BYTES)?;
-        let mut data = AccountData {
+        check_kind(kind)?;
+        let is_empty = json::check_object(&content, ACCOUNT_DATA_BYTES)?;
+        let content = if is_empty {
+            DELETED.to_owned()
+        } else {
+            content
+        };
+        let data = AccountData {
             room: room.unwrap_or(GLOBAL),
             kind: kind.to_owned(),
             content,
             position: 0,
         };
+        self.write_account_data(user, data, |_| Ok(true)).await
+    }
+
+    /// Deletes the content of one type that `user` has for `room`, or for the whole account. Where there is none,
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// Why it was not deleted.
+    pub async fn delete_account_data(
+        &self,
+        user: UserNum,
+        room: Option<RoomNum>,
+        kind: &str,
+    ) -> Result<(), AccountDataError> {
+        check_kind(kind)?;
+        let data = AccountData {
+            room: room.unwrap_or(GLOBAL),
+            kind: kind.to_owned(),
+            content: DELETED.to_owned(),
+            position: 0,
+        };
+        let (room, kind) = (data.room, kind.to_owned());
+        let is_there = move |tx: &mut Tx<'_>| {
+            Ok(account_data::account_data_read(tx, user, room, &kind)?.is_some())
+        };
+        self.write_account_data(user, data, is_there).await
+    }
+
+    /// Writes `data` at a position of its own, if that `is_change`.
+    async fn write_account_data(
+        &self,
+        user: UserNum,
+        data: AccountData,
+        is_change: impl FnMut(&mut Tx<'_>) -> Result<bool, AccountDataError> + Send + 'static,
+    ) -> Result<(), AccountDataError> {
         let bus = self.setup().bus.clone();
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
-            data.position = positions.give()?;
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, is_change: bool| {
+            if !is_change {
+                return Ok(());
+            }
+            let position = positions.give()?;
+            let data = AccountData {
+                position,
+                ..data.clone()
+            };
             account_data::account_data_set(tx, user, &data)?;
-            let (bus, position) = (bus.clone(), data.position);
+            let bus = bus.clone();
             tx.after_commit(move || bus.advance(position, &[Topic::User(user.0)]));
             Ok(())
         };
         let write = Write::new("account_data");
-        let db = self.store().db();
-        db.write_placed(write, |_| Ok(()), place).await
+        self.store()
+            .db()
+            .write_placed(write, is_change, place)
+            .await
     }
+}
+
+/// Lets pass the types that are the client's to set.
+fn check_kind(kind: &str) -> Result<(), AccountDataError> {
+    if [PUSH_RULES, FULLY_READ].contains(&kind) {
+        return Err(AccountDataError::ServerControlled);
+    }
+    if kind.is_empty() || kind.len() > TYPE_BYTES {
+        return Err(AccountDataError::InvalidType);
+    }
+    Ok(())
 }

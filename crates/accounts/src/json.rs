@@ -9,13 +9,13 @@ pub(crate) enum Refusal {
     NotAnObject,
 }
 
-/// Lets pass a JSON object of at most `most` bytes. Parsing bounds its depth, too (128).
-pub(crate) fn check_object(text: &str, most: usize) -> Result<(), Refusal> {
+/// Lets pass a JSON object of at most `most` bytes, and says whether it is empty. Parsing bounds its depth, too (128).
+pub(crate) fn check_object(text: &str, most: usize) -> Result<bool, Refusal> {
     if text.len() > most {
         return Err(Refusal::TooLarge);
     }
     match serde_json::from_str::<Map<String, Value>>(text) {
-        Ok(_) => Ok(()),
+        Ok(object) => Ok(object.is_empty()),
         Err(_) => Err(Refusal::NotAnObject),
     }
 }

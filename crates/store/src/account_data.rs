@@ -1,5 +1,8 @@
 //! Account data: what clients keep for a user, of the whole account or of one room.
 //! <https://spec.matrix.org/v1.19/client-server-api/#client-config>
+//!
+//! What was deleted keeps its row, with [`DELETED`] as its content, and takes a position: other devices must be told. It
+//! stays, since a device may come back at any time; who deletes a type seldom makes up new ones.
 
 use starling_db::{Error, Row, Tx};
 
@@ -24,6 +27,9 @@ starling_db::statements! {
 /// Stands in place of a room for what is of the whole account.
 pub const GLOBAL: RoomNum = RoomNum(0);
 
+/// The content of what was deleted, as clients are told of it.
+pub const DELETED: &str = "{}";
+
 /// One type of account data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountData {
@@ -37,6 +43,14 @@ pub struct AccountData {
     pub position: i64,
 }
 
+impl AccountData {
+    /// Whether it was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.content == DELETED
+    }
+}
+
 /// The content (a JSON object) of one type, if there is any.
 ///
 /// # Errors
@@ -48,9 +62,10 @@ pub fn account_data_read(
     kind: &str,
 ) -> Result<Option<String>, Error> {
     let params = [user.into(), room.into(), kind.as_bytes().into()];
-    tx.query_one(&ACCOUNT_DATA_READ, &params, |row| {
+    let content = tx.query_one(&ACCOUNT_DATA_READ, &params, |row| {
         Ok(row.utf8(0)?.to_owned())
-    })
+    })?;
+    Ok(content.filter(|content| content != DELETED))
 }
 
 /// Stores what changed at `data.position`. A content that equals the old one is a change all the same.
@@ -68,8 +83,8 @@ pub fn account_data_set(tx: &mut Tx<'_>, user: UserNum, data: &AccountData) -> R
     tx.execute_one(&ACCOUNT_DATA_SET, &params)
 }
 
-/// What changed for `user` after `since` up to `upto`, of the account and of all rooms, in the order of the changes.
-/// What has changed again since `upto` isn't among it.
+/// What changed for `user` after `since` up to `upto`, deletions too, of the account and of all rooms, in the order of
+/// the changes. What has changed again since `upto` isn't among it.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -86,7 +101,22 @@ pub fn account_data_changed(
     )
 }
 
-/// All that `user` has for one room (a room that is sent whole), as of `upto`.
+/// All that `user` has, of the account and of all rooms, as of `upto`. What was deleted isn't among it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn account_data_all(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    upto: i64,
+) -> Result<Vec<AccountData>, Error> {
+    let mut all = account_data_changed(tx, user, 0, upto)?;
+    all.retain(|data| !data.is_deleted());
+    Ok(all)
+}
+
+/// All that `user` has for one room (a room that is sent whole), as of `upto`; of what was deleted, what a client that
+/// was told all up to `since` doesn't know to be.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -94,13 +124,12 @@ pub fn account_data_of_room(
     tx: &mut Tx<'_>,
     user: UserNum,
     room: RoomNum,
-    upto: i64,
+    (since, upto): (i64, i64),
 ) -> Result<Vec<AccountData>, Error> {
-    tx.query_all(
-        &ACCOUNT_DATA_OF_ROOM,
-        &[user.into(), room.into(), upto.into()],
-        read,
-    )
+    let params = [user.into(), room.into(), upto.into()];
+    let mut all = tx.query_all(&ACCOUNT_DATA_OF_ROOM, &params, read)?;
+    all.retain(|data| !data.is_deleted() || data.position > since);
+    Ok(all)
 }
 
 fn read(row: &dyn Row) -> Result<AccountData, Error> {

@@ -4,7 +4,7 @@ use starling_accounts::AccountDataError;
 use starling_bus::Topic;
 use starling_store::RoomNum;
 use starling_store::account_data::{
-    AccountData, GLOBAL, account_data_changed, account_data_of_room,
+    AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_room,
 };
 
 use crate::world::{World, on_each_engine};
@@ -29,7 +29,7 @@ async fn content_is_kept_as_written_for_the_account_and_for_each_room() {
         let (bob, _) = world.register("bob").await;
         let contents = [
             (None, "{\"a\" : 1.50, \"b\":\"\\u0000\"}"),
-            (Some(ROOM), "{ }"),
+            (Some(ROOM), "{ \"\":{ }}"),
             (Some(RoomNum(8)), "{\"a\":1,\"a\":2}"),
         ];
         for (room, content) in contents {
@@ -82,10 +82,17 @@ async fn each_setting_is_one_change_at_its_position() {
         assert_eq!(changed(&world, user, start, third).await, all[1..]);
         assert_eq!(changed(&world, user, third, fourth).await, all[..1]);
 
-        let room = world.read(move |tx| account_data_of_room(tx, alice.user, ROOM, fourth));
+        let room = world.read(move |tx| account_data_of_room(tx, alice.user, ROOM, (0, fourth)));
         assert_eq!(room.await.len(), 1);
-        let global = world.read(move |tx| account_data_of_room(tx, alice.user, GLOBAL, third));
+        let global =
+            world.read(move |tx| account_data_of_room(tx, alice.user, GLOBAL, (third, third)));
+        // What was deleted is left out, but for who knows it and was not told.
+        assert_eq!(global.await, []);
+        let global =
+            world.read(move |tx| account_data_of_room(tx, alice.user, GLOBAL, (second, third)));
         assert_eq!(global.await.len(), 1);
+        let all = world.read(move |tx| account_data_all(tx, alice.user, fourth));
+        assert_eq!(all.await.len(), 1);
     })
     .await;
 }

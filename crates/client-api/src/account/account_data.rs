@@ -15,6 +15,10 @@ use crate::session::check_own;
 
 const GLOBAL: &str = "/_matrix/client/v3/user/{userId}/account_data/{type}";
 const OF_ROOM: &str = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}";
+const UNSTABLE_GLOBAL: &str =
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}";
+const UNSTABLE_OF_ROOM: &str =
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}";
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
@@ -22,6 +26,12 @@ pub(super) fn routes() -> Routes<State> {
         .put(GLOBAL, Auth::User, set)
         .get(OF_ROOM, Auth::User, get_of_room)
         .put(OF_ROOM, Auth::User, set_of_room)
+        // No version of the specification has these yet: clients look for the feature `org.matrix.msc3391`, and those that
+        // don't, try the path that it would have.
+        .delete(GLOBAL, Auth::User, delete)
+        .also(UNSTABLE_GLOBAL)
+        .delete(OF_ROOM, Auth::User, delete_of_room)
+        .also(UNSTABLE_OF_ROOM)
 }
 
 async fn get(
@@ -62,6 +72,25 @@ async fn set_of_room(
     check_own(&session, &user_id)?;
     let room = room(&state, &room_id).await?;
     write(&state, &session, Some(room), &kind, &body).await
+}
+
+async fn delete(
+    extract::State(state): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path((user_id, kind)): Path<(String, String)>,
+) -> Result<JsonBytes, MatrixError> {
+    check_own(&session, &user_id)?;
+    remove(&state, &session, None, &kind).await
+}
+
+async fn delete_of_room(
+    extract::State(state): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path((user_id, room_id, kind)): Path<(String, String, String)>,
+) -> Result<JsonBytes, MatrixError> {
+    check_own(&session, &user_id)?;
+    let room = room(&state, &room_id).await?;
+    remove(&state, &session, Some(room), &kind).await
 }
 
 async fn room(state: &State, room_id: &str) -> Result<RoomNum, MatrixError> {
@@ -106,6 +135,19 @@ async fn write(
         .set_account_data(session.user, room, kind, content.to_owned())
         .await
     {
+        Ok(()) => Ok(JsonBytes::empty()),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+async fn remove(
+    state: &State,
+    session: &Session,
+    room: Option<RoomNum>,
+    kind: &str,
+) -> Result<JsonBytes, MatrixError> {
+    let removed = state.accounts.delete_account_data(session.user, room, kind);
+    match removed.await {
         Ok(()) => Ok(JsonBytes::empty()),
         Err(error) => Err(refusal(error)),
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use starling_bus::Topic;
 use starling_db::Tx;
 use starling_store::account_data::{
-    AccountData, GLOBAL, account_data_changed, account_data_of_room,
+    AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_room,
 };
 use starling_store::memberships::{
     Membership, MembershipRow, membership_at, membership_changes, membership_list, rooms_changed,
@@ -144,7 +144,7 @@ fn initial(tx: &mut Tx<'_>, scope: &Scope) -> Result<Plan, Error> {
         };
         plan.rooms.insert(row.room, section);
     }
-    plan.add_account_data(account_data_changed(tx, user, 0, scope.upto)?);
+    plan.add_account_data(account_data_all(tx, user, scope.upto)?);
     plan.add_account_data(vec![push_rules(scope)]);
     Ok(plan)
 }
@@ -222,7 +222,7 @@ fn incremental(
         };
         if matches!(section, Section::Joined(Extent { after: 0, .. })) {
             plan.account_data
-                .insert(room, account_data_of_room(tx, user, room, upto)?);
+                .insert(room, account_data_of_room(tx, user, room, (since, upto))?);
         }
         plan.rooms.insert(room, section);
     }

@@ -123,14 +123,19 @@ async fn a_room_that_is_told_whole_comes_with_all_of_its_data() {
             .unwrap()
             .unwrap();
         set(&server, "bob", number, "m.tag", &json!({"early": true})).await;
+        set(&server, "bob", number, "im.app.old", &json!({})).await;
         let since = server.token("bob").await;
+        set(&server, "bob", number, "im.app.new", &json!({})).await;
         server.join("bob", &room_id).await;
         let answer = server.sync("bob", Some(&since)).await;
         let told = &room(&answer, "join", &room_id)["account_data"]["events"];
-        assert_eq!(
-            *told,
-            json!([{"content": {"early": true}, "type": "m.tag"}])
-        );
+        // What was deleted before the last answer is not told of.
+        let tag = json!({"content": {"early": true}, "type": "m.tag"});
+        let deleted = json!({"content": {}, "type": "im.app.new"});
+        assert_eq!(*told, json!([tag, deleted]));
+        let answer = server.sync("bob", None).await;
+        let told = &room(&answer, "join", &room_id)["account_data"]["events"];
+        assert_eq!(*told, json!([tag]));
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! Account data. <https://spec.matrix.org/v1.19/client-server-api/#client-config>
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{User, on_servers};
 
@@ -30,6 +30,72 @@ async fn it_is_kept_for_the_account_and_for_a_room() {
             .get(&format!("user/{}/account_data/m.push_rules", alice.id))
             .await;
         assert_eq!(rules.body, alice.get("pushrules/").await.body);
+    })
+    .await;
+}
+
+/// `DELETE /_matrix/client/v3/user/{userId}/account_data/{type}`,
+/// `DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`,
+/// `GET /_matrix/client/v3/sync`
+#[tokio::test]
+async fn what_is_deleted_is_told_once_as_empty() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let room = alice.post("createRoom", json!({})).await.body["room_id"].take();
+        let room = room.as_str().unwrap();
+        let path = |of: &str| format!("user/{}{of}/account_data/org.example.x", alice.id);
+        let of_room = format!("/rooms/{room}");
+        let unstable = "/_matrix/client/unstable/org.matrix.msc3391/";
+        let remove = async |prefix: &str, of: &str| {
+            let path = format!("{prefix}{}", path(of));
+            let token = Some(alice.token.as_str());
+            let answer = server.request(Method::DELETE, &path, token, None).await;
+            assert_eq!((answer.status.as_u16(), answer.body), (200, json!({})));
+        };
+        let told = async |since: &str| {
+            let sync = alice.get(&format!("sync?{since}")).await.body;
+            let list = |events: &Value| {
+                let events = events.as_array().cloned().unwrap_or_default().into_iter();
+                let mine = events.filter(|event| event["type"] == "org.example.x");
+                mine.map(|event| event["content"].clone()).collect()
+            };
+            let joined = &sync["rooms"]["join"][room]["account_data"]["events"];
+            let both: (Vec<Value>, Vec<Value>) =
+                (list(&sync["account_data"]["events"]), list(joined));
+            let next = format!("since={}", sync["next_batch"].as_str().unwrap());
+            (both, next)
+        };
+        let nothing = || (vec![], vec![]);
+        for (prefix, by_put) in [
+            ("/_matrix/client/v3/", false),
+            (unstable, false),
+            ("", true),
+        ] {
+            for of in ["", &of_room] {
+                alice.put(&path(of), json!({ "a": 1 })).await;
+            }
+            let (both, since) = told("").await;
+            assert_eq!(both, (vec![json!({ "a": 1 })], vec![json!({ "a": 1 })]));
+            for of in ["", &of_room] {
+                if by_put {
+                    assert_eq!(alice.put(&path(of), json!({})).await.status, 200);
+                } else {
+                    remove(prefix, of).await;
+                }
+                assert_eq!(alice.get(&path(of)).await.error(), (404, "M_NOT_FOUND"));
+            }
+            let (both, next) = told(&since).await;
+            assert_eq!(both, (vec![json!({})], vec![json!({})]), "{prefix}");
+            assert_eq!(told(&next).await.0, nothing());
+            assert_eq!(told("").await.0, nothing());
+        }
+
+        // What isn't there is not deleted again; but a client that sets nothing waits to be told so.
+        let (_, since) = told("").await;
+        remove(unstable, "").await;
+        assert_eq!(told(&since).await.0, nothing());
+        alice.put(&path(""), json!({})).await;
+        assert_eq!(told(&since).await.0, (vec![json!({})], vec![]));
     })
     .await;
 }

@@ -198,6 +198,14 @@ const PRIVATE: &str = r#"
     alice PUT user/{alice}/rooms/%21a%00/account_data/a {} 400 M_INVALID_PARAM
     alice PUT user/{alice}/rooms/%21a%00%3Alocalhost/account_data/a {} 400 M_INVALID_PARAM
     alice PUT user/{bob}/rooms/{room}/account_data/a {} 403 M_FORBIDDEN
+    alice DELETE user/{bob}/account_data/org.example - 403 M_FORBIDDEN
+    alice DELETE user/{alice}/account_data/m.fully_read - 405 M_BAD_JSON
+    alice DELETE user/{alice}/account_data/m.push_rules - 405 M_BAD_JSON
+    alice DELETE user/{alice}/account_data/{256} - 400 M_INVALID_PARAM
+    alice DELETE user/{alice}/rooms/{room}/account_data/m.fully_read - 405 M_BAD_JSON
+    alice DELETE user/{alice}/rooms/nonsense/account_data/a - 400 M_INVALID_PARAM
+    alice DELETE user/{alice}/rooms/%21unknown%3Alocalhost/account_data/a - 404 M_NOT_FOUND
+    alice DELETE user/{bob}/rooms/{room}/account_data/a - 403 M_FORBIDDEN
     alice GET user/{alice}/rooms/{room}/account_data/org.missing - 404 M_NOT_FOUND
     alice GET user/{alice}/rooms/%21unknown%3Alocalhost/account_data/a - 404 M_NOT_FOUND
     alice POST user/{bob}/filter {} 403 M_FORBIDDEN
