@@ -59,7 +59,7 @@ pub use manage::{KeepSession, SetPasswordError};
 pub use moderation::{ModerationError, Restriction};
 pub use openid::OPENID_TOKEN_LIFETIME;
 pub use password::{HashError, InvalidCost, PASSWORD_BYTES, PasswordCost, PasswordError};
-pub use profile::{Field, Profile, ProfileError};
+pub use profile::{FieldName, ProfileError};
 pub use refresh::{RefreshError, Refreshed};
 pub use register::{NewAccount, RegisterError, Registered};
 pub use registration_tokens::{NewRegistrationToken, RegistrationTokenError, ShownToken};

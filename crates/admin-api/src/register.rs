@@ -11,8 +11,8 @@ use http::StatusCode;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use starling_accounts::{
-    AccountKind, Field, HashError, NewAccount, NewDevice, ProfileError, RegisterError, Registered,
-    SharedSecret, SharedSecretError, SharedSecretRequest,
+    AccountKind, FieldName, HashError, NewAccount, NewDevice, ProfileError, RegisterError,
+    Registered, SharedSecret, SharedSecretError, SharedSecretRequest,
 };
 use starling_http::{Auth, Json, MatrixError, Routes};
 
@@ -99,7 +99,11 @@ async fn register(
     if let Some(name) = request.displayname {
         let set = state
             .accounts
-            .set_profile_field(registered.user, Field::DisplayName, &name)
+            .set_profile_field(
+                registered.user,
+                FieldName::display_name(),
+                Some(&name.into()),
+            )
             .await;
         set.map_err(|error| match error {
             ProfileError::Database(_) => MatrixError::internal(error),

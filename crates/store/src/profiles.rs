@@ -3,18 +3,30 @@
 //!
 //! A value is stored as JSON text. A field that was removed keeps its row, with an empty value, and takes a position.
 
-use starling_db::{Error, Tx};
+use starling_db::{Error, Row, Tx};
 
 use crate::numbers::UserNum;
 
+/// The field with the name for people.
+pub const DISPLAY_NAME: &str = "displayname";
+
+/// The field with the picture.
+pub const AVATAR_URL: &str = "avatar_url";
+
+/// Removed fields of one user that are remembered; of more, the oldest is forgotten. Otherwise who sets and removes one
+/// name after the other would make the profile slow to read.
+const REMOVED: usize = 100;
+
 starling_db::statements! {
-    /// A profile's fields.
-    PROFILE_READ = "SELECT field, value FROM profiles WHERE user_num = ?1 ORDER BY field";
+    /// A profile's fields, those that were removed too.
+    PROFILE_READ = "SELECT field, value, position FROM profiles WHERE user_num = ?1 ORDER BY field";
     /// One field.
     PROFILE_FIELD_READ = "SELECT value FROM profiles WHERE user_num = ?1 AND field = ?2";
     /// Another value for a field.
     PROFILE_FIELD_SET = "INSERT INTO profiles (user_num, field, value, position) VALUES (?1, ?2, ?3, ?4) \
         ON CONFLICT (user_num, field) DO UPDATE SET value = excluded.value, position = excluded.position";
+    /// Forgets a field that was removed.
+    PROFILE_FIELD_FORGET = "DELETE FROM profiles WHERE user_num = ?1 AND field = ?2";
 }
 
 /// A field of a profile.
@@ -22,8 +34,10 @@ starling_db::statements! {
 pub struct ProfileField {
     /// Its name, for example `displayname`.
     pub name: String,
-    /// JSON text.
+    /// JSON text; empty when the field was removed.
     pub value: String,
+    /// Of the last change.
+    pub position: i64,
 }
 
 /// The fields that the profile of `user` has, in the order of their names.
@@ -31,14 +45,25 @@ pub struct ProfileField {
 /// # Errors
 /// When the database cannot be read.
 pub fn profile_read(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<ProfileField>, Error> {
-    let mut fields = tx.query_all(&PROFILE_READ, &[user.into()], |row| {
-        Ok(ProfileField {
-            name: row.utf8(0)?.to_owned(),
-            value: row.utf8(1)?.to_owned(),
-        })
-    })?;
+    let mut fields = profile_rows(tx, user)?;
     fields.retain(|field| !field.value.is_empty());
     Ok(fields)
+}
+
+/// As [`profile_read`], with those that were removed.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn profile_rows(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<ProfileField>, Error> {
+    tx.query_all(&PROFILE_READ, &[user.into()], read)
+}
+
+fn read(row: &dyn Row) -> Result<ProfileField, Error> {
+    Ok(ProfileField {
+        name: row.utf8(0)?.to_owned(),
+        value: row.utf8(1)?.to_owned(),
+        position: row.int(2)?,
+    })
 }
 
 /// The value (JSON text) of one field, if the profile of `user` has it.
@@ -75,4 +100,27 @@ pub fn profile_field_set(
         position.into(),
     ];
     tx.execute_one(&PROFILE_FIELD_SET, &params)
+}
+
+/// Makes room for one more field that was removed; `rows` are those of `user` now.
+///
+/// # Errors
+/// When the database fails.
+pub fn profile_forget_removed(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    rows: &[ProfileField],
+) -> Result<(), Error> {
+    // The removed name and picture may yet have to be brought to rooms.
+    let is_removed = |field: &&ProfileField| {
+        field.value.is_empty() && ![DISPLAY_NAME, AVATAR_URL].contains(&&*field.name)
+    };
+    let removed = || rows.iter().filter(is_removed);
+    match removed().min_by_key(|field| field.position) {
+        Some(oldest) if removed().count() >= REMOVED => {
+            let params = [user.into(), oldest.name.as_bytes().into()];
+            tx.execute(&PROFILE_FIELD_FORGET, &params).map(drop)
+        }
+        _ => Ok(()),
+    }
 }

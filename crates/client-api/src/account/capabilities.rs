@@ -6,7 +6,6 @@ use starling_accounts::Session;
 use starling_events::RoomVersion;
 use starling_http::{Auth, Authenticated, Json, Routes};
 
-use super::profile;
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
@@ -26,7 +25,7 @@ async fn capabilities(
         "m.set_avatar_url": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
         "m.get_login_token": { "enabled": true },
-        "m.profile_fields": { "enabled": true, "allowed": profile::FIELDS },
+        "m.profile_fields": { "enabled": true },
     });
     if let (Some(object), true) = (capabilities.as_object_mut(), session.is_admin) {
         let moderation = json!({ "suspend": true, "lock": true });

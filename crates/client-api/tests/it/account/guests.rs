@@ -48,6 +48,10 @@ async fn a_guest_has_a_session_and_few_rights() {
         let picture = json!({ "avatar_url": "mxc://localhost/a" });
         let set = guest.put(&format!("{profile}/avatar_url"), picture).await;
         assert_eq!(set.error(), no_guests);
+        let zone = guest
+            .put(&format!("{profile}/m.tz"), json!({ "m.tz": "UTC" }))
+            .await;
+        assert_eq!(zone.error(), no_guests);
         for path in ["createRoom", "account/password", "account/deactivate"] {
             let answer = guest.post(path, json!({})).await;
             assert_eq!(answer.error(), no_guests, "{path}");

@@ -44,6 +44,41 @@ async fn what_is_set_is_shown_to_anybody() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`, `GET /_matrix/client/v3/profile/{userId}`,
+/// `GET /_matrix/client/v3/profile/{userId}/{keyName}`, `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
+#[tokio::test]
+async fn a_profile_has_any_further_fields() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let profile = format!("profile/{}", alice.id);
+        let show = async |path: &str| anybody(&server, Method::GET, path, None).await;
+        let fields = json!({
+            "m.tz": "Europe/London",
+            "org.example.pet-name": { "cat": ["Tom", null, 1.5, true], "": "\u{0}" },
+            "org.example.null": null,
+        });
+        for (name, value) in fields.as_object().unwrap() {
+            let path = format!("{profile}/{name}");
+            assert_eq!(show(&path).await.error(), (404, "M_NOT_FOUND"));
+            // Whatever else is in the body is not looked at.
+            let set = alice.put(&path, json!({ name: value, "x": 1 })).await;
+            assert_eq!((set.status.as_u16(), set.body), (200, json!({})));
+            assert_eq!(show(&path).await.body, json!({ name: value }));
+        }
+        assert_eq!(show(&profile).await.body, fields);
+        for name in fields.as_object().unwrap().keys() {
+            let path = format!("{profile}/{name}");
+            for _ in 0..2 {
+                let removed = alice.delete(&path).await;
+                assert_eq!((removed.status.as_u16(), removed.body), (200, json!({})));
+            }
+            assert_eq!(show(&path).await.error(), (404, "M_NOT_FOUND"));
+        }
+        assert_eq!(show(&profile).await.body, json!({}));
+    })
+    .await;
+}
+
 /// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`, `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
 #[tokio::test]
 async fn nobody_changes_the_profile_of_another() {
@@ -85,11 +120,18 @@ async fn what_is_no_profile_is_refused() {
                 400,
                 "M_INVALID_PARAM",
             ),
+            ("m.tz", json!({ "m.tz": ["UTC"] }), 400, "M_BAD_JSON"),
             (
-                "m.tz",
-                json!({ "m.tz": "Europe/London" }),
-                403,
-                "M_FORBIDDEN",
+                "org.example.x",
+                json!({ "org.example.y": 1 }),
+                400,
+                "M_MISSING_PARAM",
+            ),
+            (
+                "org.example.x",
+                json!({ "org.example.x": "x".repeat(65_536) }),
+                400,
+                "M_PROFILE_TOO_LARGE",
             ),
             ("Nonsense", json!({ "Nonsense": 1 }), 400, "M_INVALID_PARAM"),
         ] {

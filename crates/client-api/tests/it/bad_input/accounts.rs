@@ -84,6 +84,7 @@ const LARGE: &str = "
     nobody POST refresh                                     refresh_token:60000 401 M_UNKNOWN_TOKEN
     alice  POST account/password                            new_password:5000000 413 M_TOO_LARGE
     alice  PUT  profile/{alice}/displayname                 displayname:70000   400 M_PROFILE_TOO_LARGE
+    alice  PUT  profile/{alice}/org.example                 org.example:70000   400 M_PROFILE_TOO_LARGE
     alice  PUT  user/{alice}/account_data/org.example       a:5000000           413 M_TOO_LARGE
     alice  POST user/{alice}/filter                         a:100000            413 M_TOO_LARGE
     alice  PUT  devices/PHONE                               display_name:70000  400 M_INVALID_PARAM
@@ -174,7 +175,15 @@ const PROFILE: &str = r#"
     alice PUT profile/{alice}/displayname {"displayname":null} 400 M_BAD_JSON
     alice PUT profile/{alice}/avatar_url {"avatar_url":{}} 400 M_BAD_JSON
     alice PUT profile/{alice}/avatar_url {"avatar_url":"nonsense"} 400 M_INVALID_PARAM
-    alice PUT profile/{alice}/org.example {"org.example":"x"} 403 M_FORBIDDEN
+    alice PUT profile/{alice}/m.tz {"m.tz":7} 400 M_BAD_JSON
+    alice PUT profile/{alice}/org.example {"org.other":"x"} 400 M_MISSING_PARAM
+    alice PUT profile/{alice}/org.example {"org.example":"x" 400 M_NOT_JSON
+    alice PUT profile/{alice}/org.example ["org.example"] 400 M_BAD_JSON
+    alice PUT profile/{alice}/Org.example {"Org.example":"x"} 400 M_INVALID_PARAM
+    alice PUT profile/{alice}/nickname {"nickname":"x"} 400 M_INVALID_PARAM
+    alice DELETE profile/{alice}/Org.example - 400 M_INVALID_PARAM
+    alice DELETE profile/{alice}/{256} - 400 M_KEY_TOO_LARGE
+    alice PUT profile/{bob}/org.example {"org.example":"x"} 403 M_FORBIDDEN
     alice PUT profile/{alice}/{256} {"a":"x"} 400 M_KEY_TOO_LARGE
     alice PUT profile/{alice}/a%00 {"a":"x"} 400 M_INVALID_PARAM
     alice PUT profile/{bob}/displayname {"displayname":"Bob"} 403 M_FORBIDDEN

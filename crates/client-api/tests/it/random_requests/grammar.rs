@@ -348,7 +348,7 @@ impl Grammar {
             "v1/admin/lock/{userId}" => json!({ "locked": false }),
             "v1/admin/suspend/{userId}" => json!({ "suspended": false }),
             "v3/profile/{userId}/{keyName}" => {
-                json!({ "displayname": "x", "avatar_url": "mxc://localhost/x" })
+                json!({ "displayname": "x", "avatar_url": "mxc://localhost/x", "m.tz": "x", "org.example": [null] })
             }
             "v3/user/{userId}/filter" => json!({
                 "room": { "timeline": { "limit": 3, "types": ["m.*"], "not_senders": [bob] }, "rooms": [room] },
