@@ -21,8 +21,17 @@ pub use listener::Listener;
 /// Whom or what a change concerns, by the integers of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {
-    /// Everybody who is in this room.
+    /// Everybody who is in this room: its timeline has grown.
     Room(i64),
+    /// Everybody who is in this room: somebody has read in it.
+    Receipts(i64),
+    /// This user, on all devices: up to where they have read in a room has changed. Others may know of it, or not.
+    Reading {
+        /// The user.
+        user: i64,
+        /// The room.
+        room: i64,
+    },
     /// This user, on all devices.
     User(i64),
     /// This device alone.
@@ -150,8 +159,12 @@ impl Listeners {
         let mut concerned: HashMap<i64, Arc<Listener>, FxBuildHasher> = HashMap::default();
         for topic in topics {
             let listeners = match topic {
-                Topic::Room(room) => self.rooms.get(room).map_or(&[][..], Vec::as_slice),
-                Topic::User(user) => self.users.get(user).map_or(&[][..], Vec::as_slice),
+                Topic::Room(room) | Topic::Receipts(room) => {
+                    self.rooms.get(room).map_or(&[][..], Vec::as_slice)
+                }
+                Topic::User(user) | Topic::Reading { user, .. } => {
+                    self.users.get(user).map_or(&[][..], Vec::as_slice)
+                }
                 Topic::Device(device) => self
                     .devices
                     .get(device)

@@ -52,6 +52,8 @@ pub struct Appended {
     pub snapshot: Arc<RoomSnapshot>,
     /// The membership that it changed.
     pub membership: Option<MembershipChange>,
+    /// Those whose receipts had waited for it.
+    pub readers: Vec<UserNum>,
 }
 
 /// Why nothing was appended.
@@ -108,9 +110,7 @@ impl Store {
                 &after.state,
             )?);
         }
-        if !room_advance(tx, before, &after)? {
-            return Err(AppendError::Moved);
-        }
+        let has_waiting_receipts = room_advance(tx, before, &after)?.ok_or(AppendError::Moved)?;
         let event = stored_event(&new.pdu, num, &numbers, (before, &after), change.as_ref());
         let prev: Vec<i64> = before
             .extremities
@@ -120,10 +120,16 @@ impl Store {
         let auth = self.auth_numbers(tx, before, &new.auth)?;
         event_insert(tx, &event, &prev, &auth)?;
         let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
+        let readers = if has_waiting_receipts {
+            self.receipts_arrive(tx, positions, &event)?
+        } else {
+            Vec::new()
+        };
         let appended = Appended {
             event: Arc::new(event),
             snapshot: Arc::new(after),
             membership,
+            readers,
         };
         self.cache_after_commit(tx, before.last_position, &appended, new.redacts.as_deref());
         Ok(appended)

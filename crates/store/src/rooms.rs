@@ -27,7 +27,7 @@ starling_db::statements! {
     /// Moves a room's head on, if it is where the event was built on.
     ROOM_ADVANCE = "UPDATE rooms SET append_count = ?4, head_hash = ?5, last_position = ?6, snapshot_num = ?7,
             extremities = ?8
-        WHERE room_num = ?1 AND append_count = ?2 AND head_hash = ?3";
+        WHERE room_num = ?1 AND append_count = ?2 AND head_hash = ?3 RETURNING has_waiting_receipts";
     /// A room by its id.
     ROOM_NUM = "SELECT room_num FROM rooms WHERE room_id = ?1";
     /// A room.
@@ -155,7 +155,8 @@ pub fn room_insert(
         .ok_or_else(|| Error::Damaged("a new room has no number".to_owned()))
 }
 
-/// Moves a room from `before` to `after`; false when it isn't at `before` any more.
+/// Moves a room from `before` to `after`, and tells whether receipts may wait for its events; `None` when it isn't at
+/// `before` any more.
 ///
 /// # Errors
 /// When the database fails.
@@ -163,7 +164,7 @@ pub fn room_advance(
     tx: &mut Tx<'_>,
     before: &RoomSnapshot,
     after: &RoomSnapshot,
-) -> Result<bool, Error> {
+) -> Result<Option<bool>, Error> {
     let extremities = varint::list(after.extremities.iter().map(|extremity| extremity.num.0));
     let params = [
         after.room.into(),
@@ -175,7 +176,7 @@ pub fn room_advance(
         after.stored.map_or(0, |stored| stored.snapshot.0).into(),
         starling_db::Value::Bytes(&extremities),
     ];
-    Ok(tx.execute(&ROOM_ADVANCE, &params)? == 1)
+    tx.execute_returning(&ROOM_ADVANCE, &params, |row| row.truth(0))
 }
 
 impl Store {

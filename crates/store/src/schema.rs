@@ -13,6 +13,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0002_accounts",
             text: include_str!("migrations/0002_accounts.sql"),
         },
+        Migration {
+            name: "0003_receipts",
+            text: include_str!("migrations/0003_receipts.sql"),
+        },
     ],
     oldest_program: 1,
 };
@@ -31,6 +35,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::memberships::STATEMENTS,
         crate::names::STATEMENTS,
         crate::profiles::STATEMENTS,
+        crate::receipts::STATEMENTS,
         crate::rooms::STATEMENTS,
         crate::server::STATEMENTS,
         crate::snapshots::STATEMENTS,

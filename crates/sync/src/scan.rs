@@ -47,6 +47,17 @@ pub(crate) struct Newest {
     pub(crate) stateless: bool,
 }
 
+impl Newest {
+    /// Of a stretch in which there are no events.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            events: Vec::new(),
+            limited_at: None,
+            stateless: true,
+        }
+    }
+}
+
 /// Scans, keeping the events for which `keep` is true.
 pub(crate) fn scan(
     store: &Store,

@@ -3,10 +3,12 @@
 
 mod account_data;
 mod answer;
+mod ephemeral;
 mod invited;
 mod joined;
 mod left;
 mod plan;
+mod receipts;
 mod room;
 mod summary;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use starling_bus::{Bus, Topic};
 use starling_db::{Positions, Tx};
+use starling_store::UserNum;
 use starling_store::append::{AppendError, Appended, NewEvent};
 use starling_store::memberships::Membership;
 use starling_store::rooms::RoomSnapshot;
@@ -72,8 +73,14 @@ pub(crate) fn announce_after_commit(
     appended: &Appended,
 ) {
     let (bus, room, membership) = (bus.clone(), appended.event.room.0, appended.membership);
+    let readers = appended.readers.clone();
     tx.after_commit(move || {
         let mut topics = vec![Topic::Room(room)];
+        if !readers.is_empty() {
+            topics.push(Topic::Receipts(room));
+        }
+        let reading = |user: UserNum| Topic::Reading { user: user.0, room };
+        topics.extend(readers.into_iter().map(reading));
         if let Some(change) = membership {
             topics.push(Topic::User(change.user.0));
             if change.membership == Membership::Join {

@@ -3,6 +3,7 @@
 
 mod caches;
 mod departures;
+mod receipts;
 mod snapshots;
 mod state_map;
 mod statements;

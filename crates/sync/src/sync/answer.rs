@@ -1,6 +1,6 @@
 //! Putting an answer together, a few rooms at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use starling_db::Tx;
@@ -12,7 +12,7 @@ use starling_store::tokens::Token;
 
 use super::plan::{Plan, Section};
 use super::room::Part;
-use super::{Scope, account_data, invited, joined, left};
+use super::{Scope, account_data, invited, joined, left, receipts};
 use crate::Error;
 use crate::json::Object;
 
@@ -40,6 +40,8 @@ struct Rooms {
 struct Step {
     rooms: Vec<(Arc<RoomSnapshot>, Section)>,
     account_data: HashMap<RoomNum, Vec<AccountData>>,
+    /// Those in which somebody may have read.
+    receipts: BTreeSet<RoomNum>,
 }
 
 impl Answer {
@@ -59,11 +61,16 @@ impl Answer {
                 .iter()
                 .filter_map(|(snapshot, _)| plan.account_data.remove_entry(&snapshot.room))
                 .collect();
+            let receipts = snapshots
+                .iter()
+                .filter_map(|(snapshot, _)| plan.receipts.take(&snapshot.room))
+                .collect();
             let (scope, step) = (
                 scope.clone(),
                 Step {
                     rooms: snapshots,
                     account_data,
+                    receipts,
                 },
             );
             if step.rooms.is_empty() {
@@ -186,6 +193,7 @@ fn write_step(
         .map(|(snapshot, _)| snapshot.room)
         .collect();
     let viewers = Viewer::load_rooms(tx, &scope.store, scope.reader.user, &numbers)?;
+    let receipts = receipts::read(scope, tx, &step.rooms, &step.receipts)?;
     for (snapshot, section) in &step.rooms {
         let Some(viewer) = viewers.get(&snapshot.room) else {
             continue;
@@ -199,9 +207,13 @@ fn write_step(
             viewer,
             own,
             account_data,
+            receipts: receipts.get(&snapshot.room).map_or(&[][..], Vec::as_slice),
         };
         match section {
-            Section::Joined(extent) => joined::write(scope, tx, &part, *extent, &mut rooms.join)?,
+            Section::Joined(extent) => {
+                joined::write(scope, tx, &part, Some(*extent), &mut rooms.join)?;
+            }
+            Section::Quiet => joined::write(scope, tx, &part, None, &mut rooms.join)?,
             Section::Invited => {
                 invited::write(scope, tx, &part, "invite_state", &mut rooms.invite)?;
             }

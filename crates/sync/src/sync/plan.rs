@@ -1,6 +1,6 @@
 //! Which rooms an answer is about, and as what each is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use starling_bus::Topic;
 use starling_db::Tx;
@@ -10,9 +10,10 @@ use starling_store::account_data::{
 use starling_store::memberships::{
     Membership, MembershipRow, membership_at, membership_changes, membership_list, rooms_changed,
 };
+use starling_store::receipts::receipts_rooms_changed;
 use starling_store::{RoomNum, UserNum};
 
-use super::Scope;
+use super::{Scope, receipts};
 use crate::Error;
 
 /// What an answer is about.
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) rooms: BTreeMap<RoomNum, Section>,
     /// What is to be told of the user's data, by room.
     pub(crate) account_data: HashMap<RoomNum, Vec<AccountData>>,
+    /// The rooms in which somebody may have read, beside those that are told whole.
+    pub(crate) receipts: BTreeSet<RoomNum>,
     /// Whether it may be about all of the user's rooms: nobody knows in which of them something has happened.
     pub(crate) is_broad: bool,
 }
@@ -31,6 +34,8 @@ pub(crate) struct Plan {
 pub(crate) enum Section {
     /// One that the user is in, if that is so.
     Joined(Extent),
+    /// One that the user is in and whose timeline has not grown: what stands beside it is told.
+    Quiet,
     /// One that the user is invited to.
     Invited,
     /// One that the user asks to be let into.
@@ -44,7 +49,7 @@ impl Section {
     pub(crate) fn is_whole(&self) -> bool {
         match self {
             Self::Joined(extent) | Self::Left(_, extent) => extent.whole,
-            Self::Invited | Self::Knocked => false,
+            Self::Quiet | Self::Invited | Self::Knocked => false,
         }
     }
 }
@@ -76,36 +81,40 @@ impl Plan {
         let Some(since) = scope.since else {
             return db.scan("sync_initial", move |tx| initial(tx, &scope)).await;
         };
-        let grown: Option<Vec<RoomNum>> = changes
+        let heard = changes
             .as_deref()
-            .map(|changes| changes.iter().filter_map(room_of).collect());
-        let only_rooms = changes.is_some_and(|changes| {
-            changes
-                .iter()
-                .all(|(_, topic)| matches!(topic, Topic::Room(_)))
-        });
-        match grown {
-            Some(grown) if only_rooms && !scope.full_state => {
-                let extent = Extent {
-                    after: since,
-                    whole: false,
-                };
-                let rooms = grown
-                    .into_iter()
-                    .map(|room| (room, Section::Joined(extent)))
-                    .collect();
-                Ok(Self {
-                    rooms,
-                    account_data: HashMap::new(),
-                    is_broad: false,
-                })
+            .map(|changes| Heard::new(&scope, changes));
+        match heard {
+            Some(heard) if heard.only_rooms && !scope.full_state => {
+                let mut plan = Self::default();
+                plan.add_grown(heard.grown, since);
+                plan.add_receipts(heard.receipts);
+                Ok(plan)
             }
-            grown => {
+            heard => {
                 db.read("sync_changes", move |tx| {
-                    incremental(tx, &scope, since, grown)
+                    incremental(tx, &scope, since, heard)
                 })
                 .await
             }
+        }
+    }
+
+    fn add_grown(&mut self, rooms: Vec<RoomNum>, since: i64) {
+        let extent = Extent {
+            after: since,
+            whole: false,
+        };
+        let sections = rooms
+            .into_iter()
+            .map(|room| (room, Section::Joined(extent)));
+        self.rooms.extend(sections);
+    }
+
+    fn add_receipts(&mut self, rooms: Vec<RoomNum>) {
+        for room in rooms {
+            self.rooms.entry(room).or_insert(Section::Quiet);
+            self.receipts.insert(room);
         }
     }
 
@@ -116,10 +125,35 @@ impl Plan {
     }
 }
 
-fn room_of((_, topic): &(i64, Topic)) -> Option<RoomNum> {
-    match topic {
-        Topic::Room(room) => Some(RoomNum(*room)),
-        Topic::User(_) | Topic::Device(_) => None,
+/// What a listener has heard, by what it says of rooms.
+#[derive(Debug)]
+struct Heard {
+    /// Rooms whose timeline has grown.
+    grown: Vec<RoomNum>,
+    /// Rooms in which somebody has read.
+    receipts: Vec<RoomNum>,
+    /// Whether that is all.
+    only_rooms: bool,
+}
+
+impl Heard {
+    fn new(scope: &Scope, changes: &[(i64, Topic)]) -> Self {
+        let mut heard = Self {
+            grown: Vec::new(),
+            receipts: Vec::new(),
+            only_rooms: true,
+        };
+        for (_, topic) in changes {
+            match topic {
+                Topic::Room(room) => heard.grown.push(RoomNum(*room)),
+                Topic::Receipts(_) if !receipts::are_wanted(scope) => {}
+                Topic::Receipts(room) | Topic::Reading { room, .. } => {
+                    heard.receipts.push(RoomNum(*room));
+                }
+                Topic::User(_) | Topic::Device(_) => heard.only_rooms = false,
+            }
+        }
+        heard
     }
 }
 
@@ -173,33 +207,30 @@ fn memberships(tx: &mut Tx<'_>, user: UserNum, upto: i64) -> Result<Vec<Membersh
     Ok(rows)
 }
 
-/// What changed after `since`; `grown` are the rooms of which the listener heard, if it remembers that far back.
+/// What changed after `since`; `heard` is of which rooms the listener heard, if it remembers that far back.
 fn incremental(
     tx: &mut Tx<'_>,
     scope: &Scope,
     since: i64,
-    grown: Option<Vec<RoomNum>>,
+    heard: Option<Heard>,
 ) -> Result<Plan, Error> {
     let (user, upto) = (scope.reader.user, scope.upto);
     let mut plan = Plan {
-        is_broad: grown.is_none(),
+        is_broad: heard.is_none(),
         ..Plan::default()
     };
     plan.add_account_data(account_data_changed(tx, user, since, upto)?);
-    let grown = match grown {
-        Some(grown) => grown,
-        None => grown_since(tx, user, since, upto)?,
+    let (grown, receipts) = match heard {
+        Some(heard) => (heard.grown, heard.receipts),
+        None => (
+            grown_since(tx, user, since, upto)?,
+            receipts_rooms_changed(tx, user, since)?,
+        ),
     };
     let with_data = plan.account_data.keys().copied();
-    for room in grown.into_iter().chain(with_data).collect::<Vec<_>>() {
-        plan.rooms.insert(
-            room,
-            Section::Joined(Extent {
-                after: since,
-                whole: false,
-            }),
-        );
-    }
+    let grown: Vec<RoomNum> = grown.into_iter().chain(with_data).collect();
+    plan.add_grown(grown, since);
+    plan.add_receipts(receipts);
     if scope.full_state {
         let joined = memberships(tx, user, upto)?
             .into_iter()

@@ -8,6 +8,7 @@ use starling_store::account_data::AccountData;
 use starling_store::events::Event;
 use starling_store::history::Viewer;
 use starling_store::names::types;
+use starling_store::receipts::Receipt;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::tokens::Token;
 use starling_store::{EventNum, KeyNum};
@@ -31,6 +32,7 @@ pub(crate) struct Part<'a> {
     /// The state key of the reader's own member events.
     pub(crate) own: KeyNum,
     pub(crate) account_data: &'a [AccountData],
+    pub(crate) receipts: &'a [Receipt],
 }
 
 /// What is told of the room.
@@ -39,6 +41,17 @@ pub(crate) struct Told {
     pub(crate) timeline: Newest,
     pub(crate) state: Vec<EventNum>,
     pub(crate) account_data: Vec<AccountData>,
+}
+
+impl Told {
+    /// What stands beside a timeline that has not grown.
+    pub(crate) fn beside(scope: &Scope, part: &Part<'_>) -> Self {
+        Self {
+            timeline: Newest::nothing(),
+            state: Vec::new(),
+            account_data: scope.room_account_data(part),
+        }
+    }
 }
 
 impl Scope {
