@@ -11,6 +11,7 @@ mod members;
 mod membership;
 mod messages;
 mod path;
+mod receipts;
 mod redact;
 mod send;
 mod state;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(state::routes())
         .merge(event::routes())
         .merge(messages::routes())
+        .merge(receipts::routes())
         .merge(sync::routes())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use starling_accounts::Accounts;
 use starling_config::Config;
+use starling_ephemeral::Ephemeral;
 use starling_http::{RateLimiter, Shutdown};
 use starling_rooms::Rooms;
 use starling_runtime::{Chance, Clock};
@@ -22,6 +23,8 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Rooms.
     pub rooms: Rooms,
+    /// Receipts, typing and presence.
+    pub ephemeral: Ephemeral,
     /// What clients are told.
     pub sync: Sync,
     /// The time.

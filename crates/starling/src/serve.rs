@@ -11,6 +11,7 @@ use axum::Router;
 use starling_client_api::{Parts, State};
 use starling_config::{Config, DatabaseUrl, Listener, Serves};
 use starling_db::Db;
+use starling_ephemeral::Ephemeral;
 use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
 use starling_rooms::Rooms;
 use starling_store::UserNum;
@@ -77,6 +78,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     let sweeper = Sweeper {
         accounts: state.accounts.clone(),
         rooms: state.rooms.clone(),
+        ephemeral: state.ephemeral.clone(),
         bus: opened.bus.clone(),
         clock: opened.clock.clone(),
         shutdown: shutdown.clone(),
@@ -156,11 +158,17 @@ async fn state(
         signing_key: Arc::new(signing_key),
         default_version: configuration.default_version,
     });
+    let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+    });
     Ok(State::new(Parts {
         config: Arc::new(config.clone()),
         store: store.clone(),
         accounts: users.accounts.clone(),
         rooms,
+        ephemeral,
         sync: Sync::new(store.clone(), bus.clone(), clock.clone(), stopping),
         clock: clock.clone(),
         chance: chance.clone(),

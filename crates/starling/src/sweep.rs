@@ -5,6 +5,7 @@ use std::time::Duration;
 use starling_accounts::Accounts;
 use starling_bus::Bus;
 use starling_db::Error;
+use starling_ephemeral::Ephemeral;
 use starling_http::Shutdown;
 use starling_rooms::Rooms;
 use starling_runtime::Clock;
@@ -18,6 +19,9 @@ const LISTENER_IDLE_MS: i64 = 600_000;
 /// How long a transaction id is remembered: a client that repeats a request does so within minutes.
 const TRANSACTION_MS: i64 = 24 * 3_600_000;
 
+/// How long a receipt waits for its event.
+const WAITING_RECEIPT_MS: i64 = 24 * 3_600_000;
+
 /// What one write removes at most, so that no other write waits long for it.
 const AT_ONCE: u32 = 1_000;
 
@@ -25,6 +29,7 @@ const AT_ONCE: u32 = 1_000;
 pub(crate) struct Sweeper {
     pub(crate) accounts: Accounts,
     pub(crate) rooms: Rooms,
+    pub(crate) ephemeral: Ephemeral,
     pub(crate) bus: Bus,
     pub(crate) clock: Clock,
     pub(crate) shutdown: Shutdown,
@@ -50,6 +55,10 @@ impl Sweeper {
         let (rooms, accounts) = (&self.rooms, &self.accounts);
         let before_ms = self.clock.now_ms() - TRANSACTION_MS;
         self.all(|| rooms.sweep_transactions(before_ms, AT_ONCE.into()))
+            .await?;
+        let before_ms = self.clock.now_ms() - WAITING_RECEIPT_MS;
+        let ephemeral = &self.ephemeral;
+        self.all(|| ephemeral.sweep_waiting_receipts(before_ms, AT_ONCE.into()))
             .await?;
         self.all(|| accounts.sweep_interactive_sessions(AT_ONCE))
             .await?;

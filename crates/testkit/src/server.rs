@@ -14,6 +14,7 @@ use starling_bus::Bus;
 use starling_client_api::{Parts, State};
 use starling_config::{Config, Listener, RegistrationMode};
 use starling_db::Db;
+use starling_ephemeral::Ephemeral;
 use starling_events::{RoomVersion, SigningKey};
 use starling_http::{Edge, RateLimiter, Shutdown};
 use starling_rooms::Rooms;
@@ -145,12 +146,18 @@ impl TestServer {
             default_version: RoomVersion::parse(&config.rooms.default_version)
                 .expect("a known room version"),
         });
+        let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+        });
         let limiter = RateLimiter::new(&config.rate_limits, clock.clone());
         let state = State::new(Parts {
             config: Arc::new(config),
             store: store.clone(),
             accounts,
             rooms,
+            ephemeral,
             sync: Sync::new(store, bus, clock.clone(), stopping),
             clock: clock.clone(),
             chance: chance.clone(),

@@ -4,6 +4,7 @@ mod aliases;
 mod create;
 mod membership;
 mod read;
+mod receipts;
 mod send;
 mod state;
 mod sync;

@@ -31,7 +31,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         layer: "3 domain",
-        crates: &["accounts", "rooms", "sync"],
+        crates: &["accounts", "ephemeral", "rooms", "sync"],
     },
     Row {
         layer: EDGE,

@@ -11,6 +11,7 @@ pub(super) fn cases() -> Vec<Case> {
         READING,
         MEMBERSHIPS,
         FORBIDDEN,
+        RECEIPTS,
     ];
     let mut cases = tables.map(table).concat();
     cases.extend(event_cases());
@@ -395,6 +396,34 @@ const MEMBERSHIPS: &str = r#"
     bob POST rooms/{room}/invite {"user_id":"{bob}"} 403 M_FORBIDDEN
     bob POST rooms/{room}/kick {"user_id":"{carol}"} 403 M_FORBIDDEN
     bob POST rooms/{room}/unban {"user_id":"{carol}"} 403 M_FORBIDDEN
+"#;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#receipts>
+const RECEIPTS: &str = r#"
+    alice POST rooms/{room}/receipt/m.seen/{event} {} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/event {} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/%24a%00 {} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/{event} {"thread_id":""} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/{event} {"thread_id":null} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/{event} {"thread_id":1} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/{event} {"thread_id":["main"]} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/{event} {"thread_id":"thread"} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/{event} {"thread_id":"$a\u0000"} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.read/{event} {"thread_id":"$unknown"} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.fully_read/{event} {"thread_id":"main"} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/receipt/m.fully_read/%24unknown {} 404 M_NOT_FOUND
+    alice POST rooms/{room}/receipt/m.read/{event} [] 400 M_BAD_JSON
+    alice POST rooms/{room}/receipt/m.read/{event} { 400 M_NOT_JSON
+    alice POST rooms/%21unknown%3Alocalhost/receipt/m.read/{event} {} 403 M_FORBIDDEN
+    bob POST rooms/{room}/receipt/m.read/{event} {} 403 M_FORBIDDEN
+    mallory POST rooms/{room}/receipt/m.read/{event} {} 403 M_FORBIDDEN
+    guest POST rooms/{room}/receipt/m.read/{event} {} 403 M_GUEST_ACCESS_FORBIDDEN
+    alice POST rooms/{room}/read_markers {"m.read":1} 400 M_BAD_JSON
+    alice POST rooms/{room}/read_markers {"m.read":"event"} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/read_markers {"m.fully_read":"$unknown"} 404 M_NOT_FOUND
+    alice POST rooms/{room}/read_markers {"m.read.private":"$a\u0000"} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/read_markers - 400 M_NOT_JSON
+    bob POST rooms/{room}/read_markers {"m.fully_read":"{event}"} 403 M_FORBIDDEN
 "#;
 
 /// What is well-formed, and not for everybody.

@@ -204,6 +204,7 @@ impl Grammar {
             "userId" => &[alice, alice, bob, "@nobody:localhost", "@a:elsewhere"],
             "eventType" => &TYPES,
             "stateKey" => &["a", alice, bob],
+            "receiptType" => &["m.read", "m.read.private", "m.fully_read", "m.seen"],
             "txnId" => &["1", "2", "3", "first"],
             "deviceId" => &[device, "PHONE"],
             "type" => &["org.example", "m.direct", "m.push_rules", "m.fully_read"],
@@ -323,6 +324,7 @@ impl Grammar {
             bob,
             carol,
             device,
+            event,
             ..
         } = &self.known;
         let name = alice.trim_start_matches('@').trim_end_matches(":localhost");
@@ -356,6 +358,12 @@ impl Grammar {
             }),
             "v3/directory/room/{roomAlias}" => json!({ "room_id": room }),
             "v3/createRoom" => self.creation(),
+            "v3/rooms/{roomId}/receipt/{receiptType}/{eventId}" => {
+                json!({ "thread_id": self.one_of(&["main", event, "$unknown"]) })
+            }
+            "v3/rooms/{roomId}/read_markers" => {
+                json!({ "m.fully_read": event, "m.read": event, "m.read.private": "$unknown" })
+            }
             _ if path.contains("/state/") || path.contains("/send/") => self.content(),
             _ if path.contains("/rooms/") => {
                 json!({ "user_id": self.one_of(&[bob, bob, carol, alice]), "reason": "x" })
