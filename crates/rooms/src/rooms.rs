@@ -9,6 +9,7 @@ use starling_db::Error;
 use starling_events::{RoomVersion, SigningKey};
 use starling_runtime::{Chance, Clock};
 use starling_store::rooms::RoomSnapshot;
+use starling_store::transactions::{Transaction, transactions_sweep};
 use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
 use crate::pipeline::Heads;
@@ -118,15 +119,20 @@ impl Rooms {
         &self.parts.server_name
     }
 
-    /// Forgets at most `most` transaction ids from before `before_ms`; how many it forgot.
+    /// Forgets the transaction ids from before `before_ms` among the next `stretch` after `after`; gives where the next
+    /// stretch begins, or `None` at the end.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn sweep_transactions(&self, before_ms: i64, most: i64) -> Result<u64, Error> {
+    pub async fn sweep_transactions(
+        &self,
+        before_ms: i64,
+        after: Transaction,
+        stretch: i64,
+    ) -> Result<Option<Transaction>, Error> {
         let write = starling_db::Write::new("sweep_transactions").relaxed();
-        let sweep = move |tx: &mut starling_db::Tx<'_>| {
-            starling_store::transactions::transactions_sweep(tx, before_ms, most)
-        };
+        let sweep =
+            move |tx: &mut starling_db::Tx<'_>| transactions_sweep(tx, before_ms, &after, stretch);
         self.store().db().write(write, sweep).await
     }
 }

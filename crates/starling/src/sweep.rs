@@ -9,6 +9,7 @@ use starling_ephemeral::Ephemeral;
 use starling_http::Shutdown;
 use starling_rooms::Rooms;
 use starling_runtime::Clock;
+use starling_store::transactions::Transaction;
 
 /// How often it is swept.
 const EVERY: Duration = Duration::from_mins(10);
@@ -52,10 +53,8 @@ impl Sweeper {
     }
 
     async fn sweep(&self) -> Result<(), Error> {
-        let (rooms, accounts) = (&self.rooms, &self.accounts);
-        let before_ms = self.clock.now_ms() - TRANSACTION_MS;
-        self.all(|| rooms.sweep_transactions(before_ms, AT_ONCE.into()))
-            .await?;
+        let accounts = &self.accounts;
+        self.transactions().await?;
         let before_ms = self.clock.now_ms() - WAITING_RECEIPT_MS;
         let ephemeral = &self.ephemeral;
         self.all(|| ephemeral.sweep_waiting_receipts(before_ms, AT_ONCE.into()))
@@ -64,6 +63,18 @@ impl Sweeper {
             .await?;
         self.all(|| accounts.sweep_login_tokens(AT_ONCE)).await?;
         self.all(|| accounts.sweep_openid_tokens(AT_ONCE)).await
+    }
+
+    async fn transactions(&self) -> Result<(), Error> {
+        let before_ms = self.clock.now_ms() - TRANSACTION_MS;
+        let mut next = Some(Transaction::first());
+        while let Some(after) = next.filter(|_| !self.shutdown.has_begun()) {
+            let sweep = self
+                .rooms
+                .sweep_transactions(before_ms, after, AT_ONCE.into());
+            next = sweep.await?;
+        }
+        Ok(())
     }
 
     /// Repeats until less is removed than could be at once.

@@ -7,7 +7,7 @@ use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
 use crate::departures::guests_insert;
-use crate::events::{Event, Status, event_insert, event_redact};
+use crate::events::{Event, SentAs, Status, event_insert, event_redact};
 use crate::memberships::{Membership, membership_set};
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
@@ -111,7 +111,13 @@ impl Store {
             )?);
         }
         let has_waiting_receipts = room_advance(tx, before, &after)?.ok_or(AppendError::Moved)?;
-        let event = stored_event(&new.pdu, num, &numbers, (before, &after), change.as_ref());
+        let event = Event {
+            sent_as: new.transaction.as_ref().map(|transaction| SentAs {
+                device: transaction.device,
+                txn_id: transaction.txn_id.clone(),
+            }),
+            ..stored_event(&new.pdu, num, &numbers, (before, &after), change.as_ref())
+        };
         let prev: Vec<i64> = before
             .extremities
             .iter()
@@ -341,6 +347,7 @@ fn stored_event(
         replaces: change.and_then(|change| change.old).map(|old| old.event),
         redacted_by: None,
         visibility: (before.visibility, after.visibility),
+        sent_as: None,
         pdu: pdu.clone(),
     }
 }

@@ -13,7 +13,6 @@ use crate::memberships::Membership;
 use crate::names::types;
 use crate::numbers::{DeviceNum, EventNum, UserNum};
 use crate::store::Store;
-use crate::transactions::transactions_of_events;
 
 /// Who asks, and when.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +29,6 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct ClientView {
     asker: Asker,
-    /// The transaction ids with which the asker's device sent events of the page.
-    transactions: HashMap<EventNum, String>,
     /// State events that events of the page replaced, and redactions that pruned events of the page.
     related: HashMap<EventNum, Arc<Event>>,
     /// Users of whom only those see what they said who were there.
@@ -39,7 +36,7 @@ pub struct ClientView {
 }
 
 impl ClientView {
-    /// Reads what writing `events` takes: at most two queries, once it is known who is erased.
+    /// Reads what writing `events` takes: at most one query, once it is known who is erased.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -49,23 +46,14 @@ impl ClientView {
         asker: Asker,
         events: impl IntoIterator<Item = &'a Arc<Event>>,
     ) -> Result<Self, Error> {
-        let (mut own, mut related) = (Vec::new(), Vec::new());
+        let mut related = Vec::new();
         for event in events {
-            if event.sender == asker.user {
-                own.push(event.num.0);
-            }
             related.extend([event.replaces, event.redacted_by].into_iter().flatten());
         }
-        let transactions = if own.is_empty() {
-            Vec::new()
-        } else {
-            transactions_of_events(tx, asker.device, &own)?
-        };
         let related = store.events_read(tx, &related)?;
         let erased = store.erased().users(tx)?;
         Ok(Self {
             asker,
-            transactions: transactions.into_iter().collect(),
             related: related
                 .into_iter()
                 .map(|event| (event.num, event))
@@ -120,8 +108,9 @@ impl ClientView {
         if let Some(replaced) = replaced {
             string_member(&mut out, "replaces_state", replaced.pdu.event_id().as_str());
         }
-        if let Some(txn_id) = self.transactions.get(&event.num) {
-            string_member(&mut out, "transaction_id", txn_id);
+        let sent_as = event.sent_as.as_ref();
+        if let Some(sent) = sent_as.filter(|sent| sent.device == self.asker.device) {
+            string_member(&mut out, "transaction_id", &sent.txn_id);
         }
         out.push(b'}');
         out

@@ -7,7 +7,7 @@ use ruma_common::{EventId, OwnedEventId};
 use starling_db::{Error, Row, Tx, Value};
 use starling_events::{Pdu, RoomVersion};
 
-use crate::numbers::{EventNum, KeyNum, RoomNum, SnapshotNum, TypeNum, UserNum};
+use crate::numbers::{DeviceNum, EventNum, KeyNum, RoomNum, SnapshotNum, TypeNum, UserNum};
 use crate::store::Store;
 use crate::tokens::Place;
 use crate::varint;
@@ -19,7 +19,7 @@ macro_rules! select {
             "SELECT events.event_num, events.room_num, events.event_id, events.type_num, events.key_num,
                 events.sender_num, events.place_major, events.place_minor, events.status, events.snapshot_num,
                 events.replaces, events.redacted_by, events.visibility_before, events.visibility_after, events.json,
-                rooms.room_version
+                rooms.room_version, events.txn_device, events.txn_id
             FROM events JOIN rooms ON rooms.room_num = events.room_num ",
             $rest
         )
@@ -34,8 +34,8 @@ starling_db::statements! {
     /// Stores an event.
     EVENT_INSERT = "INSERT INTO events (event_num, room_num, event_id, type_num, key_num, sender_num, place_major,
             place_minor, status, snapshot_num, replaces, redacted_by, visibility_before, visibility_after, prev, auth,
-            json)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+            json, txn_device, txn_id)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
     /// Prunes a redacted event.
     EVENT_REDACT = "UPDATE events SET redacted_by = ?2, json = ?3 WHERE event_num = ?1";
 }
@@ -92,6 +92,15 @@ impl Visibility {
     }
 }
 
+/// Which device sent an event, and with which transaction id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentAs {
+    /// The device.
+    pub device: DeviceNum,
+    /// The id as the client chose it.
+    pub txn_id: Box<str>,
+}
+
 /// A stored event. It never changes, but for being redacted: then another takes its place in the caches.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -117,6 +126,8 @@ pub struct Event {
     pub redacted_by: Option<EventNum>,
     /// The room's history visibility before and after it.
     pub visibility: (Visibility, Visibility),
+    /// The transaction id that its sender's client gave it, if it is of this server's API.
+    pub sent_as: Option<SentAs>,
     /// Its bytes and fields; pruned when it is redacted.
     pub pdu: Pdu,
 }
@@ -169,8 +180,17 @@ fn read(row: &dyn Row) -> Result<Event, Error> {
             Visibility::from_code(row.int(12)?)?,
             Visibility::from_code(row.int(13)?)?,
         ),
+        sent_as: sent_as(row)?,
         pdu: pdu.map_err(|error| damaged(&error.to_string()))?,
     })
+}
+
+fn sent_as(row: &dyn Row) -> Result<Option<SentAs>, Error> {
+    let Some(device) = row.opt_int(16)?.map(DeviceNum) else {
+        return Ok(None);
+    };
+    let txn_id = row.utf8(17)?.into();
+    Ok(Some(SentAs { device, txn_id }))
 }
 
 /// Stores an event. `prev` and `auth` are the numbers of the events that its `prev_events` and `auth_events` name.
@@ -203,6 +223,11 @@ pub fn event_insert(
         Value::Bytes(&prev),
         Value::Bytes(&auth),
         Value::Bytes(event.pdu.json()),
+        event.sent_as.as_ref().map(|sent| sent.device).into(),
+        match &event.sent_as {
+            Some(sent) => Value::Bytes(sent.txn_id.as_bytes()),
+            None => Value::Null,
+        },
     ];
     tx.execute_one(&EVENT_INSERT, &params)
 }

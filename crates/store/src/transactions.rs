@@ -1,7 +1,7 @@
 //! Clients' transaction ids: what each led to, so that a retry gets the same answer, also after a restart.
 //! <https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers>
 
-use starling_db::{Error, Tx};
+use starling_db::{Error, Tx, Value};
 
 use crate::numbers::{DeviceNum, EventNum};
 
@@ -11,12 +11,15 @@ starling_db::statements! {
         VALUES (?1, ?2, ?3, ?4, ?5)";
     /// What a transaction id led to.
     TRANSACTION_READ = "SELECT event_num FROM transactions WHERE device_num = ?1 AND path = ?2 AND txn_id = ?3";
-    /// The transaction ids with which a device sent these events.
-    TRANSACTIONS_OF_EVENTS = "SELECT event_num, txn_id FROM transactions
-        WHERE device_num = ?1 AND event_num IN {ints ?2}";
-    /// Forgets old transaction ids.
-    TRANSACTIONS_SWEEP = "DELETE FROM transactions WHERE (device_num, path, txn_id) IN (
-        SELECT device_num, path, txn_id FROM transactions WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
+    /// The end of a stretch of the table that begins after a key.
+    TRANSACTIONS_END = "SELECT device_num, path, txn_id FROM transactions
+        WHERE (device_num, path, txn_id) > (?1, ?2, ?3) ORDER BY device_num, path, txn_id LIMIT 1 OFFSET ?4";
+    /// Forgets old transaction ids of a stretch of the table.
+    TRANSACTIONS_SWEEP = "DELETE FROM transactions WHERE (device_num, path, txn_id) > (?1, ?2, ?3)
+        AND (device_num, path, txn_id) <= (?4, ?5, ?6) AND created_at < ?7";
+    /// Forgets old transaction ids of the rest of the table.
+    TRANSACTIONS_SWEEP_REST = "DELETE FROM transactions WHERE (device_num, path, txn_id) > (?1, ?2, ?3)
+        AND created_at < ?4";
 }
 
 /// A transaction id in the scope in which it is unique.
@@ -30,6 +33,18 @@ pub struct Transaction {
     pub txn_id: Box<str>,
 }
 
+impl Transaction {
+    /// A key before those of all transactions.
+    #[must_use]
+    pub fn first() -> Self {
+        Self {
+            device: DeviceNum(0),
+            path: 0,
+            txn_id: "".into(),
+        }
+    }
+}
+
 /// Notes what a transaction id led to.
 ///
 /// # Errors
@@ -40,18 +55,8 @@ pub fn transaction_insert(
     event: EventNum,
     now_ms: i64,
 ) -> Result<(), Error> {
-    let Transaction {
-        device,
-        path,
-        txn_id,
-    } = transaction;
-    let params = [
-        (*device).into(),
-        (*path).into(),
-        txn_id.as_bytes().into(),
-        event.into(),
-        now_ms.into(),
-    ];
+    let [device, path, txn_id] = key(transaction);
+    let params = [device, path, txn_id, event.into(), now_ms.into()];
     tx.execute_one(&TRANSACTION_INSERT, &params)
 }
 
@@ -63,35 +68,56 @@ pub fn transaction_read(
     tx: &mut Tx<'_>,
     transaction: &Transaction,
 ) -> Result<Option<EventNum>, Error> {
-    let Transaction {
-        device,
-        path,
-        txn_id,
-    } = transaction;
-    let params = [(*device).into(), (*path).into(), txn_id.as_bytes().into()];
-    tx.query_one(&TRANSACTION_READ, &params, |row| Ok(EventNum(row.int(0)?)))
+    tx.query_one(&TRANSACTION_READ, &key(transaction), |row| {
+        Ok(EventNum(row.int(0)?))
+    })
 }
 
-/// With which transaction ids `device` sent those of `events` that it sent.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn transactions_of_events(
-    tx: &mut Tx<'_>,
-    device: DeviceNum,
-    events: &[i64],
-) -> Result<Vec<(EventNum, String)>, Error> {
-    tx.query_all(
-        &TRANSACTIONS_OF_EVENTS,
-        &[device.into(), events.into()],
-        |row| Ok((EventNum(row.int(0)?), row.utf8(1)?.to_owned())),
-    )
-}
-
-/// Forgets at most `most` transaction ids from before `before_ms`; how many it forgot.
+/// Forgets the transaction ids from before `before_ms` among the next `stretch` after the key `after` (at first
+/// [`Transaction::first`]); gives the key at which the next stretch begins, or `None` at the end of the table.
 ///
 /// # Errors
 /// When the database fails.
-pub fn transactions_sweep(tx: &mut Tx<'_>, before_ms: i64, most: i64) -> Result<u64, Error> {
-    tx.execute(&TRANSACTIONS_SWEEP, &[before_ms.into(), most.into()])
+pub fn transactions_sweep(
+    tx: &mut Tx<'_>,
+    before_ms: i64,
+    after: &Transaction,
+    stretch: i64,
+) -> Result<Option<Transaction>, Error> {
+    let [device, path, txn_id] = key(after);
+    let params = [device, path, txn_id, (stretch - 1).into()];
+    let end = tx.query_one(&TRANSACTIONS_END, &params, |row| {
+        Ok(Transaction {
+            device: DeviceNum(row.int(0)?),
+            path: row.int(1)?,
+            txn_id: row.utf8(2)?.into(),
+        })
+    })?;
+    let [device, path, txn_id] = key(after);
+    if let Some(end) = &end {
+        let [end_device, end_path, end_id] = key(end);
+        let params = [
+            device,
+            path,
+            txn_id,
+            end_device,
+            end_path,
+            end_id,
+            before_ms.into(),
+        ];
+        tx.execute(&TRANSACTIONS_SWEEP, &params)?;
+    } else {
+        let params = [device, path, txn_id, before_ms.into()];
+        tx.execute(&TRANSACTIONS_SWEEP_REST, &params)?;
+    }
+    Ok(end)
+}
+
+/// The columns of the table's key.
+fn key(transaction: &Transaction) -> [Value<'_>; 3] {
+    [
+        transaction.device.into(),
+        transaction.path.into(),
+        transaction.txn_id.as_bytes().into(),
+    ]
 }

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use starling_bus::Bus;
 use starling_db::{Db, Error, Write};
 use starling_events::{CanonicalObject, RoomVersion, SigningKey};
-use starling_rooms::{Actor, CreateRoom, Draft, MembershipAction, Parts, Preset, Rooms, SendError};
+use starling_rooms::{
+    Actor, CreateRoom, Draft, MembershipAction, Parts, Preset, RequestPath, Rooms, SendError,
+};
 use starling_runtime::{Chance, Clock};
 use starling_store::accounts::{AccountInsert, AccountKind, account_insert};
 use starling_store::devices::device_upsert;
@@ -155,6 +157,24 @@ impl World {
                 None,
             )
             .await
+    }
+
+    /// Sends a text with a transaction id.
+    ///
+    /// # Errors
+    /// Those of [`Rooms::send`].
+    pub async fn say_once(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        text: &str,
+        txn_id: &str,
+    ) -> Result<OwnedEventId, SendError> {
+        let kind = "m.room.message";
+        let content = content(&serde_json::json!({ "msgtype": "m.text", "body": text }));
+        let draft = Draft::message(actor.user_id.clone(), kind, content);
+        let transaction = (RequestPath::send(room, kind), txn_id);
+        self.rooms.send(actor, room, draft, Some(transaction)).await
     }
 
     /// Sets state.

@@ -10,6 +10,7 @@ use starling_rooms::{CanonicalObject, Draft, MembershipAction, RequestPath, Send
 use starling_store::SCHEMA;
 use starling_store::events::Event;
 use starling_store::timeline::{Direction, START, Stretch, end_of};
+use starling_store::transactions::Transaction;
 use starling_testkit::{TestDb, World, on_each_engine};
 
 /// All events of a room, oldest first.
@@ -200,6 +201,42 @@ async fn a_transaction_id_leads_to_one_event() {
             .unwrap();
         assert_eq!(again, event, "also after a restart");
         assert_eq!(bodies(&timeline(&world, &room).await), ["once", "once"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_transaction_ids_are_forgotten_piece_by_piece() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let alice = world.user("alice").await;
+        let room = world.room(&alice).await;
+        let begun = world.clock.now_ms();
+        let mut first = Vec::new();
+        for number in 0..5 {
+            let txn_id = format!("txn{number}");
+            let sent = world.say_once(&alice, &room, "once", &txn_id);
+            first.push(sent.await.unwrap());
+        }
+        let sweep = async |before_ms| {
+            let mut stretches = 0;
+            let mut next = Some(Transaction::first());
+            while let Some(after) = next {
+                next = world
+                    .rooms
+                    .sweep_transactions(before_ms, after, 2)
+                    .await
+                    .unwrap();
+                stretches += 1;
+            }
+            stretches
+        };
+        assert_eq!(sweep(begun).await, 3, "none is old enough");
+        let again = world.say_once(&alice, &room, "once", "txn3").await.unwrap();
+        assert_eq!(again, first[3]);
+        sweep(world.clock.now_ms() + 1).await;
+        let anew = world.say_once(&alice, &room, "once", "txn3").await.unwrap();
+        assert_ne!(anew, first[3], "it was forgotten");
     })
     .await;
 }

@@ -12,7 +12,7 @@ CREATE TABLE state_keys (key_num {id}, name {bytes} NOT NULL UNIQUE);
 
 -- Local users. kind: 0 user, 1 guest. A deactivated account keeps its row, so that its name is never given again.
 CREATE TABLE accounts (
-    user_num BIGINT PRIMARY KEY,
+    user_num {key},
     kind BIGINT NOT NULL,
     is_admin BIGINT NOT NULL,
     password_hash TEXT,
@@ -42,7 +42,7 @@ CREATE INDEX access_tokens_by_device ON access_tokens (device_num);
 CREATE INDEX access_tokens_by_user ON access_tokens (user_num);
 
 -- Sessions that ended: other nodes end their long polls.
-CREATE TABLE session_revocations (position BIGINT PRIMARY KEY, user_num BIGINT NOT NULL, device_num BIGINT NOT NULL);
+CREATE TABLE session_revocations (position {key}, user_num BIGINT NOT NULL, device_num BIGINT NOT NULL);
 
 CREATE TABLE profiles (
     user_num BIGINT NOT NULL,
@@ -99,9 +99,10 @@ CREATE INDEX aliases_by_room ON aliases (room_num);
 -- order for paging; NULL while it is in no timeline. A live event's place_major is its position and its minor is 0.
 -- snapshot_num: the state after the event. status: 0 accepted, 1 rejected, 2 soft-failed.
 -- prev, auth: integers of the events named by prev_events and auth_events. replaces: the state event that this one
--- replaced. visibility_*: the room's history visibility before and after it. redacted_by: the redaction that pruned it.
+-- replaced. txn_device, txn_id: which device sent it, and with which transaction id; NULL unless by this server's API.
+-- visibility_*: the room's history visibility before and after it. redacted_by: the redaction that pruned it.
 CREATE TABLE events (
-    event_num BIGINT PRIMARY KEY,
+    event_num {key},
     room_num BIGINT NOT NULL,
     event_id TEXT NOT NULL UNIQUE,
     type_num BIGINT NOT NULL,
@@ -113,6 +114,8 @@ CREATE TABLE events (
     snapshot_num BIGINT,
     replaces BIGINT,
     redacted_by BIGINT,
+    txn_device BIGINT,
+    txn_id {bytes},
     visibility_before BIGINT NOT NULL,
     visibility_after BIGINT NOT NULL,
     prev {bytes} NOT NULL,
@@ -134,7 +137,7 @@ CREATE TABLE snapshot_pieces (piece_num {id}, room_num BIGINT NOT NULL, data {by
 
 -- One row for each change of a room's current state, whatever caused it.
 CREATE TABLE state_deltas (
-    position BIGINT PRIMARY KEY,
+    position {key},
     room_num BIGINT NOT NULL,
     type_num BIGINT NOT NULL,
     key_num BIGINT NOT NULL,
@@ -152,9 +155,9 @@ CREATE TABLE memberships (
     position BIGINT NOT NULL,
     forgotten BIGINT NOT NULL,
     PRIMARY KEY (user_num, room_num)
-);
+) {keyed};
 CREATE TABLE membership_changes (
-    position BIGINT PRIMARY KEY,
+    position {key},
     user_num BIGINT NOT NULL,
     room_num BIGINT NOT NULL,
     membership BIGINT NOT NULL,
@@ -163,7 +166,8 @@ CREATE TABLE membership_changes (
 CREATE INDEX membership_changes_by_user ON membership_changes (user_num, position);
 CREATE INDEX membership_changes_by_room ON membership_changes (user_num, room_num, position);
 
--- What a client's transaction id led to. path: which request it belongs to (a hash).
+-- What a client's transaction id led to. path: which request it belongs to (a hash). Swept by walking the key: an index
+-- by age would cost every message more than the walk costs.
 CREATE TABLE transactions (
     device_num BIGINT NOT NULL,
     path BIGINT NOT NULL,
@@ -171,9 +175,7 @@ CREATE TABLE transactions (
     event_num BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (device_num, path, txn_id)
-);
-CREATE INDEX transactions_by_event ON transactions (device_num, event_num);
-CREATE INDEX transactions_by_age ON transactions (created_at);
+) {keyed};
 
 -- The numbers that the code knows by name, in the order of names.rs.
 INSERT INTO state_keys (name) VALUES (CAST('' AS {bytes}));

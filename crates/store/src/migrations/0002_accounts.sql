@@ -8,10 +8,10 @@ CREATE INDEX accounts_erased ON accounts (user_num) WHERE erased_at IS NOT NULL;
 CREATE INDEX accounts_of_guests ON accounts (user_num) WHERE kind = 1;
 
 -- Deactivated users who are still in rooms: a job takes them out of all, then deletes the row.
-CREATE TABLE departures (user_num BIGINT PRIMARY KEY, created_at BIGINT NOT NULL);
+CREATE TABLE departures (user_num {key}, created_at BIGINT NOT NULL);
 
 -- Rooms in which guests may be who aren't allowed to any longer: a job takes them out, then deletes the row.
-CREATE TABLE guest_departures (room_num BIGINT PRIMARY KEY, created_at BIGINT NOT NULL);
+CREATE TABLE guest_departures (room_num {key}, created_at BIGINT NOT NULL);
 
 -- expires_at: NULL is never. replaces: the hash of the refresh token that this token was got for; both that one and the
 -- access token of its time end when this one is first used, and then it is NULL.

@@ -26,6 +26,7 @@ pub(crate) fn event(num: i64, place: (i64, i64), pdu: Pdu) -> Event {
         snapshot: None,
         replaces: None,
         redacted_by: None,
+        sent_as: None,
         visibility: (Visibility::Shared, Visibility::Shared),
         pdu,
     }

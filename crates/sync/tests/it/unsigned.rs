@@ -1,10 +1,8 @@
 //! What is told of an event besides the event.
 
 use serde_json::{Value, json};
-use starling_db::{Error, Write};
 use starling_store::SCHEMA;
 use starling_store::timeline::Direction;
-use starling_store::transactions::{Transaction, transaction_insert};
 use starling_sync::{Reader, SyncRequest};
 use starling_testkit::{TestDb, on_each_engine};
 
@@ -33,31 +31,14 @@ async fn a_transaction_id_is_told_to_the_device_that_sent_it() {
         let server = Server::start(&db).await;
         let room_id = server.room("alice").await;
         server.join("bob", &room_id).await;
-        let event_id = server.say("alice", &room_id, "hello").await;
-        let (store, phone) = (server.world.store.clone(), server.reader("alice").await);
-        let db = store.db().clone();
-        let event = db
-            .read("test", move |tx| store.event_by_id(tx, &event_id))
-            .await
-            .unwrap()
-            .unwrap();
-        let (device, num) = (phone.device, event.num);
-        let insert = move |tx: &mut starling_db::Tx<'_>| {
-            let transaction = Transaction {
-                device,
-                path: 1,
-                txn_id: "a \"quoted\" id".into(),
-            };
-            transaction_insert(tx, &transaction, num, 0)?;
-            Ok::<_, Error>(())
+        let alice = server.world.user("alice").await;
+        let phone = Reader {
+            device: alice.device,
+            ..server.reader("alice").await
         };
-        server
-            .world
-            .store
-            .db()
-            .write(Write::new("test"), insert)
-            .await
-            .unwrap();
+        let txn_id = "a \"quoted\" id";
+        let sent = server.world.say_once(&alice, &room_id, "hello", txn_id);
+        sent.await.unwrap();
         let laptop = Reader {
             device: starling_store::DeviceNum(phone.device.0 + 1000),
             ..phone.clone()
