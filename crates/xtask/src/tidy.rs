@@ -88,7 +88,7 @@ pub fn tidy(root: &Path) -> io::Result<Report> {
     })
 }
 
-/// Folders at the root that are made, not written.
+/// What is made, not written, at the root. (`.git` is a file in a further work tree of git's.)
 const MADE: [&str; 4] = [".git", "build", "data", "target"];
 /// Folders that are made, wherever they are.
 const MADE_ANYWHERE: [&str; 2] = ["__pycache__", "node_modules"];
@@ -104,11 +104,12 @@ fn collect(root: &Path, folder: &str, texts: &mut Vec<Text>) -> io::Result<()> {
         } else {
             format!("{folder}/{name}")
         };
+        if MADE.contains(&path.as_str()) || MADE_ANYWHERE.contains(&name.as_str()) {
+            continue;
+        }
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            if !MADE.contains(&path.as_str()) && !MADE_ANYWHERE.contains(&name.as_str()) {
-                collect(root, &path, texts)?;
-            }
+            collect(root, &path, texts)?;
         } else if kind.is_file() {
             // What is not UTF-8 is not text.
             if let Ok(content) = String::from_utf8(fs::read(entry.path())?) {
