@@ -75,7 +75,7 @@ pub const FULL: Plan = Plan {
     syncs: 5,
     missed: 10_000,
     sync_patience: Duration::from_mins(2),
-    patience: Duration::from_mins(3),
+    patience: Duration::from_mins(2),
 };
 
 /// What takes few minutes: `make bench-short`.
