@@ -14,6 +14,7 @@ use starling_bench::servers::site::Site;
 use starling_bench::servers::start::{Programs, Server};
 use starling_bench::servers::target::Target;
 use starling_runtime::Chance;
+use tokio::time::Instant;
 
 /// What is measured.
 #[derive(Debug, Args)]
@@ -77,7 +78,9 @@ async fn measure(servers: &Servers) -> Result<(Report, Result<(), Error>), Error
         },
         progress: |what| eprintln!("{what}"),
     };
+    let begun = Instant::now();
     let ended = run.all().await;
+    eprintln!("measured for {} s", begun.elapsed().as_secs());
     Ok((run.report, ended))
 }
 
@@ -85,6 +88,7 @@ async fn measure(servers: &Servers) -> Result<(Report, Result<(), Error>), Error
 type Version = (String, String);
 
 async fn start(servers: &Servers) -> Result<(Vec<Site>, Vec<Version>), Error> {
+    machine::check_disk(&std::env::temp_dir())?;
     let programs = Programs {
         starling: servers.starling.clone(),
         synapse_python: servers.synapse_python.clone().unwrap_or_default(),

@@ -45,6 +45,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // As the server sets it, which is compared with this.
+    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 2000)?;
     connection.execute_batch(SCHEMA)?;
     Ok(connection)
 }

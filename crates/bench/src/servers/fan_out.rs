@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Error;
 use super::meter::{Meter, Round};
+use super::plan::Plan;
 use super::target::Target;
 use super::user::User;
 
@@ -15,8 +16,6 @@ use super::user::User;
 const POLL_MS: u32 = 30_000;
 /// How long a message may take to reach all.
 const DELIVERY_PATIENCE: Duration = Duration::from_mins(2);
-/// How long clients are left alone before they are watched, so that all wait again.
-const SETTLE: Duration = Duration::from_secs(2);
 /// What stands before a message's number.
 const MARK: &str = "fan-out number ";
 
@@ -84,13 +83,13 @@ pub async fn idle(
     run: &str,
     (sender, room): (&mut User, &str),
     listeners: Vec<Listener>,
-    time: Duration,
+    plan: &Plan,
 ) -> Result<(Idle, Vec<Listener>), Error> {
     let mut audience = Audience::gather(run, listeners);
     audience.tell(sender, room).await?;
-    sleep(SETTLE).await;
+    sleep(plan.settle).await;
     let meter = Meter::start(target);
-    sleep(time).await;
+    sleep(plan.idle).await;
     let round = meter.stop(0, Vec::new());
     let idle = Idle {
         cpu_ms_per_second: round.cpu_seconds.map(|cpu| cpu * 1e3 / round.seconds),
@@ -135,7 +134,7 @@ impl Audience {
         while latencies.len() < self.size {
             tokio::select! {
                 biased;
-                heard = timeout(DELIVERY_PATIENCE, self.heard.recv()) => match heard {
+                heard = timeout_at(begun + DELIVERY_PATIENCE, self.heard.recv()) => match heard {
                     Ok(Some((heard, at))) if heard == number => latencies.push(at - begun),
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => return Err(Error::NotDelivered {
@@ -177,10 +176,9 @@ async fn listen(
             }
         };
         listener.since = synced.next_batch;
-        let now = Instant::now();
         for number in numbers(&synced.body, &mark) {
             // Nobody listens any more when the round is over.
-            heard.send((number, now)).ok();
+            heard.send((number, synced.at)).ok();
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct Growth {
 /// # Errors
 /// When the server refuses a message.
 pub async fn measure(site: &mut Site, run: &str, plan: &Plan) -> Result<Growth, Error> {
+    // The write-ahead log is part of the files, and a server that ends puts it away.
+    site.restart().await?;
+    let before = disk_of(site).await?;
     let until = Instant::now() + plan.patience;
     let mut senders = site.take_senders(SENDERS, true);
     let room = match senders.first_mut() {
@@ -47,7 +50,6 @@ pub async fn measure(site: &mut Site, run: &str, plan: &Plan) -> Result<Growth, 
         }
         sender.rooms = [room.clone()].into();
     }
-    let before = disk_of(site).await?;
     let mut growing = Growing {
         site,
         run,
@@ -67,6 +69,7 @@ pub async fn measure(site: &mut Site, run: &str, plan: &Plan) -> Result<Growth, 
     };
     let (events, senders) = (growing.events, growing.senders);
     site.return_senders(senders);
+    site.restart().await?;
     let after = disk_of(site).await?;
     let json_bytes = match &site.server {
         Some(server) => server.json_bytes().await?,

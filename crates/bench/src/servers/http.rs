@@ -54,7 +54,30 @@ impl Connection {
         token: Option<&str>,
         body: Option<Bytes>,
     ) -> Result<Answer, Error> {
+        let request = || self.as_request(method, path, token, body.clone());
+        let request = (request()?, request()?);
         let mut sender = self.ready().await?;
+        let answer = match sender.send_request(request.0).await {
+            // The server closed the connection while it was idle.
+            Err(error) if error.is_canceled() => {
+                sender = self.ready().await?;
+                sender.send_request(request.1).await?
+            }
+            answer => answer?,
+        };
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        self.open = Some(sender);
+        Ok(Answer { status, body })
+    }
+
+    fn as_request(
+        &self,
+        method: &Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Bytes>,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -65,14 +88,9 @@ impl Connection {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let request = request
+        request
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| Error::Request(error.to_string()))?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        self.open = Some(sender);
-        Ok(Answer { status, body })
+            .map_err(|error| Error::Request(error.to_string()))
     }
 
     async fn ready(&mut self) -> Result<SendRequest<Full<Bytes>>, Error> {

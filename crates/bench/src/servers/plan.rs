@@ -38,7 +38,7 @@ pub struct Plan {
     pub fan_out: Duration,
     /// How many clients wait for nothing.
     pub idle_clients: usize,
-    /// How long they are watched. Clients ask again every 30 seconds.
+    /// How long they are watched: whole periods, since clients ask again every 30 seconds.
     pub idle: Duration,
     /// How long a round of registering, or of logging in, takes.
     pub accounts: Duration,
@@ -48,14 +48,18 @@ pub struct Plan {
     pub window: u64,
     /// In how many rooms are those who sync: one scenario for each number.
     pub synced_rooms: &'static [usize],
-    /// How often each of them syncs in a round.
-    pub syncs: usize,
-    /// After how many events, divided among all rooms, a client catches up.
+    /// How long each of them syncs in a round, at least once.
+    pub sync: Duration,
+    /// After how many events a client catches up.
     pub missed: u64,
     /// A server whose rooms, or missed events, take longer to make isn't measured with them.
     pub sync_patience: Duration,
     /// After so long a server isn't asked for more accounts, members or events: it is measured with what it has.
     pub patience: Duration,
+    /// The same for those who listen, of whom there are many.
+    pub listener_patience: Duration,
+    /// How long servers are left alone before something is measured that other work could disturb.
+    pub settle: Duration,
 }
 
 /// Everything: `make bench`.
@@ -67,15 +71,17 @@ pub const FULL: Plan = Plan {
     clients: &[10, 100, 1000],
     fan_out: Duration::from_secs(5),
     idle_clients: 1000,
-    idle: Duration::from_secs(30),
+    idle: Duration::from_mins(1),
     accounts: Duration::from_secs(3),
     events: 100_000,
     window: 10_000,
     synced_rooms: &[10, 100, 1000],
-    syncs: 5,
+    sync: Duration::from_secs(2),
     missed: 10_000,
     sync_patience: Duration::from_mins(2),
     patience: Duration::from_mins(2),
+    listener_patience: Duration::from_mins(4),
+    settle: Duration::from_secs(3),
 };
 
 /// What takes few minutes: `make bench-short`.
@@ -87,13 +93,15 @@ pub const SHORT: Plan = Plan {
     clients: &[10, 100],
     fan_out: Duration::from_millis(1500),
     idle_clients: 100,
-    idle: Duration::from_secs(10),
+    idle: Duration::from_secs(30),
     accounts: Duration::from_millis(1500),
     events: 20_000,
     window: 2000,
     synced_rooms: &[10, 100],
-    syncs: 3,
+    sync: Duration::from_millis(500),
     missed: 1000,
     sync_patience: Duration::from_secs(20),
     patience: Duration::from_secs(20),
+    listener_patience: Duration::from_secs(20),
+    settle: Duration::from_secs(2),
 };

@@ -46,14 +46,22 @@ impl Cluster {
         })
     }
 
-    /// The server's version.
+    /// The server's version, and what makes its commits durable.
     ///
     /// # Errors
-    /// When it doesn't answer.
+    /// When it doesn't answer, or doesn't wait for the disk: the others do.
     pub async fn version(&self) -> Result<String, Error> {
         let client = connect(&self.url).await?;
-        let row = client.query_one("SHOW server_version", &[]).await?;
-        Ok(row.get(0))
+        let query = "SELECT current_setting('server_version'), current_setting('fsync'),
+            current_setting('synchronous_commit'), current_setting('full_page_writes')";
+        let row = client.query_one(query, &[]).await?;
+        let setting = |column| row.get::<_, String>(column);
+        let durable = [setting(1), setting(2), setting(3)];
+        if durable.iter().any(|setting| setting != "on") {
+            let why = "fsync, synchronous_commit and full_page_writes must be on".to_owned();
+            return Err(Error::Start(why));
+        }
+        Ok(format!("{}, waits for the disk", setting(0)))
     }
 
     /// A fresh database.

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 /// Processes with all their children.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Processes {
     roots: Vec<u32>,
 }
@@ -22,6 +22,11 @@ impl Processes {
     #[must_use]
     pub fn of(roots: Vec<u32>) -> Self {
         Self { roots }
+    }
+
+    /// This one, and its children, too.
+    pub fn add(&mut self, root: u32) {
+        self.roots.push(root);
     }
 
     /// The CPU time that they have used so far, in user and system mode, in steps of a tick (10 ms).

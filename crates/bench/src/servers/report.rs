@@ -90,6 +90,7 @@ impl Report {
             "Starling needs 1/… of the CPU",
             "median, ms",
             "99 %, ms",
+            "clients busy, %",
             "note",
         ]);
         for row in &self.rows {
@@ -126,6 +127,7 @@ impl Report {
                     row.rounds.iter().filter_map(|round| round.median_ms),
                 )),
                 or_dash(median(row.rounds.iter().filter_map(|round| round.p99_ms))),
+                or_dash(median(row.rounds.iter().map(Round::client_busy))),
                 row.note.clone(),
             ]);
         }

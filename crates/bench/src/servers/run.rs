@@ -1,7 +1,5 @@
 //! The whole benchmark: scenario after scenario, round after round, server after server.
 
-use std::time::Duration;
-
 use tokio::time::sleep;
 
 use super::Error;
@@ -11,11 +9,8 @@ use super::plan::{Family, Plan};
 use super::report::{Report, Row};
 use super::send::{self, Amount};
 use super::site::Site;
-use super::syncs::Readers;
+use super::syncs::{self, Readers};
 use super::{accounts, fan_out};
-
-/// How long a server is left alone before its memory is read.
-const SETTLE: Duration = Duration::from_secs(3);
 
 /// A run on all servers.
 #[derive(Debug)]
@@ -40,7 +35,7 @@ impl Run {
     /// # Errors
     /// When a server refuses something.
     pub async fn all(&mut self) -> Result<(), Error> {
-        sleep(SETTLE).await;
+        sleep(self.plan.settle).await;
         self.memory("memory at start, MB");
         if self.wants(Family::Accounts) {
             self.accounts().await?;
@@ -66,7 +61,7 @@ impl Run {
         if self.wants(Family::Sync) {
             self.syncs().await?;
         }
-        sleep(SETTLE).await;
+        sleep(self.plan.settle).await;
         self.memory("memory after all that, MB");
         if self.wants(Family::Idle) {
             self.idle().await?;
@@ -90,23 +85,18 @@ impl Run {
         let mut logged_in = vec![Vec::new(); self.sites.len()];
         for round in 0..self.plan.rounds {
             (self.progress)(&format!("accounts, round {round}"));
-            for (index, site) in self.sites.iter_mut().enumerate() {
+            let results = registered.iter_mut().zip(&mut logged_in);
+            for (site, (registered, logged_in)) in self.sites.iter_mut().zip(results) {
                 let run = format!("{}.{round}", self.name);
-                let done = accounts::register(&site.target, &run, self.plan.accounts).await?;
-                registered
-                    .get_mut(index)
-                    .into_iter()
-                    .for_each(|rounds| rounds.push(done.clone()));
+                let time = self.plan.accounts;
+                registered.push(accounts::register(&site.target, &run, time).await?);
                 site.want_users(&self.name, 2, self.plan.patience).await?;
-                let done = accounts::log_in(&site.target, &site.users, self.plan.accounts).await?;
-                logged_in
-                    .get_mut(index)
-                    .into_iter()
-                    .for_each(|rounds| rounds.push(done.clone()));
+                logged_in.push(accounts::log_in(&site.target, &site.users, time).await?);
             }
         }
-        self.add("register, 2 at once", registered);
-        self.add("log in, 2 at once", logged_in);
+        let notes = vec![String::new(); self.sites.len()];
+        self.add("register, 2 at once", registered, &notes);
+        self.add("log in, 2 at once", logged_in, &notes);
         Ok(())
     }
 
@@ -114,7 +104,7 @@ impl Run {
         let most = self.plan.senders.iter().copied().max().unwrap_or(0);
         for site in &mut self.sites {
             (self.progress)(&format!("{}: users and rooms", site.target.name));
-            site.want_users(&self.name, most, self.plan.patience * 10)
+            site.want_users(&self.name, most, self.plan.patience)
                 .await?;
             site.want_rooms(self.plan.rooms, self.plan.senders).await?;
         }
@@ -125,9 +115,14 @@ impl Run {
         let rooms = if is_one_room { 1 } else { self.plan.rooms };
         let scenario = format!("send, {senders} senders, rooms: {rooms}");
         let mut all = vec![Vec::new(); self.sites.len()];
+        let notes: Vec<String> = self
+            .sites
+            .iter()
+            .map(|site| fewer(site.users.len(), senders, "senders"))
+            .collect();
         for round in 0..self.plan.rounds {
             (self.progress)(&format!("{scenario}, round {round}"));
-            for (index, site) in self.sites.iter_mut().enumerate() {
+            for (site, rounds) in self.sites.iter_mut().zip(&mut all) {
                 let mut taken = site.take_senders(senders, is_one_room);
                 let mut measured = Round::default();
                 // The first is a warm-up.
@@ -140,12 +135,10 @@ impl Run {
                     (measured, taken) = send::round(&site.target, &run, taken, amount).await?;
                 }
                 site.return_senders(taken);
-                all.get_mut(index)
-                    .into_iter()
-                    .for_each(|rounds| rounds.push(measured.clone()));
+                rounds.push(measured);
             }
         }
-        self.add(&scenario, all);
+        self.add(&scenario, all, &notes);
         Ok(())
     }
 
@@ -169,12 +162,15 @@ impl Run {
                 (full.to_string(), growth.late),
             ];
             for (events, round) in windows {
-                self.report.rows.extend(round.map(|round| Row {
+                self.report.rows.push(Row {
                     scenario: format!("send, {} senders, after {events} events", growth::SENDERS),
                     server: name.clone(),
-                    rounds: vec![round],
+                    rounds: round
+                        .into_iter()
+                        .filter(|round| round.operations > 0)
+                        .collect(),
                     note: note.clone(),
-                }));
+                });
             }
             let disk = growth.bytes_per_event;
             self.report
@@ -191,15 +187,18 @@ impl Run {
 
     async fn fan_out(&mut self, clients: usize) -> Result<(), Error> {
         let scenario = format!("fan-out, 1 sender to {clients} clients");
+        let mut notes = Vec::with_capacity(self.sites.len());
         for site in &mut self.sites {
             (self.progress)(&format!("{}: {clients} listeners", site.target.name));
-            site.want_listeners(&self.name, clients, self.plan.patience)
+            site.want_listeners(&self.name, clients, self.plan.listener_patience)
                 .await?;
+            notes.push(fewer(site.listeners.len(), clients, "clients"));
         }
+        sleep(self.plan.settle).await;
         let mut all = vec![Vec::new(); self.sites.len()];
         for round in 0..self.plan.rounds {
             (self.progress)(&format!("{scenario}, round {round}"));
-            for (index, site) in self.sites.iter_mut().enumerate() {
+            for (site, rounds) in self.sites.iter_mut().zip(&mut all) {
                 let listeners = std::mem::take(&mut site.listeners);
                 let room = site.listened.clone().unwrap_or_default();
                 let Some(sender) = site.users.first_mut() else {
@@ -210,90 +209,64 @@ impl Run {
                 let (measured, listeners) =
                     fan_out::round(&site.target, &run, (sender, &room), listeners, time).await?;
                 site.listeners = listeners;
-                all.get_mut(index)
-                    .into_iter()
-                    .for_each(|rounds| rounds.push(measured.clone()));
+                rounds.push(measured);
             }
         }
-        self.add(&scenario, all);
-        for (site, row) in self
-            .sites
-            .iter()
-            .rev()
-            .zip(self.report.rows.iter_mut().rev())
-        {
-            if site.listeners.len() < clients {
-                row.note = format!("came to {} clients", site.listeners.len());
-            }
-        }
+        self.add(&scenario, all, &notes);
         Ok(())
     }
 
     async fn syncs(&mut self) -> Result<(), Error> {
         let name = format!("{}.s", self.name);
-        let mut readers = Vec::new();
+        let mut all = Vec::new();
         for site in self.sites.iter().filter(|site| !site.is_floor()) {
             (self.progress)(&format!("{}: rooms to sync", site.target.name));
-            readers.push(Readers::make(&site.target, &name, &self.plan).await?);
+            all.push(Readers::make(&site.target, &name, &self.plan).await?);
         }
-        let scenarios = Readers::scenarios(&self.plan);
-        for (scenario, what) in scenarios {
-            let mut all = vec![Vec::new(); readers.len()];
+        sleep(self.plan.settle).await;
+        for (scenario, asked) in syncs::scenarios(&self.plan) {
+            let mut measured = vec![Vec::new(); all.len()];
             for round in 0..self.plan.rounds {
                 (self.progress)(&format!("{scenario}, round {round}"));
-                for (readers, rounds) in readers.iter().zip(&mut all) {
-                    rounds.extend(readers.round(what, self.plan.syncs).await?);
+                for (readers, rounds) in all.iter_mut().zip(&mut measured) {
+                    rounds.extend(readers.round(asked, self.plan.sync).await?);
                 }
             }
-            for (readers, rounds) in readers.iter().zip(all) {
-                self.add_synced(&scenario, readers, rounds);
+            for (readers, rounds) in all.iter().zip(measured) {
+                let patience = self.plan.sync_patience.as_secs();
+                let late = format!("its set-up takes more than {patience} s");
+                self.report.rows.push(Row {
+                    scenario: scenario.clone(),
+                    server: readers.target.name.clone(),
+                    note: if rounds.is_empty() {
+                        late
+                    } else {
+                        String::new()
+                    },
+                    rounds,
+                });
             }
         }
         Ok(())
-    }
-
-    fn add_synced(&mut self, scenario: &str, readers: &Readers, rounds: Vec<Round>) {
-        let note = if rounds.is_empty() {
-            let patience = self.plan.sync_patience.as_secs();
-            format!("its set-up takes more than {patience} s")
-        } else {
-            String::new()
-        };
-        self.report.rows.push(Row {
-            scenario: scenario.to_owned(),
-            server: readers.target.name.clone(),
-            rounds,
-            note,
-        });
     }
 
     async fn idle(&mut self) -> Result<(), Error> {
         let clients = self.plan.idle_clients;
         for site in &mut self.sites {
             (self.progress)(&format!("{}: {clients} idle clients", site.target.name));
-            site.want_listeners(&self.name, clients, self.plan.patience)
+            site.want_listeners(&self.name, clients, self.plan.listener_patience)
                 .await?;
             // So that what was done before doesn't count, and least of all for who did more of it.
             site.restart().await?;
             let listeners = std::mem::take(&mut site.listeners);
-            let note = if listeners.len() < clients {
-                format!("{} clients only", listeners.len())
-            } else {
-                String::new()
-            };
+            let note = fewer(listeners.len(), clients, "clients");
             let room = site.listened.clone().unwrap_or_default();
             let Some(sender) = site.users.first_mut() else {
                 continue;
             };
             let run = format!("{}.idle", self.name);
-            let (idle, listeners) = fan_out::idle(
-                &site.target,
-                &run,
-                (sender, &room),
-                listeners,
-                self.plan.idle,
-            )
-            .await?;
+            let (idle, listeners) =
+                fan_out::idle(&site.target, &run, (sender, &room), listeners, &self.plan).await?;
             site.listeners = listeners;
             let name = &site.target.name;
             let what = format!("{clients} idle clients: CPU, ms per second");
@@ -306,14 +279,23 @@ impl Run {
         Ok(())
     }
 
-    fn add(&mut self, scenario: &str, all: Vec<Vec<Round>>) {
-        for (site, rounds) in self.sites.iter().zip(all) {
+    fn add(&mut self, scenario: &str, all: Vec<Vec<Round>>, notes: &[String]) {
+        for ((site, rounds), note) in self.sites.iter().zip(all).zip(notes) {
             self.report.rows.push(Row {
                 scenario: scenario.to_owned(),
                 server: site.target.name.clone(),
                 rounds,
-                note: String::new(),
+                note: note.clone(),
             });
         }
+    }
+}
+
+/// What to note where a server came to fewer than were wanted.
+fn fewer(made: usize, wanted: usize, of_what: &str) -> String {
+    if made < wanted {
+        format!("{made} {of_what} only: more take too long to make")
+    } else {
+        String::new()
     }
 }

@@ -195,7 +195,10 @@ impl Server {
         let path = fs::read_dir(data_of(&self.folder))?
             .flatten()
             .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|end| end == "db"));
+            .find(|path| {
+                path.extension()
+                    .is_some_and(|end| end == "db" || end == "sqlite")
+            });
         let Some(path) = path else { return Ok(None) };
         let sqlite = Sqlite::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Some(sqlite.query_row(query, (), |row| row.get(0))?))

@@ -11,12 +11,12 @@ use super::plan::Plan;
 use super::target::Target;
 use super::user::User;
 
-/// How many send at once where events are missed.
+/// How many send at once where events are missed, each to a room of its own.
 const SENDERS: usize = 10;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Synced {
+pub enum Asked {
     /// Everything, by a reader of so many rooms.
     First(usize),
     /// What is new, where nothing is, by a reader of so many rooms.
@@ -25,39 +25,48 @@ pub enum Synced {
     Missed,
 }
 
+/// A user who is in a number of rooms.
+#[derive(Debug)]
+struct Reader {
+    user: User,
+    rooms: usize,
+    /// A token from after the last join.
+    since: String,
+}
+
 /// Users who are in many rooms, on one server.
 #[derive(Debug)]
 pub struct Readers {
     /// The server.
     pub target: Target,
-    /// Each with the number of its rooms and a token from after the last join. Only those whose rooms were made in time.
-    ready: Vec<(usize, String, String)>,
-    /// Who missed events, and the token from before them.
-    behind: Option<(String, String)>,
+    /// Those whose rooms could be made in time.
+    ready: Vec<Reader>,
+    /// Whether the missed events could be sent in time.
+    missed: bool,
+    /// Makes each filter another one.
+    next_filter: u64,
+}
+
+/// What is measured, each with its name.
+#[must_use]
+pub fn scenarios(plan: &Plan) -> Vec<(String, Asked)> {
+    let rooms = plan.synced_rooms.iter().copied();
+    let first = rooms
+        .clone()
+        .map(|count| (format!("first sync, {count} rooms"), Asked::First(count)));
+    let nothing = rooms.map(|count| {
+        let name = format!("sync with nothing new, {count} rooms");
+        (name, Asked::Nothing(count))
+    });
+    let missed = format!("sync after {} events in {SENDERS} rooms", plan.missed);
+    first
+        .chain(nothing)
+        .chain([(missed, Asked::Missed)])
+        .collect()
 }
 
 impl Readers {
-    /// What is measured of them, each with its name.
-    #[must_use]
-    pub fn scenarios(plan: &Plan) -> Vec<(String, Synced)> {
-        let rooms = plan.synced_rooms.iter().copied();
-        let first = rooms
-            .clone()
-            .map(|count| (format!("first sync, {count} rooms"), Synced::First(count)));
-        let nothing = rooms.map(|count| {
-            (
-                format!("sync with nothing new, {count} rooms"),
-                Synced::Nothing(count),
-            )
-        });
-        let missed = format!("sync after {} events in {} rooms", plan.missed, SENDERS);
-        first
-            .chain(nothing)
-            .chain([(missed, Synced::Missed)])
-            .collect()
-    }
-
-    /// Makes rooms, and a reader for each number of them: the same rooms for all.
+    /// Makes rooms, and a reader for each number of them: the same rooms for all. Then one of the readers misses events.
     ///
     /// # Errors
     /// When the server refuses.
@@ -65,35 +74,43 @@ impl Readers {
         let mut made = Self {
             target: target.clone(),
             ready: Vec::new(),
-            behind: None,
+            missed: false,
+            next_filter: 1,
         };
-        let mut creator = User::register(target, &format!("{run}.creator")).await?;
         let mut rooms: Vec<String> = Vec::new();
+        made.read(run, &mut rooms, plan).await?;
+        made.miss(run, &rooms, plan).await?;
+        Ok(made)
+    }
+
+    async fn read(&mut self, run: &str, rooms: &mut Vec<String>, plan: &Plan) -> Result<(), Error> {
         let until = Instant::now() + plan.sync_patience;
+        let mut creator = User::register(&self.target, &format!("{run}.creator")).await?;
         for &count in plan.synced_rooms {
             let name = format!("{run}.reader{count}");
-            let mut reader = User::register(target, &name).await?;
+            let mut user = User::register(&self.target, &name).await?;
             for number in 0..count {
                 if Instant::now() > until {
-                    return Ok(made);
+                    return Ok(());
                 }
                 if number == rooms.len() {
                     rooms.push(creator.create_room().await?);
                 }
                 if let Some(room) = rooms.get(number) {
-                    reader.join(room).await?;
+                    user.join(room).await?;
                 }
             }
-            let since = reader.sync(None, 0).await?.next_batch;
-            made.ready.push((count, name, since));
-            if made.behind.is_none() && count >= SENDERS {
-                made.miss(run, &rooms, plan).await?;
-            }
+            let since = user.sync(None, 0).await?.next_batch;
+            self.ready.push(Reader {
+                user,
+                rooms: count,
+                since,
+            });
         }
-        Ok(made)
+        Ok(())
     }
 
-    /// Has the reader of fewest rooms miss events, if they can be sent in time.
+    /// Has all readers miss events.
     async fn miss(&mut self, run: &str, rooms: &[String], plan: &Plan) -> Result<(), Error> {
         let until = Instant::now() + plan.sync_patience;
         let mut sending = JoinSet::new();
@@ -114,50 +131,40 @@ impl Readers {
                 Ok::<bool, Error>(true)
             });
         }
-        let mut all = true;
+        self.missed = true;
         while let Some(ended) = sending.join_next().await {
-            all &= ended??;
-        }
-        if let Some((_, name, since)) = self.ready.first().filter(|_| all) {
-            self.behind = Some((name.clone(), since.clone()));
+            self.missed &= ended??;
         }
         Ok(())
     }
 
-    /// One round of `count` syncs, one after the other, each by a session of its own, so that no answer can be one that
-    /// the server has kept. Nothing where its set-up took too long.
+    /// One round of syncs, one after the other, for `time` and at least one. Each has a filter of its own that means the
+    /// same, so that no answer is one that the server has kept. Nothing where the set-up took too long.
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn round(&self, what: Synced, count: usize) -> Result<Option<Round>, Error> {
-        let of = |rooms: usize| self.ready.iter().find(|(count, ..)| *count == rooms);
-        let (name, since) = match what {
-            Synced::First(rooms) => match of(rooms) {
-                Some((_, name, _)) => (name.clone(), None),
-                None => return Ok(None),
-            },
-            Synced::Nothing(rooms) => match of(rooms) {
-                Some((_, name, _)) => {
-                    let mut reader = User::log_in(&self.target, name).await?;
-                    (name.clone(), Some(reader.sync(None, 0).await?.next_batch))
-                }
-                None => return Ok(None),
-            },
-            Synced::Missed => match &self.behind {
-                Some((name, since)) => (name.clone(), Some(since.clone())),
-                None => return Ok(None),
-            },
+    pub async fn round(&mut self, asked: Asked, time: Duration) -> Result<Option<Round>, Error> {
+        let missed = self.missed;
+        let reader = self.ready.iter_mut().find(|reader| match asked {
+            Asked::First(rooms) | Asked::Nothing(rooms) => reader.rooms == rooms,
+            Asked::Missed => missed && reader.rooms >= SENDERS,
+        });
+        let Some(Reader { user, since, .. }) = reader else {
+            return Ok(None);
         };
-        let mut sessions = Vec::with_capacity(count);
-        for _ in 0..count {
-            sessions.push(User::log_in(&self.target, &name).await?);
-        }
+        let since = match asked {
+            Asked::First(_) => None,
+            Asked::Missed => Some(since.clone()),
+            Asked::Nothing(_) => Some(user.sync(None, 0).await?.next_batch),
+        };
         let meter = Meter::start(&self.target);
-        let mut latencies: Vec<Duration> = Vec::with_capacity(count);
-        for session in &mut sessions {
+        let until = Instant::now() + time;
+        let mut latencies: Vec<Duration> = Vec::new();
+        while latencies.is_empty() || Instant::now() < until {
             let begun = Instant::now();
-            session.sync(since.as_deref(), 0).await?;
-            latencies.push(begun.elapsed());
+            let synced = user.sync_filtered(since.as_deref(), 0, self.next_filter);
+            latencies.push(synced.await?.at - begun);
+            self.next_filter += 1;
         }
         let done = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
         Ok(Some(meter.stop(done, latencies)))

@@ -61,7 +61,7 @@ impl FromStr for Target {
                 Some(("token", token)) => target.registration_token = Some(token.to_owned()),
                 Some(("pid", pid)) => {
                     let pid = pid.parse().map_err(|_| malformed("pid is a number"))?;
-                    target.processes = Some(Processes::of(vec![pid]));
+                    target.processes.get_or_insert_default().add(pid);
                 }
                 _ => return Err(malformed("after the URL come token=… and pid=…")),
             }

@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::Error;
 use super::http::{Answer, Connection};
@@ -14,8 +15,14 @@ use super::target::Target;
 
 /// What every user has for a password: its hash costs the same for any.
 const PASSWORD: &str = "correct horse battery staple";
-/// What a client asks of `/sync`: little of the past, members only where they spoke, no presence.
-const FILTER: &str = r#"{"presence":{"types":[]},"room":{"timeline":{"limit":10},"state":{"lazy_load_members":true}}}"#;
+/// What a client asks of `/sync`: little of the past, members only where they spoke, no presence. The number, in a part
+/// that says nothing, makes it another filter: then no server answers with what it has kept of an answer before.
+fn filter(number: u64) -> String {
+    format!(
+        r#"{{"presence":{{"types":[],"not_senders":["@{number}:nowhere"]}},"room":{{"timeline":{{"limit":10}},"state":{{"lazy_load_members":true}}}}}}"#
+    )
+}
+
 /// How many requests of interactive authentication may be needed for an account.
 const STEPS: usize = 4;
 
@@ -47,6 +54,8 @@ struct SyncToken {
 pub struct Synced {
     /// From where the next one goes on.
     pub next_batch: String,
+    /// When all of it was there.
+    pub at: Instant,
     /// The whole answer.
     pub body: Bytes,
 }
@@ -154,9 +163,22 @@ impl User {
     /// # Errors
     /// When the server refuses.
     pub async fn sync(&mut self, since: Option<&str>, wait_ms: u32) -> Result<Synced, Error> {
+        self.sync_filtered(since, wait_ms, 0).await
+    }
+
+    /// As [`User::sync`], with a filter that has another `number` and means the same.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn sync_filtered(
+        &mut self,
+        since: Option<&str>,
+        wait_ms: u32,
+        number: u64,
+    ) -> Result<Synced, Error> {
         let mut path = format!(
             "/_matrix/client/v3/sync?timeout={wait_ms}&filter={}",
-            escaped(FILTER)
+            escaped(&filter(number))
         );
         if let Some(since) = since {
             write!(path, "&since={}", escaped(since)).ok();
@@ -166,9 +188,11 @@ impl User {
             .connection
             .request(&Method::GET, &path, token, None)
             .await?;
+        let at = Instant::now();
         let SyncToken { next_batch } = parsed(&path, &answer)?;
         Ok(Synced {
             next_batch,
+            at,
             body: answer.body,
         })
     }
