@@ -4,7 +4,7 @@
 //! What was deleted keeps its row, with [`DELETED`] as its content, and takes a position: other devices must be told. It
 //! stays, since a device may come back at any time; who deletes a type seldom makes up new ones.
 
-use starling_db::{Error, Row, Tx};
+use starling_db::{Error, Row, Tx, Value};
 
 use crate::numbers::{RoomNum, UserNum};
 
@@ -18,10 +18,10 @@ starling_db::statements! {
     /// What changed, of the account and of all rooms.
     ACCOUNT_DATA_CHANGED = "SELECT room_num, type, content, position FROM account_data \
         WHERE user_num = ?1 AND position > ?2 AND position <= ?3 ORDER BY position";
-    /// All of one room, or of the account itself. The plus keeps SQLite from the index by position, and so from reading
-    /// all that the user has.
-    ACCOUNT_DATA_OF_ROOM = "SELECT room_num, type, content, position FROM account_data \
-        WHERE user_num = ?1 AND room_num = ?2 AND +position <= ?3 ORDER BY +position";
+    /// All of some rooms. The plus keeps SQLite from the index by position, and so from reading all that the user has.
+    ACCOUNT_DATA_OF_ROOMS = "SELECT data.room_num, data.type, data.content, data.position \
+        FROM {ints ?2} AS wanted CROSS JOIN account_data AS data \
+        WHERE data.user_num = ?1 AND data.room_num = wanted.value AND +data.position <= ?3 ORDER BY +data.position";
 }
 
 /// Stands in place of a room for what is of the whole account.
@@ -115,19 +115,23 @@ pub fn account_data_all(
     Ok(all)
 }
 
-/// All that `user` has for one room (a room that is sent whole), as of `upto`; of what was deleted, what a client that
+/// All that `user` has for each of `rooms` (rooms that are sent whole), as of `upto`; of what was deleted, what a client that
 /// was told all up to `since` doesn't know to be.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn account_data_of_room(
+pub fn account_data_of_rooms(
     tx: &mut Tx<'_>,
     user: UserNum,
-    room: RoomNum,
+    rooms: &[RoomNum],
     (since, upto): (i64, i64),
 ) -> Result<Vec<AccountData>, Error> {
-    let params = [user.into(), room.into(), upto.into()];
-    let mut all = tx.query_all(&ACCOUNT_DATA_OF_ROOM, &params, read)?;
+    if rooms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let params = [user.into(), Value::Ints(&rooms), upto.into()];
+    let mut all = tx.query_all(&ACCOUNT_DATA_OF_ROOMS, &params, read)?;
     all.retain(|data| !data.is_deleted() || data.position > since);
     Ok(all)
 }

@@ -153,12 +153,14 @@ impl Store {
         let mut membership = None;
         if let Some(StateChange { entry, old }) = change {
             let delta = StateDelta {
+                room: event.room,
                 kind: entry.kind,
                 key: entry.key,
                 event: Some(entry.event),
+                old: old.map(|old| old.event),
                 position: positions.give()?,
             };
-            state_delta_insert(tx, event.room, &delta, old.map(|old| old.event))?;
+            state_delta_insert(tx, &delta)?;
             if entry.kind == types::MEMBER && old.map(|old| old.tag) != Some(entry.tag) {
                 membership = self.change_membership(tx, positions, event, server)?;
             }
@@ -316,6 +318,7 @@ fn after(
                 - i64::from(old.is_some_and(|old| old.tag == membership.code()))
         };
         if entry.kind == types::MEMBER {
+            after.heroes = before.heroes.after(entry);
             after.joined += counted(Membership::Join);
             after.invited += counted(Membership::Invite);
         } else if entry.kind == types::HISTORY_VISIBILITY && pdu.state_key() == Some("") {

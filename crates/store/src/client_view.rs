@@ -77,6 +77,12 @@ impl ClientView {
         );
     }
 
+    /// Appends an event of the page as servers send it to one another.
+    pub fn write_federation(&self, out: &mut Vec<u8>, event: &Event, viewer: &Viewer) {
+        let pruned = self.is_hidden(event, viewer).then(|| event.pdu.redacted());
+        out.extend_from_slice(pruned.as_ref().unwrap_or(&event.pdu).json());
+    }
+
     /// `unsigned`, its members in the order of their names.
     fn unsigned(&self, event: &Event, viewer: &Viewer) -> Vec<u8> {
         let mut out = self.plain_unsigned(event, viewer);

@@ -15,6 +15,7 @@ pub mod devices;
 pub mod erased;
 pub mod events;
 pub mod filters;
+pub mod heroes;
 pub mod history;
 pub mod interactive_sessions;
 pub mod login_tokens;

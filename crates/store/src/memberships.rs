@@ -1,6 +1,6 @@
 //! What local users are in which rooms: now, and one row for each change.
 
-use starling_db::{Error, Positions, Row, Tx};
+use starling_db::{Error, Positions, Row, Tx, Value};
 
 use crate::numbers::{EventNum, RoomNum, UserNum};
 
@@ -22,9 +22,12 @@ starling_db::statements! {
     /// A user's changes in a stretch of the log.
     MEMBERSHIP_CHANGES = "SELECT room_num, membership, event_num, position FROM membership_changes
         WHERE user_num = ?1 AND position > ?2 AND position <= ?3 ORDER BY position";
-    /// The last change of a user's membership in a room up to a position.
-    MEMBERSHIP_AT = "SELECT room_num, membership, event_num, position FROM membership_changes
-        WHERE user_num = ?1 AND room_num = ?2 AND position <= ?3 ORDER BY position DESC LIMIT 1";
+    /// The last change of a user's membership in each of some rooms up to a position.
+    MEMBERSHIPS_AT = "SELECT changes.room_num, changes.membership, changes.event_num, changes.position
+        FROM {ints ?2} AS wanted CROSS JOIN membership_changes AS changes
+        WHERE changes.user_num = ?1 AND changes.room_num = wanted.value AND changes.position = (
+            SELECT MAX(earlier.position) FROM membership_changes AS earlier
+            WHERE earlier.user_num = ?1 AND earlier.room_num = wanted.value AND earlier.position <= ?3)";
     /// All changes of a user's membership in a room.
     MEMBERSHIP_HISTORY = "SELECT room_num, membership, event_num, position FROM membership_changes
         WHERE user_num = ?1 AND room_num = ?2 ORDER BY position";
@@ -203,21 +206,22 @@ pub fn membership_changes(
     )
 }
 
-/// A user's membership of a room as of a position, or `None` if there had been none.
+/// A user's membership of each of `rooms` as of a position, of those of which there had been one.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn membership_at(
+pub fn memberships_at(
     tx: &mut Tx<'_>,
     user: UserNum,
-    room: RoomNum,
+    rooms: &[RoomNum],
     position: i64,
-) -> Result<Option<MembershipRow>, Error> {
-    tx.query_one(
-        &MEMBERSHIP_AT,
-        &[user.into(), room.into(), position.into()],
-        |row| read(row, false),
-    )
+) -> Result<Vec<MembershipRow>, Error> {
+    if rooms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let params = [user.into(), Value::Ints(&rooms), position.into()];
+    tx.query_all(&MEMBERSHIPS_AT, &params, |row| read(row, false))
 }
 
 /// Every change of a user's membership of a room, in order.

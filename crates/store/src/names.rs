@@ -5,6 +5,7 @@
 //! short transaction of their own ([`Names::intern_ahead`]); the body then finds them. Caches are filled only from
 //! committed rows.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -30,6 +31,10 @@ starling_db::statements! {
     KEY_NUM = "SELECT key_num FROM state_keys WHERE name = ?1";
     /// A state key by number.
     KEY_NAME = "SELECT name FROM state_keys WHERE key_num = ?1";
+    /// State keys by name.
+    KEY_NUMS = "SELECT key_num, name FROM state_keys WHERE name IN {blobs ?1}";
+    /// State keys by number.
+    KEY_NAMES = "SELECT key_num, name FROM state_keys WHERE key_num IN {ints ?1}";
     /// A new state key.
     KEY_INTERN = "INSERT INTO state_keys (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
 }
@@ -213,6 +218,75 @@ impl Names {
         if let (Some(number), true) = (found, tx.is_read_only()) {
             self.keys.insert(name.into(), number);
         }
+        Ok(found)
+    }
+
+    /// The numbers of those of `names` that some event has as its state key, with one query for all that isn't at hand.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn keys<'a>(
+        &self,
+        tx: &mut Tx<'_>,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<HashMap<&'a str, KeyNum>, Error> {
+        let mut found = HashMap::new();
+        let mut missing = BTreeSet::new();
+        for name in names {
+            match self.keys.get(name) {
+                _ if name.is_empty() => drop(found.insert(name, EMPTY_KEY)),
+                Some(number) => drop(found.insert(name, number)),
+                None => drop(missing.insert(name)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let bytes: Vec<&[u8]> = missing.iter().map(|name| name.as_bytes()).collect();
+        let is_read_only = tx.is_read_only();
+        tx.query(&KEY_NUMS, &[Value::Blobs(&bytes)], &mut |row| {
+            let number = KeyNum(row.int(0)?);
+            if let Some(name) = missing.get(row.utf8(1)?) {
+                found.insert(name, number);
+                if is_read_only {
+                    self.keys.insert(Box::from(*name), number);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The state keys `numbers`, with one query for all that isn't at hand.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn key_names(
+        &self,
+        tx: &mut Tx<'_>,
+        numbers: impl IntoIterator<Item = KeyNum>,
+    ) -> Result<HashMap<KeyNum, Arc<str>>, Error> {
+        let mut found = HashMap::new();
+        let mut missing = BTreeSet::new();
+        for number in numbers {
+            match self.by_key.get(&number) {
+                Some(name) => drop(found.insert(number, name)),
+                None => drop(missing.insert(number.0)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let missing: Vec<i64> = missing.into_iter().collect();
+        let is_read_only = tx.is_read_only();
+        tx.query(&KEY_NAMES, &[Value::Ints(&missing)], &mut |row| {
+            let (number, name) = (KeyNum(row.int(0)?), Arc::<str>::from(row.utf8(1)?));
+            if is_read_only {
+                self.by_key.insert(number, Arc::clone(&name));
+            }
+            found.insert(number, name);
+            Ok(())
+        })?;
         Ok(found)
     }
 

@@ -1,5 +1,6 @@
 //! Rooms: the row, the committed snapshot that all readers see, and appending an event with all that follows from it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,11 +11,12 @@ use ruma_common::{OwnedRoomId, RoomId};
 use starling_db::{Commits, Error, Tx};
 use starling_events::{EventReference, Pdu, RoomVersion, Value};
 
-use crate::events::Visibility;
+use crate::events::{Event, Visibility};
+use crate::heroes::{FirstMembers, KnownHeroes};
 use crate::memberships::Membership;
 use crate::names::{EMPTY_KEY, types};
 use crate::numbers::{EventNum, RoomNum, SnapshotNum};
-use crate::snapshots::{Stored, snapshot_load};
+use crate::snapshots::{Stored, snapshots_load};
 use crate::state_map::StateMap;
 use crate::store::Store;
 use crate::varint;
@@ -30,10 +32,10 @@ starling_db::statements! {
         WHERE room_num = ?1 AND append_count = ?2 AND head_hash = ?3 RETURNING has_waiting_receipts";
     /// A room by its id.
     ROOM_NUM = "SELECT room_num FROM rooms WHERE room_id = ?1";
-    /// A room.
-    ROOM_READ = "SELECT room_id, room_version, append_count, head_hash, last_position, snapshot_num, extremities,
-            is_public
-        FROM rooms WHERE room_num = ?1";
+    /// Rooms.
+    ROOMS_READ = "SELECT room_id, room_version, append_count, head_hash, last_position, snapshot_num, extremities,
+            is_public, room_num
+        FROM rooms WHERE room_num IN {ints ?1}";
 }
 
 /// An event that no other of the room follows yet.
@@ -86,6 +88,8 @@ pub struct RoomSnapshot {
     pub invited: i64,
     /// Whether the room is listed in the directory.
     pub is_public: bool,
+    /// Who may stand for it, once somebody has asked.
+    pub heroes: KnownHeroes,
 }
 
 impl RoomSnapshot {
@@ -106,7 +110,15 @@ impl RoomSnapshot {
             joined: 0,
             invited: 0,
             is_public,
+            heroes: KnownHeroes::default(),
         }
+    }
+
+    /// Its first members: found once, however many ask.
+    #[must_use]
+    pub fn first_members(&self) -> Arc<FirstMembers> {
+        self.heroes
+            .get(|| FirstMembers::of(self.state.members().copied()))
     }
 
     /// The event that holds a key of the current state.
@@ -211,7 +223,8 @@ impl Store {
         if let Some(snapshot) = self.rooms().get(room) {
             return Ok(Some(snapshot.room_id.clone()));
         }
-        Ok(room_row(tx, room)?.map(|row| row.snapshot.room_id))
+        let row = room_rows(tx, &[room.0])?.pop();
+        Ok(row.map(|row| row.snapshot.room_id))
     }
 
     /// The committed snapshot of a room, or `None` if there is no such room.
@@ -237,33 +250,83 @@ impl Store {
         tx: &mut Tx<'_>,
         room: RoomNum,
     ) -> Result<Option<Arc<RoomSnapshot>>, Error> {
-        if let Some(snapshot) = self.rooms().get(room) {
-            return Ok(Some(snapshot));
+        Ok(self.rooms_read(tx, &[room])?.pop())
+    }
+
+    /// As [`Store::room_read`], for many: in the order asked for, without those that don't exist. What isn't at hand
+    /// takes five queries for all of them.
+    ///
+    /// # Errors
+    /// As [`Store::room`].
+    pub fn rooms_read(
+        &self,
+        tx: &mut Tx<'_>,
+        rooms: &[RoomNum],
+    ) -> Result<Vec<Arc<RoomSnapshot>>, Error> {
+        let mut found: HashMap<RoomNum, Arc<RoomSnapshot>> = HashMap::with_capacity(rooms.len());
+        let mut missing = Vec::new();
+        for room in rooms {
+            match self.rooms().get(*room) {
+                Some(snapshot) => drop(found.insert(*room, snapshot)),
+                None => missing.push(room.0),
+            }
         }
-        let Some(row) = room_row(tx, room)? else {
-            return Ok(None);
-        };
-        let mut snapshot = row.snapshot;
-        snapshot.extremities = self
-            .events_read(tx, &row.extremities)?
+        if !missing.is_empty() {
+            for snapshot in self.snapshots_of(tx, &missing)? {
+                let snapshot = Arc::new(snapshot);
+                self.rooms().insert_read(tx, &snapshot);
+                found.insert(snapshot.room, snapshot);
+            }
+        }
+        Ok(rooms
             .iter()
-            .map(|event| Extremity::new(event.num, &event.pdu))
+            .filter_map(|room| found.get(room).cloned())
+            .collect())
+    }
+
+    /// The snapshots of rooms as they are stored.
+    fn snapshots_of(&self, tx: &mut Tx<'_>, rooms: &[i64]) -> Result<Vec<RoomSnapshot>, Error> {
+        let rows = room_rows(tx, rooms)?;
+        let stored: Vec<SnapshotNum> = rows
+            .iter()
+            .filter_map(|row| row.snapshot.stored.map(|stored| stored.snapshot))
             .collect();
-        if let Some(stored) = snapshot.stored {
-            let (state, stored) = snapshot_load(tx, stored.snapshot)?;
-            snapshot.joined = count(&state, Membership::Join);
-            snapshot.invited = count(&state, Membership::Invite);
-            snapshot.state = state;
-            snapshot.stored = Some(stored);
-        }
-        if let Some(number) = snapshot.state_event(types::HISTORY_VISIBILITY, EMPTY_KEY)
-            && let Some(event) = self.event_read(tx, number)?
+        let mut states = snapshots_load(tx, &stored)?;
+        let mut snapshots = Vec::with_capacity(rows.len());
+        let mut wanted = Vec::new();
+        for RoomRow {
+            mut snapshot,
+            extremities,
+        } in rows
         {
-            snapshot.visibility = visibility_of(&event.pdu);
+            let state = snapshot
+                .stored
+                .and_then(|stored| states.remove(&stored.snapshot));
+            if let Some((state, stored)) = state {
+                snapshot.joined = count(&state, Membership::Join);
+                snapshot.invited = count(&state, Membership::Invite);
+                snapshot.state = state;
+                snapshot.stored = Some(stored);
+            }
+            wanted.extend(&extremities);
+            wanted.extend(snapshot.state_event(types::HISTORY_VISIBILITY, EMPTY_KEY));
+            snapshots.push((snapshot, extremities));
         }
-        let snapshot = Arc::new(snapshot);
-        self.rooms().insert_read(tx, &snapshot);
-        Ok(Some(snapshot))
+        let events = self.events_read(tx, &wanted)?;
+        let events: HashMap<EventNum, Arc<Event>> =
+            events.into_iter().map(|event| (event.num, event)).collect();
+        let finish = |(mut snapshot, extremities): (RoomSnapshot, Vec<EventNum>)| {
+            let extremities = extremities.iter().filter_map(|number| events.get(number));
+            snapshot.extremities = extremities
+                .map(|event| Extremity::new(event.num, &event.pdu))
+                .collect();
+            let visibility = snapshot.state_event(types::HISTORY_VISIBILITY, EMPTY_KEY);
+            if let Some(event) = visibility.and_then(|number| events.get(&number)) {
+                snapshot.visibility = visibility_of(&event.pdu);
+            }
+            snapshot
+        };
+        Ok(snapshots.into_iter().map(finish).collect())
     }
 }
 
@@ -283,9 +346,10 @@ struct RoomRow {
     extremities: Vec<EventNum>,
 }
 
-fn room_row(tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<RoomRow>, Error> {
-    let damaged = |what: &str| Error::Damaged(format!("room {}: {what}", room.0));
-    tx.query_one(&ROOM_READ, &[room.into()], |row| {
+fn room_rows(tx: &mut Tx<'_>, rooms: &[i64]) -> Result<Vec<RoomRow>, Error> {
+    tx.query_all(&ROOMS_READ, &[rooms.into()], |row| {
+        let room = RoomNum(row.int(8)?);
+        let damaged = |what: &str| Error::Damaged(format!("room {}: {what}", room.0));
         let room_id = OwnedRoomId::try_from(row.text(0)?).map_err(|_| damaged("its id"))?;
         let version = RoomVersion::parse(row.text(1)?).ok_or_else(|| damaged("its version"))?;
         let extremities =

@@ -1,6 +1,6 @@
 //! Stored states: a delta on a parent, or whole at least every hundredth, in pieces that whole states share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use starling_db::{Error, Tx, Value};
@@ -15,14 +15,14 @@ starling_db::statements! {
         RETURNING snapshot_num";
     /// A new piece of a whole state.
     PIECE_INSERT = "INSERT INTO snapshot_pieces (room_num, data) VALUES (?1, ?2) RETURNING piece_num";
-    /// A state and all that it is a delta on, newest first.
-    SNAPSHOT_CHAIN = "WITH RECURSIVE chain (snapshot_num, parent, hops, data) AS (
-            SELECT snapshot_num, parent, hops, data FROM snapshots WHERE snapshot_num = ?1
+    /// States and all that each is a delta on, newest first.
+    SNAPSHOT_CHAINS = "WITH RECURSIVE chain (wanted, parent, hops, data) AS (
+            SELECT snapshot_num, parent, hops, data FROM snapshots WHERE snapshot_num IN {ints ?1}
             UNION ALL
-            SELECT older.snapshot_num, older.parent, older.hops, older.data
+            SELECT chain.wanted, older.parent, older.hops, older.data
             FROM chain JOIN snapshots AS older ON older.snapshot_num = chain.parent
         )
-        SELECT parent, data FROM chain ORDER BY hops DESC";
+        SELECT wanted, parent, data FROM chain ORDER BY wanted, hops DESC";
     /// Pieces of whole states.
     PIECES_READ = "SELECT piece_num, data FROM snapshot_pieces WHERE piece_num IN {ints ?1}";
 }
@@ -108,46 +108,72 @@ struct Pieces {
 }
 
 /// What the chain of a state consists of.
+#[derive(Default)]
 struct Chain {
-    whole: Pieces,
+    /// `None` until it is read.
+    whole: Option<Pieces>,
     /// Deltas on it, newest first.
     deltas: Vec<Entry>,
     hops: i64,
 }
 
-fn chain(tx: &mut Tx<'_>, snapshot: SnapshotNum) -> Result<Chain, Error> {
-    let damaged = |what: &str| Error::Damaged(format!("state {}: {what}", snapshot.0));
-    let mut deltas = Vec::new();
-    let mut whole = None;
-    let mut hops = 0;
-    tx.query(&SNAPSHOT_CHAIN, &[snapshot.into()], &mut |row| {
-        if row.opt_int(0)?.is_some() {
-            hops += 1;
-            deltas.extend(state_map::decode(row.bytes(1)?)?);
+/// The chains of some states; all of them, each with its whole state.
+fn chains(
+    tx: &mut Tx<'_>,
+    snapshots: &[SnapshotNum],
+) -> Result<HashMap<SnapshotNum, (Pieces, Chain)>, Error> {
+    let numbers: Vec<i64> = snapshots.iter().map(|snapshot| snapshot.0).collect();
+    let mut chains: HashMap<SnapshotNum, Chain> = HashMap::with_capacity(snapshots.len());
+    tx.query(&SNAPSHOT_CHAINS, &[Value::Ints(&numbers)], &mut |row| {
+        let wanted = SnapshotNum(row.int(0)?);
+        let chain = chains.entry(wanted).or_default();
+        if row.opt_int(1)?.is_some() {
+            chain.hops += 1;
+            chain.deltas.extend(state_map::decode(row.bytes(2)?)?);
         } else {
-            whole = Some(
-                varint::read_list(row.bytes(1)?)
-                    .ok_or_else(|| damaged("its pieces cannot be read"))?,
-            );
+            let pieces = Pieces::read(row.bytes(2)?);
+            chain.whole = Some(pieces.ok_or_else(|| damaged(wanted, "its pieces cannot be read"))?);
         }
         Ok(())
     })?;
-    let numbers = whole.ok_or_else(|| damaged("it ends in no whole state"))?;
-    let (others, pieces) = numbers
-        .split_first()
-        .ok_or_else(|| damaged("it has no pieces"))?;
-    let split = usize::try_from(*others)
-        .ok()
-        .and_then(|others| pieces.split_at_checked(others));
-    let (other, members) = split.ok_or_else(|| damaged("its pieces are too few"))?;
-    Ok(Chain {
-        whole: Pieces {
+    let whole = |snapshot: &SnapshotNum| {
+        let mut chain = chains.remove(snapshot).unwrap_or_default();
+        let whole = chain.whole.take();
+        let whole = whole.ok_or_else(|| damaged(*snapshot, "it ends in no whole state"))?;
+        Ok((*snapshot, (whole, chain)))
+    };
+    snapshots
+        .iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(whole)
+        .collect()
+}
+
+impl Pieces {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let numbers = varint::read_list(bytes)?;
+        let (others, pieces) = numbers.split_first()?;
+        let (other, members) = pieces.split_at_checked(usize::try_from(*others).ok()?)?;
+        Some(Self {
             other: other.to_vec(),
             members: members.to_vec(),
-        },
-        deltas,
-        hops,
-    })
+        })
+    }
+
+    fn map(&self, buckets: &HashMap<i64, Arc<Bucket>>) -> Option<StateMap> {
+        let pick = |numbers: &[i64]| {
+            numbers
+                .iter()
+                .map(|number| buckets.get(number).cloned())
+                .collect::<Option<Vec<_>>>()
+        };
+        StateMap::from_buckets(pick(&self.other)?, pick(&self.members)?)
+    }
+}
+
+fn damaged(snapshot: SnapshotNum, what: &str) -> Error {
+    Error::Damaged(format!("state {}: {what}", snapshot.0))
 }
 
 fn pieces_read(tx: &mut Tx<'_>, numbers: &[i64]) -> Result<HashMap<i64, Arc<Bucket>>, Error> {
@@ -163,36 +189,35 @@ fn pieces_read(tx: &mut Tx<'_>, numbers: &[i64]) -> Result<HashMap<i64, Arc<Buck
 /// # Errors
 /// When the database cannot be read, or what it holds is no state.
 pub fn snapshot_load(tx: &mut Tx<'_>, snapshot: SnapshotNum) -> Result<(StateMap, Stored), Error> {
-    let chain = chain(tx, snapshot)?;
-    let all: Vec<i64> = chain
-        .whole
-        .other
-        .iter()
-        .chain(&chain.whole.members)
-        .copied()
-        .collect();
-    let buckets = pieces_read(tx, &all)?;
-    let pick = |numbers: &[i64]| {
-        numbers
-            .iter()
-            .map(|number| buckets.get(number).cloned())
-            .collect::<Option<Vec<_>>>()
+    snapshots_load(tx, &[snapshot])?
+        .remove(&snapshot)
+        .ok_or_else(|| damaged(snapshot, "it is not there"))
+}
+
+/// The states stored as `snapshots`, with two queries for all of them.
+///
+/// # Errors
+/// As [`snapshot_load`].
+pub fn snapshots_load(
+    tx: &mut Tx<'_>,
+    snapshots: &[SnapshotNum],
+) -> Result<HashMap<SnapshotNum, (StateMap, Stored)>, Error> {
+    let chains = chains(tx, snapshots)?;
+    let pieces = chains
+        .values()
+        .flat_map(|(whole, _)| whole.other.iter().chain(&whole.members));
+    let pieces: BTreeSet<i64> = pieces.copied().collect();
+    let buckets = pieces_read(tx, &pieces.into_iter().collect::<Vec<_>>())?;
+    let load = |(snapshot, (whole, chain)): (SnapshotNum, (Pieces, Chain))| {
+        let map = whole.map(&buckets);
+        let mut map = map.ok_or_else(|| damaged(snapshot, "pieces are missing"))?;
+        for delta in chain.deltas.iter().rev() {
+            map = map.with(*delta);
+        }
+        let hops = chain.hops;
+        Ok((snapshot, (map, Stored { snapshot, hops })))
     };
-    let map = pick(&chain.whole.other)
-        .zip(pick(&chain.whole.members))
-        .and_then(|(other, members)| StateMap::from_buckets(other, members));
-    let mut map =
-        map.ok_or_else(|| Error::Damaged(format!("state {}: pieces are missing", snapshot.0)))?;
-    for delta in chain.deltas.iter().rev() {
-        map = map.with(*delta);
-    }
-    Ok((
-        map,
-        Stored {
-            snapshot,
-            hops: chain.hops,
-        },
-    ))
+    chains.into_iter().map(load).collect()
 }
 
 /// One key of the state stored as `snapshot`, without reading the rest.
@@ -205,7 +230,9 @@ pub fn snapshot_get(
     kind: TypeNum,
     key: KeyNum,
 ) -> Result<Option<Entry>, Error> {
-    let chain = chain(tx, snapshot)?;
+    let Some((whole, chain)) = chains(tx, &[snapshot])?.remove(&snapshot) else {
+        return Ok(None);
+    };
     if let Some(entry) = chain
         .deltas
         .iter()
@@ -213,7 +240,7 @@ pub fn snapshot_get(
     {
         return Ok(Some(*entry));
     }
-    let Pieces { other, members } = &chain.whole;
+    let Pieces { other, members } = &whole;
     let at = StateMap::piece_of(kind, key, other.len(), members.len());
     let Some(piece) = other.iter().chain(members).nth(at) else {
         return Ok(None);

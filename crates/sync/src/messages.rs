@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ruma_common::OwnedRoomId;
 use starling_db::Tx;
-use starling_store::client_view::Asker;
+use starling_store::client_view::{Asker, ClientView};
 use starling_store::events::{Event, Visibility};
 use starling_store::history::Viewer;
 use starling_store::memberships::{Membership, membership_read};
@@ -195,23 +195,28 @@ impl Job {
         start: Token,
     ) -> Result<Vec<u8>, Error> {
         let format = Format {
-            asker: self.asker,
             shape: EventFormat::Client,
             fields: None,
             room_id: true,
         };
+        let members = if self.filter.lazy_load_members {
+            Some(self.members(tx, &found.events)?)
+        } else {
+            None
+        };
+        let all = found.events.iter().chain(members.iter().flatten());
+        let view = ClientView::load(&self.store, tx, self.asker, all)?;
         let mut out = Vec::new();
         let mut object = Object::begin(&mut out);
         object.key(&mut out, "chunk");
-        write::events(&mut out, &self.store, tx, &format, viewer, &found.events)?;
+        write::events(&mut out, &view, &format, viewer, &found.events);
         if let Some(next) = found.next {
             object.string(&mut out, "end", &self.token_of(next).to_string());
         }
         object.string(&mut out, "start", &start.to_string());
-        if self.filter.lazy_load_members {
-            let members = self.members(tx, &found.events)?;
+        if let Some(members) = members {
             object.key(&mut out, "state");
-            write::events(&mut out, &self.store, tx, &format, viewer, &members)?;
+            write::events(&mut out, &view, &format, viewer, &members);
         }
         out.push(b'}');
         Ok(out)
@@ -223,10 +228,9 @@ impl Job {
             return Ok(Vec::new());
         };
         let mut keys: BTreeSet<Key> = BTreeSet::new();
-        for event in page {
-            let key = self.store.names().key(tx, event.pdu.sender().as_str())?;
-            keys.extend(key.map(|key| (types::MEMBER, key)));
-        }
+        let senders = page.iter().map(|event| event.pdu.sender().as_str());
+        let senders = self.store.names().keys(tx, senders)?;
+        keys.extend(senders.into_values().map(|key| (types::MEMBER, key)));
         let entries = held(tx, &self.snapshot, &keys, newest)?;
         let numbers: Vec<EventNum> = entries.into_iter().map(|entry| entry.event).collect();
         Ok(self.store.events_read(tx, &numbers)?)

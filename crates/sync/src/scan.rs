@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_db::Tx;
 use starling_store::events::Event;
-use starling_store::timeline::{Direction, Stretch, end_of};
+use starling_store::timeline::{Direction, RecentPage, Stretch, end_of};
 use starling_store::tokens::Place;
 use starling_store::{RoomNum, Store};
 
@@ -43,8 +43,6 @@ pub(crate) struct Newest {
     pub(crate) events: Vec<Arc<Event>>,
     /// The boundary before which there may be more of the stretch, if that is so.
     pub(crate) limited_at: Option<Place>,
-    /// Whether these are all events of the stretch, wanted or not, and none of them is of the room's state.
-    pub(crate) stateless: bool,
 }
 
 impl Newest {
@@ -53,7 +51,6 @@ impl Newest {
         Self {
             events: Vec::new(),
             limited_at: None,
-            stateless: true,
         }
     }
 }
@@ -68,20 +65,19 @@ pub(crate) fn scan(
     Scanner::new(scan, keep).run(store, tx, scan.limit + 1)
 }
 
-/// Scans the live events of `room` after position `after` and up to `upto`, newest first, and takes them from memory
-/// where they are at hand.
+/// Scans the live events of `room` after position `after` and up to `upto`, newest first. `page` are the newest of them,
+/// where they were read already; else they are taken from memory, if they are at hand.
 pub(crate) fn newest(
     store: &Store,
     tx: &mut Tx<'_>,
     (room, after, upto): (RoomNum, i64, i64),
-    limit: usize,
+    (limit, page): (usize, Option<&RecentPage>),
     mut keep: impl FnMut(&Event) -> bool,
 ) -> Result<Newest, Error> {
     let stretch = Stretch {
         from: end_of(after),
         to: end_of(upto),
     };
-    let mut has_state = false;
     let mut scanner = Scanner::new(
         &Scan {
             room,
@@ -89,12 +85,13 @@ pub(crate) fn newest(
             direction: Direction::Backwards,
             limit,
         },
-        |event: &Event| {
-            has_state |= event.key.is_some();
-            event.position().is_some() && keep(event)
-        },
+        |event: &Event| event.position().is_some() && keep(event),
     );
-    let found = match store.timelines().page(room, after, upto, limit + 1) {
+    let at_hand = match page {
+        Some(_) => None,
+        None => store.timelines().page(room, after, upto, limit + 1),
+    };
+    let found = match page.or(at_hand.as_ref()) {
         None => scanner.run(store, tx, limit + 1)?,
         Some(page) => match page
             .events
@@ -111,7 +108,6 @@ pub(crate) fn newest(
     Ok(Newest {
         events,
         limited_at: found.next,
-        stateless: !has_state && found.next.is_none(),
     })
 }
 

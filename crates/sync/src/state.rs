@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use starling_db::Tx;
 use starling_store::events::Event;
+use starling_store::heroes::FirstMembers;
 use starling_store::memberships::Membership;
 use starling_store::names::types;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::snapshots::{snapshot_get, snapshot_load};
 use starling_store::state_map::{Entry, StateMap};
-use starling_store::timeline::state_deltas;
+use starling_store::timeline::{StateDelta, state_deltas};
 use starling_store::{EventNum, KeyNum, RoomNum, Store, TypeNum};
 
 use crate::Error;
@@ -96,6 +97,33 @@ impl StateAt {
         self.state
             .members()
             .filter_map(|entry| self.get((entry.kind, entry.key)))
+    }
+
+    /// How many are joined and invited, of whom `snapshot` counts those that it shows.
+    pub(crate) fn counts(&self, snapshot: &RoomSnapshot) -> (i64, i64) {
+        let (mut joined, mut invited) = (snapshot.joined, snapshot.invited);
+        for ((kind, key), other) in self.other.iter().filter(|(key, _)| key.0 == types::MEMBER) {
+            let now = self.state.get(*kind, *key).map(|entry| entry.tag);
+            let then = other.map(|entry| entry.tag);
+            let change = |membership: Membership| {
+                i64::from(then == Some(membership.code()))
+                    - i64::from(now == Some(membership.code()))
+            };
+            joined += change(Membership::Join);
+            invited += change(Membership::Invite);
+        }
+        (joined, invited)
+    }
+
+    /// The heroes for the user whose state key is `own`. They are looked for only where some member was another than
+    /// `snapshot` shows.
+    pub(crate) fn heroes(&self, snapshot: &RoomSnapshot, own: KeyNum) -> Vec<KeyNum> {
+        let is_other = self.other.keys().any(|(kind, _)| *kind == types::MEMBER);
+        if is_other {
+            FirstMembers::of(self.members()).heroes(own)
+        } else {
+            snapshot.first_members().heroes(own)
+        }
     }
 
     pub(crate) fn membership(&self, user: KeyNum) -> Option<Membership> {
@@ -182,11 +210,13 @@ pub(crate) fn changed(
     after: i64,
     upto: i64,
 ) -> Result<BTreeSet<Key>, Error> {
-    let deltas = state_deltas(tx, room, after, upto)?;
-    Ok(deltas
-        .into_iter()
-        .map(|delta| (delta.kind, delta.key))
-        .collect())
+    let deltas = state_deltas(tx, &[room], after, upto)?;
+    Ok(keys(&deltas))
+}
+
+/// The keys that changed.
+pub(crate) fn keys(deltas: &[StateDelta]) -> BTreeSet<Key> {
+    deltas.iter().map(|delta| (delta.kind, delta.key)).collect()
 }
 
 /// Which part of a room's state to tell.

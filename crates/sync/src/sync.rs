@@ -3,6 +3,7 @@
 
 mod account_data;
 mod answer;
+mod batch;
 mod ephemeral;
 mod invited;
 mod joined;

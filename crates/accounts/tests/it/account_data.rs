@@ -4,7 +4,7 @@ use starling_accounts::AccountDataError;
 use starling_bus::Topic;
 use starling_store::RoomNum;
 use starling_store::account_data::{
-    AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_room,
+    AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_rooms,
 };
 
 use crate::world::{World, on_each_engine};
@@ -82,14 +82,15 @@ async fn each_setting_is_one_change_at_its_position() {
         assert_eq!(changed(&world, user, start, third).await, all[1..]);
         assert_eq!(changed(&world, user, third, fourth).await, all[..1]);
 
-        let room = world.read(move |tx| account_data_of_room(tx, alice.user, ROOM, (0, fourth)));
+        let room =
+            world.read(move |tx| account_data_of_rooms(tx, alice.user, &[ROOM], (0, fourth)));
         assert_eq!(room.await.len(), 1);
         let global =
-            world.read(move |tx| account_data_of_room(tx, alice.user, GLOBAL, (third, third)));
+            world.read(move |tx| account_data_of_rooms(tx, alice.user, &[GLOBAL], (third, third)));
         // What was deleted is left out, but for who knows it and was not told.
         assert_eq!(global.await, []);
         let global =
-            world.read(move |tx| account_data_of_room(tx, alice.user, GLOBAL, (second, third)));
+            world.read(move |tx| account_data_of_rooms(tx, alice.user, &[GLOBAL], (second, third)));
         assert_eq!(global.await.len(), 1);
         let all = world.read(move |tx| account_data_all(tx, alice.user, fourth));
         assert_eq!(all.await.len(), 1);

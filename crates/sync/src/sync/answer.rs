@@ -4,15 +4,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use starling_db::Tx;
-use starling_store::RoomNum;
 use starling_store::account_data::{AccountData, GLOBAL};
+use starling_store::events::Event;
 use starling_store::history::Viewer;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::tokens::Token;
+use starling_store::{EventNum, RoomNum};
 
+use super::batch::{Batch, Pages};
+use super::invited::Stripped;
+use super::joined::Joined;
 use super::plan::{Plan, Section};
-use super::room::Part;
-use super::{Scope, account_data, invited, joined, left, receipts};
+use super::room::{Part, Told};
+use super::{Scope, account_data, invited, left, receipts};
 use crate::Error;
 use crate::json::Object;
 
@@ -153,29 +157,79 @@ async fn snapshots(
         .iter()
         .map(|(room, section)| (store.rooms().get(*room), *section))
         .collect();
-    let mut found = if found.iter().all(|(snapshot, _)| snapshot.is_some()) {
+    let mut found: Vec<_> = if found.iter().all(|(snapshot, _)| snapshot.is_some()) {
         found
             .into_iter()
             .filter_map(|(snapshot, section)| Some((snapshot?, section)))
             .collect()
     } else {
-        let body = move |tx: &mut Tx<'_>| {
-            let mut found = Vec::with_capacity(numbers.len());
-            for (room, section) in numbers {
-                found.extend(
-                    store
-                        .room_read(tx, room)?
-                        .map(|snapshot| (snapshot, section)),
-                );
-            }
-            Ok::<_, starling_db::Error>(found)
-        };
-        scope.store.db().scan("sync_snapshots", body).await?
+        let rooms: Vec<RoomNum> = numbers.iter().map(|(room, _)| *room).collect();
+        let read = move |tx: &mut Tx<'_>| store.rooms_read(tx, &rooms);
+        let read = scope.store.db().scan("sync_snapshots", read).await?;
+        let sections: HashMap<RoomNum, Section> = numbers.into_iter().collect();
+        let with_section =
+            |snapshot: Arc<RoomSnapshot>| Some((sections.get(&snapshot.room).copied()?, snapshot));
+        let found = read.into_iter().filter_map(with_section);
+        found
+            .map(|(section, snapshot)| (snapshot, section))
+            .collect()
     };
     found.retain(|(snapshot, _)| scope.filter.room.rooms.allows(snapshot.room_id.as_str()));
     Ok(found)
 }
 
+/// What is told of a room.
+enum Content {
+    Joined(Box<Joined>),
+    Left(Told),
+    Stripped(Stripped, Vec<EventNum>),
+}
+
+impl Content {
+    fn read(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        part: &Part<'_>,
+        (section, batch): (&Section, &Batch),
+    ) -> Result<Option<Self>, Error> {
+        Ok(match section {
+            Section::Joined(extent) => Joined::read(scope, tx, part, (Some(*extent), batch))?
+                .map(|joined| Self::Joined(Box::new(joined))),
+            Section::Quiet => Joined::read(scope, tx, part, (None, batch))?
+                .map(|joined| Self::Joined(Box::new(joined))),
+            Section::Left(row, extent) => {
+                left::read(scope, tx, part, (row, *extent))?.map(Self::Left)
+            }
+            Section::Invited => invited::read(scope, tx, part)?
+                .map(|events| Self::Stripped(Stripped::Invite, events)),
+            Section::Knocked => invited::read(scope, tx, part)?
+                .map(|events| Self::Stripped(Stripped::Knock, events)),
+        })
+    }
+
+    fn told(&self) -> Option<&Told> {
+        match self {
+            Self::Joined(joined) => Some(&joined.told),
+            Self::Left(told) => Some(told),
+            Self::Stripped(..) => None,
+        }
+    }
+
+    /// The events that are told beside the timeline.
+    fn state(&self) -> &[EventNum] {
+        match self {
+            Self::Stripped(_, events) => events,
+            Self::Joined(_) | Self::Left(_) => self.told().map_or(&[], |told| &told.state),
+        }
+    }
+
+    fn timeline(&self) -> &[Arc<Event>] {
+        self.told().map_or(&[], |told| &told.timeline.events)
+    }
+}
+
+/// Reads and writes some rooms: first what it takes to find out what to tell, then the events, each for all rooms at
+/// once.
 fn write_step(
     scope: &Scope,
     tx: &mut Tx<'_>,
@@ -194,6 +248,8 @@ fn write_step(
         .collect();
     let viewers = Viewer::load_rooms(tx, &scope.store, scope.reader.user, &numbers)?;
     let receipts = receipts::read(scope, tx, &step.rooms, &step.receipts)?;
+    let batch = Batch::read(scope, tx, &step.rooms)?;
+    let mut contents = Vec::with_capacity(step.rooms.len());
     for (snapshot, section) in &step.rooms {
         let Some(viewer) = viewers.get(&snapshot.room) else {
             continue;
@@ -209,17 +265,26 @@ fn write_step(
             account_data,
             receipts: receipts.get(&snapshot.room).map_or(&[][..], Vec::as_slice),
         };
-        match section {
-            Section::Joined(extent) => {
-                joined::write(scope, tx, &part, Some(*extent), &mut rooms.join)?;
+        let content = Content::read(scope, tx, &part, (section, &batch))?;
+        contents.extend(content.map(|content| (part, content)));
+    }
+    let state = contents.iter().flat_map(|(_, content)| content.state());
+    let timelines = contents.iter().flat_map(|(_, content)| content.timeline());
+    let pages = Pages::read(scope, tx, state.copied(), timelines)?;
+    for (part, content) in contents {
+        match content {
+            Content::Joined(joined) => {
+                joined.write(scope, tx, (&part, &pages), &mut rooms.join)?;
             }
-            Section::Quiet => joined::write(scope, tx, &part, None, &mut rooms.join)?,
-            Section::Invited => {
-                invited::write(scope, tx, &part, "invite_state", &mut rooms.invite)?;
+            Content::Left(told) => {
+                left::write(scope, tx, (&part, told), &pages, &mut rooms.leave)?;
             }
-            Section::Knocked => invited::write(scope, tx, &part, "knock_state", &mut rooms.knock)?,
-            Section::Left(row, extent) => {
-                left::write(scope, tx, &part, (row, *extent), &mut rooms.leave)?;
+            Content::Stripped(kind, events) => {
+                let out = match kind {
+                    Stripped::Invite => &mut rooms.invite,
+                    Stripped::Knock => &mut rooms.knock,
+                };
+                invited::write(scope, tx, (&part, kind, &events), &pages, out)?;
             }
         }
     }

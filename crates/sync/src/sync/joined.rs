@@ -6,84 +6,110 @@ use std::collections::BTreeSet;
 use starling_db::Tx;
 use starling_store::memberships::Membership;
 
+use super::batch::{Batch, Pages};
 use super::plan::Extent;
-use super::room::{Part, Told, has_member};
+use super::room::{Part, Told};
 use super::summary::Summary;
 use super::{Scope, ephemeral};
 use crate::Error;
 use crate::json::{self, Object};
-use crate::state::{StateAt, changed};
+use crate::state::{StateAt, keys};
 
-/// Appends `"!room": {…}`, if the reader is in the room and there is something to tell. `extent` is `None` where the
-/// timeline has not grown.
-pub(crate) fn write(
-    scope: &Scope,
-    tx: &mut Tx<'_>,
-    part: &Part<'_>,
-    extent: Option<Extent>,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let at = StateAt::of_snapshot(&scope.store, tx, part.snapshot, scope.upto)?;
-    // What the listener hears may be of a room that the user has just left or is about to join.
-    if at.membership(part.own) != Some(Membership::Join) {
-        return Ok(());
-    }
-    let (told, summary) = match extent {
-        Some(extent) => grown(scope, tx, part, (&at, extent))?,
-        None => (Told::beside(scope, part), None),
-    };
-    let is_news = !told.timeline.events.is_empty()
-        || told.timeline.limited_at.is_some()
-        || !told.state.is_empty()
-        || !told.account_data.is_empty()
-        || !part.receipts.is_empty()
-        || summary.is_some();
-    if !is_news {
-        return Ok(());
-    }
-    json::separate(out, 0);
-    json::string(out, part.snapshot.room_id.as_str());
-    out.push(b':');
-    let mut room = Object::begin(out);
-    let after = extent.map_or(scope.since.unwrap_or_default(), |extent| extent.after);
-    scope.write_room(tx, part, &told, after, (out, &mut room))?;
-    room.key(out, "ephemeral");
-    ephemeral::write(out, part);
-    if let Some(summary) = summary {
-        room.key(out, "summary");
-        summary.write(scope, tx, out)?;
-    }
-    out.push(b'}');
-    Ok(())
+/// What there is to tell of the room.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) told: Told,
+    summary: Option<Summary>,
 }
 
-/// What is told of a room whose timeline may have grown, and whether its members are counted anew.
-fn grown(
-    scope: &Scope,
-    tx: &mut Tx<'_>,
-    part: &Part<'_>,
-    (at, extent): (&StateAt, Extent),
-) -> Result<(Told, Option<Summary>), Error> {
-    let timeline = scope.timeline(tx, part, (extent.after, scope.upto), None)?;
-    let changed = if extent.whole || timeline.stateless {
-        BTreeSet::new()
-    } else {
-        changed(tx, part.snapshot.room, extent.after, scope.upto)?
-    };
-    let summary = if extent.whole || has_member(&changed) {
-        Some(Summary::read(scope, tx, part, at)?)
-    } else {
-        None
-    };
-    let heroes = summary
-        .as_ref()
-        .and_then(|summary| summary.heroes.as_deref())
-        .unwrap_or_default();
-    let state = scope.state_beside(tx, part, (at, &timeline, extent), &changed, heroes)?;
-    let told = Told {
-        timeline,
-        state,
-        account_data: scope.room_account_data(part),
-    };
-    Ok((told, summary))
+impl Joined {
+    /// Finds out what to tell, if the reader is in the room; `extent` is `None` where the timeline has not grown. The
+    /// state isn't filtered yet: its events are not read.
+    pub(crate) fn read(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        part: &Part<'_>,
+        (extent, batch): (Option<Extent>, &Batch),
+    ) -> Result<Option<Self>, Error> {
+        let at = StateAt::of_snapshot(&scope.store, tx, part.snapshot, scope.upto)?;
+        // What the listener hears may be of a room that the user has just left or is about to join.
+        if at.membership(part.own) != Some(Membership::Join) {
+            return Ok(None);
+        }
+        Ok(Some(match extent {
+            Some(extent) => Self::grown(scope, tx, part, (&at, extent, batch))?,
+            None => Self {
+                told: Told::beside(scope, part),
+                summary: None,
+            },
+        }))
+    }
+
+    /// Of a room whose timeline may have grown.
+    fn grown(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        part: &Part<'_>,
+        (at, extent, batch): (&StateAt, Extent, &Batch),
+    ) -> Result<Self, Error> {
+        let page = batch.page(part.snapshot.room);
+        let timeline = scope.timeline(tx, part, (extent.after, scope.upto, page), None)?;
+        let deltas = batch.deltas(part.snapshot.room);
+        let (summary, changed) = if extent.whole {
+            (Some(Summary::whole(scope, tx, part, at)?), BTreeSet::new())
+        } else {
+            let summary = Summary::changed(scope, tx, part, (at, deltas))?;
+            (summary, keys(deltas))
+        };
+        let heroes = summary.as_ref().map_or(&[][..], Summary::heroes);
+        let state = scope.state_beside(tx, part, (at, &timeline, extent), &changed, heroes)?;
+        let told = Told {
+            after: extent.after,
+            timeline,
+            state,
+            account_data: scope.room_account_data(part),
+        };
+        Ok(Self { told, summary })
+    }
+
+    /// Appends `"!room": {…}`, if there is something to tell that the filter lets through.
+    pub(crate) fn write(
+        mut self,
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        (part, pages): (&Part<'_>, &Pages),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        self.told.state = scope.filtered(tx, self.told.state, pages)?;
+        if !self.is_news() && part.receipts.is_empty() {
+            return Ok(());
+        }
+        json::separate(out, 0);
+        json::string(out, part.snapshot.room_id.as_str());
+        out.push(b':');
+        let mut room = Object::begin(out);
+        scope.write_room(tx, (part, &self.told), pages, (out, &mut room))?;
+        room.key(out, "ephemeral");
+        ephemeral::write(out, part);
+        if let Some(summary) = &self.summary {
+            room.key(out, "summary");
+            summary.write(scope, tx, out)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn is_news(&self) -> bool {
+        let Told {
+            timeline,
+            state,
+            account_data,
+            ..
+        } = &self.told;
+        !timeline.events.is_empty()
+            || timeline.limited_at.is_some()
+            || !state.is_empty()
+            || !account_data.is_empty()
+            || self.summary.is_some()
+    }
 }

@@ -9,6 +9,7 @@ use starling_store::events::Event;
 use starling_store::memberships::MembershipRow;
 
 use super::Scope;
+use super::batch::Pages;
 use super::plan::Extent;
 use super::room::{Part, Told};
 use crate::Error;
@@ -16,43 +17,53 @@ use crate::json::{self, Object};
 use crate::scan::Newest;
 use crate::state::{StateAt, changed};
 
-/// Appends `"!room": {…}`: the room up to the member event with which the reader's membership ended.
-pub(crate) fn write(
+/// Finds out what to tell: the room up to the member event with which the reader's membership ended. The state isn't
+/// filtered yet.
+pub(crate) fn read(
     scope: &Scope,
     tx: &mut Tx<'_>,
     part: &Part<'_>,
     (row, extent): (&MembershipRow, Extent),
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
+) -> Result<Option<Told>, Error> {
     let Some(end) = scope.store.event_read(tx, row.event)? else {
-        return Ok(());
+        return Ok(None);
     };
     let left = match part.viewer.left(extent.after, &end) {
         Some(left) if left == end.num => Some(Arc::clone(&end)),
         Some(left) => scope.store.event_read(tx, left)?,
         None => None,
     };
-    let told = if let Some(left) = left {
-        up_to(scope, tx, part, (&left, &end), extent)?
-    } else {
-        // Never in the room since it was last told of: nothing but the end of an invite, or a ban, is the user's.
-        let allowed = scope.filter.room.timeline.matches(&end.pdu);
-        let events = allowed.then_some(end).into_iter().collect();
-        Told {
-            timeline: Newest {
-                events,
-                limited_at: None,
-                stateless: false,
-            },
-            state: Vec::new(),
-            account_data: scope.room_account_data(part),
-        }
-    };
+    if let Some(left) = left {
+        return up_to(scope, tx, part, (&left, &end), extent).map(Some);
+    }
+    // Never in the room since it was last told of: nothing but the end of an invite, or a ban, is the user's.
+    let allowed = scope.filter.room.timeline.matches(&end.pdu);
+    let events = allowed.then_some(end).into_iter().collect();
+    Ok(Some(Told {
+        after: extent.after,
+        timeline: Newest {
+            events,
+            limited_at: None,
+        },
+        state: Vec::new(),
+        account_data: scope.room_account_data(part),
+    }))
+}
+
+/// Appends `"!room": {…}`.
+pub(crate) fn write(
+    scope: &Scope,
+    tx: &mut Tx<'_>,
+    (part, mut told): (&Part<'_>, Told),
+    pages: &Pages,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    told.state = scope.filtered(tx, told.state, pages)?;
     json::separate(out, 0);
     json::string(out, part.snapshot.room_id.as_str());
     out.push(b':');
     let mut room = Object::begin(out);
-    scope.write_room(tx, part, &told, extent.after, (out, &mut room))?;
+    scope.write_room(tx, (part, &told), pages, (out, &mut room))?;
     out.push(b'}');
     Ok(())
 }
@@ -70,7 +81,7 @@ fn up_to(
     if left.num != end.num {
         at.set_member(part.own, end);
     }
-    let timeline = scope.timeline(tx, part, (extent.after, end.num.0), Some(end.num))?;
+    let timeline = scope.timeline(tx, part, (extent.after, end.num.0, None), Some(end.num))?;
     let changed = if extent.whole {
         BTreeSet::new()
     } else {
@@ -78,6 +89,7 @@ fn up_to(
     };
     let state = scope.state_beside(tx, part, (&at, &timeline, extent), &changed, &[])?;
     Ok(Told {
+        after: extent.after,
         timeline,
         state,
         account_data: scope.room_account_data(part),

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use starling_bus::Topic;
 use starling_db::Tx;
 use starling_store::account_data::{
-    AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_room,
+    AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_rooms,
 };
 use starling_store::memberships::{
-    Membership, MembershipRow, membership_at, membership_changes, membership_list, rooms_changed,
+    Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
 };
 use starling_store::receipts::receipts_rooms_changed;
 use starling_store::{RoomNum, UserNum};
@@ -197,13 +197,11 @@ fn push_rules(scope: &Scope) -> AccountData {
 /// The user's memberships as of a position.
 fn memberships(tx: &mut Tx<'_>, user: UserNum, upto: i64) -> Result<Vec<MembershipRow>, Error> {
     let mut rows = membership_list(tx, user)?;
-    for row in rows.iter_mut().filter(|row| row.position > upto) {
-        // Changed since the head was read: seldom more than one.
-        if let Some(before) = membership_at(tx, user, row.room, upto)? {
-            *row = before;
-        }
-    }
+    let changed = rows.iter().filter(|row| row.position > upto);
+    let changed: Vec<RoomNum> = changed.map(|row| row.room).collect();
     rows.retain(|row| row.position <= upto);
+    // Changed since the head was read.
+    rows.extend(memberships_at(tx, user, &changed, upto)?);
     Ok(rows)
 }
 
@@ -246,17 +244,25 @@ fn incremental(
     for row in membership_changes(tx, user, since, upto)? {
         changed.entry(row.room).or_default().push(row);
     }
+    let rooms: Vec<RoomNum> = changed.keys().copied().collect();
+    let before = memberships_at(tx, user, &rooms, since)?;
+    let before: HashMap<RoomNum, Membership> = before
+        .iter()
+        .map(|row| (row.room, row.membership))
+        .collect();
+    let mut new = Vec::new();
     for (room, changes) in changed {
-        let before = membership_at(tx, user, room, since)?.map(|row| row.membership);
+        let before = before.get(&room).copied();
         let Some(section) = section_of(before, &changes, since, scope.full_state) else {
             continue;
         };
         if matches!(section, Section::Joined(Extent { after: 0, .. })) {
-            plan.account_data
-                .insert(room, account_data_of_room(tx, user, room, (since, upto))?);
+            plan.account_data.remove(&room);
+            new.push(room);
         }
         plan.rooms.insert(room, section);
     }
+    plan.add_account_data(account_data_of_rooms(tx, user, &new, (since, upto))?);
     plan.rooms.remove(&GLOBAL);
     Ok(plan)
 }

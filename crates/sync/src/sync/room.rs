@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use starling_db::Tx;
 use starling_store::account_data::AccountData;
+use starling_store::client_view::ClientView;
 use starling_store::events::Event;
 use starling_store::history::Viewer;
-use starling_store::names::types;
 use starling_store::receipts::Receipt;
 use starling_store::rooms::RoomSnapshot;
+use starling_store::timeline::RecentPage;
 use starling_store::tokens::Token;
 use starling_store::{EventNum, KeyNum};
 
+use super::batch::Pages;
 use super::plan::Extent;
 use super::{Scope, account_data};
 use crate::Error;
@@ -38,6 +40,8 @@ pub(crate) struct Part<'a> {
 /// What is told of the room.
 #[derive(Debug)]
 pub(crate) struct Told {
+    /// Events up to here were told before.
+    pub(crate) after: i64,
     pub(crate) timeline: Newest,
     pub(crate) state: Vec<EventNum>,
     pub(crate) account_data: Vec<AccountData>,
@@ -47,6 +51,7 @@ impl Told {
     /// What stands beside a timeline that has not grown.
     pub(crate) fn beside(scope: &Scope, part: &Part<'_>) -> Self {
         Self {
+            after: scope.since.unwrap_or_default(),
             timeline: Newest::nothing(),
             state: Vec::new(),
             account_data: scope.room_account_data(part),
@@ -61,16 +66,12 @@ impl Scope {
         &self,
         tx: &mut Tx<'_>,
         part: &Part<'_>,
-        (after, upto): (i64, i64),
+        (after, upto, page): (i64, i64, Option<&RecentPage>),
         own: Option<EventNum>,
     ) -> Result<Newest, Error> {
         let filter = &self.filter.room.timeline;
         if !filter.rooms.allows(part.snapshot.room_id.as_str()) {
-            return Ok(Newest {
-                events: Vec::new(),
-                limited_at: None,
-                stateless: false,
-            });
+            return Ok(Newest::nothing());
         }
         let keep = |event: &Event| {
             filter.matches(&event.pdu) && (own == Some(event.num) || part.viewer.sees(event))
@@ -79,7 +80,7 @@ impl Scope {
             &self.store,
             tx,
             (part.snapshot.room, after, upto),
-            filter.events.limit(),
+            (filter.events.limit(), page),
             keep,
         )
     }
@@ -101,9 +102,11 @@ impl Scope {
         if filter.lazy_load_members {
             members.extend(heroes);
             members.extend(extent.whole.then_some(part.own));
-            for event in &timeline.events {
-                members.extend(self.store.names().key(tx, event.pdu.sender().as_str())?);
-            }
+            let senders = timeline
+                .events
+                .iter()
+                .map(|event| event.pdu.sender().as_str());
+            members.extend(self.store.names().keys(tx, senders)?.into_values());
         }
         let wanted = Wanted {
             changed: (!extent.whole).then_some(changed),
@@ -111,19 +114,26 @@ impl Scope {
             after: extent.after,
             state_after: self.use_state_after,
         };
-        let state = told(&self.store, tx, at, &timeline.events, &wanted)?;
-        self.filtered(tx, state)
+        told(&self.store, tx, at, &timeline.events, &wanted)
     }
 
     /// Those of `state` that the filter lets through.
-    fn filtered(&self, tx: &mut Tx<'_>, state: Vec<EventNum>) -> Result<Vec<EventNum>, Error> {
+    pub(crate) fn filtered(
+        &self,
+        tx: &mut Tx<'_>,
+        state: Vec<EventNum>,
+        pages: &Pages,
+    ) -> Result<Vec<EventNum>, Error> {
         let filter = &self.filter.room.state;
         if filter.matches_all() {
             return Ok(state);
         }
         let mut wanted = Vec::new();
         for step in state.chunks(STATE_STEP) {
-            let events = self.store.events_read(tx, step)?;
+            let events = match pages.get(step) {
+                Some(events) => events,
+                None => self.store.events_read(tx, step)?,
+            };
             wanted.extend(
                 events
                     .iter()
@@ -151,9 +161,8 @@ impl Scope {
     pub(crate) fn write_room(
         &self,
         tx: &mut Tx<'_>,
-        part: &Part<'_>,
-        told: &Told,
-        after: i64,
+        (part, told): (&Part<'_>, &Told),
+        pages: &Pages,
         (out, room): (&mut Vec<u8>, &mut Object),
     ) -> Result<(), Error> {
         room.key(out, "account_data");
@@ -166,54 +175,52 @@ impl Scope {
                 "state"
             },
         );
-        self.write_state(tx, part, &told.state, out)?;
+        self.write_state(tx, part, (&told.state, pages), out)?;
         room.key(out, "timeline");
-        self.write_timeline(tx, part, &told.timeline, after, out)
+        self.write_timeline(part, told, pages.view(), out);
+        Ok(())
     }
 
-    fn write_timeline(
-        &self,
-        tx: &mut Tx<'_>,
-        part: &Part<'_>,
-        timeline: &Newest,
-        after: i64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+    fn write_timeline(&self, part: &Part<'_>, told: &Told, view: &ClientView, out: &mut Vec<u8>) {
         let epoch = self.store.epoch();
-        let before = match timeline.limited_at {
+        let before = match told.timeline.limited_at {
             Some(place) => Token::Before { epoch, place },
             None => Token::Sync {
                 epoch,
-                position: after,
+                position: told.after,
             },
         };
         let mut object = Object::begin(out);
         object.key(out, "events");
-        self.write_events(tx, part, &timeline.events, out)?;
+        self.write_events(part, view, &told.timeline.events, out);
         object.key(out, "limited");
-        out.extend_from_slice(if timeline.limited_at.is_some() {
+        out.extend_from_slice(if told.timeline.limited_at.is_some() {
             b"true"
         } else {
             b"false"
         });
         object.string(out, "prev_batch", &before.to_string());
         out.push(b'}');
-        Ok(())
     }
 
     fn write_state(
         &self,
         tx: &mut Tx<'_>,
         part: &Part<'_>,
-        state: &[EventNum],
+        (state, pages): (&[EventNum], &Pages),
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         out.extend_from_slice(b"{\"events\":[");
         let start = out.len();
         for step in state.chunks(STATE_STEP) {
-            let events = self.store.events_read(tx, step)?;
             let mut page = Vec::new();
-            self.write_events(tx, part, &events, &mut page)?;
+            if let Some(events) = pages.get(step) {
+                self.write_events(part, pages.view(), &events, &mut page);
+            } else {
+                let events = self.store.events_read(tx, step)?;
+                let view = ClientView::load(&self.store, tx, self.asker, &events)?;
+                self.write_events(part, &view, &events, &mut page);
+            }
             let inside = page
                 .strip_prefix(b"[")
                 .and_then(|page| page.strip_suffix(b"]"))
@@ -229,22 +236,16 @@ impl Scope {
 
     fn write_events(
         &self,
-        tx: &mut Tx<'_>,
         part: &Part<'_>,
+        view: &ClientView,
         page: &[Arc<Event>],
         out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+    ) {
         let format = Format {
-            asker: self.asker,
             shape: self.filter.event_format,
             fields: self.filter.event_fields.as_ref(),
             room_id: false,
         };
-        write::events(out, &self.store, tx, &format, part.viewer, page)
+        write::events(out, view, &format, part.viewer, page);
     }
-}
-
-/// Whether one of the keys is a member's.
-pub(crate) fn has_member(changed: &BTreeSet<Key>) -> bool {
-    changed.iter().any(|(kind, _)| *kind == types::MEMBER)
 }

@@ -1,10 +1,13 @@
 //! `summary`: how many are in a room, and who may stand for it when it has no name.
 //! <https://spec.matrix.org/v1.19/client-server-api/#calculating-the-display-name-for-a-room>
 
+use std::collections::HashMap;
+
 use starling_db::Tx;
 use starling_events::Value;
-use starling_store::memberships::Membership;
+use starling_store::append::membership_of;
 use starling_store::names::{EMPTY_KEY, types};
+use starling_store::timeline::StateDelta;
 use starling_store::{EventNum, KeyNum};
 
 use super::Scope;
@@ -13,59 +16,59 @@ use crate::Error;
 use crate::json::{self, Object};
 use crate::state::StateAt;
 
-/// So many heroes are named.
-const HEROES: usize = 5;
+/// So many member events are read at once to see whether a membership has changed.
+const MEMBERS_STEP: usize = 100;
 
-/// What the state says of a room's members.
+/// What the state says of a room's members: all of it, or what may have changed.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    joined: i64,
-    invited: i64,
+    /// Joined and invited.
+    counts: Option<(i64, i64)>,
     /// `None` for a room that has a name or an alias: nobody looks for heroes then.
-    pub(crate) heroes: Option<Vec<KeyNum>>,
+    heroes: Option<Vec<KeyNum>>,
 }
 
 impl Summary {
-    pub(crate) fn read(
+    /// All of it.
+    pub(crate) fn whole(
         scope: &Scope,
         tx: &mut Tx<'_>,
         part: &Part<'_>,
         at: &StateAt,
     ) -> Result<Self, Error> {
         let is_named = is_named(scope, tx, at)?;
-        if is_named && part.snapshot.last_position <= scope.upto {
-            // Who is in the room was counted already, and nobody is looked for.
-            return Ok(Self {
-                joined: part.snapshot.joined,
-                invited: part.snapshot.invited,
-                heroes: None,
-            });
-        }
-        let (mut joined, mut invited) = (0, 0);
-        // Those who are in the room or invited, and those who were.
-        let (mut here, mut gone) = (First::default(), First::default());
-        for entry in at.members() {
-            let Some(membership) = Membership::from_code(entry.tag) else {
-                continue;
-            };
-            joined += i64::from(membership == Membership::Join);
-            invited += i64::from(membership == Membership::Invite);
-            let list = match membership {
-                Membership::Join | Membership::Invite => &mut here,
-                Membership::Leave | Membership::Ban => &mut gone,
-                Membership::Knock => continue,
-            };
-            if entry.key != part.own {
-                list.add(entry.event, entry.key);
-            }
-        }
-        let heroes = if here.0.is_empty() { gone } else { here };
-        let heroes = (!is_named).then(|| heroes.0.into_iter().map(|(_, key)| key).collect());
         Ok(Self {
-            joined,
-            invited,
-            heroes,
+            counts: Some(at.counts(part.snapshot)),
+            heroes: (!is_named).then(|| at.heroes(part.snapshot, part.own)),
         })
+    }
+
+    /// What of it the changes of the state may have changed, if anything.
+    pub(crate) fn changed(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        part: &Part<'_>,
+        (at, deltas): (&StateAt, &[StateDelta]),
+    ) -> Result<Option<Self>, Error> {
+        let is_about = |kinds: &[_]| deltas.iter().any(|delta| kinds.contains(&delta.kind));
+        let members = is_about(&[types::MEMBER]);
+        if !members && !is_about(&[types::NAME, types::CANONICAL_ALIAS]) {
+            return Ok(None);
+        }
+        let counts = if members && has_membership_changed(scope, tx, at, deltas)? {
+            Some(at.counts(part.snapshot))
+        } else {
+            None
+        };
+        let is_named = is_named(scope, tx, at)?;
+        let heroes = (!is_named).then(|| at.heroes(part.snapshot, part.own));
+        let summary = Self { counts, heroes };
+        Ok((summary.counts.is_some() || summary.heroes.is_some()).then_some(summary))
+    }
+
+    /// Those who stand for the room.
+    pub(crate) fn heroes(&self) -> &[KeyNum] {
+        self.heroes.as_deref().unwrap_or_default()
     }
 
     /// Appends the object.
@@ -77,39 +80,55 @@ impl Summary {
     ) -> Result<(), Error> {
         let mut summary = Object::begin(out);
         if let Some(heroes) = &self.heroes {
+            let names = scope.store.names().key_names(tx, heroes.iter().copied())?;
             summary.key(out, "m.heroes");
             out.push(b'[');
             let start = out.len();
-            for hero in heroes {
+            for name in heroes.iter().filter_map(|hero| names.get(hero)) {
                 json::separate(out, start);
-                json::string(out, &scope.store.names().key_name(tx, *hero)?);
+                json::string(out, name);
             }
             out.push(b']');
         }
-        for (key, count) in [
-            ("m.invited_member_count", self.invited),
-            ("m.joined_member_count", self.joined),
-        ] {
-            summary.key(out, key);
-            out.extend_from_slice(count.to_string().as_bytes());
+        if let Some((joined, invited)) = self.counts {
+            for (key, count) in [
+                ("m.invited_member_count", invited),
+                ("m.joined_member_count", joined),
+            ] {
+                summary.key(out, key);
+                out.extend_from_slice(count.to_string().as_bytes());
+            }
         }
         out.push(b'}');
         Ok(())
     }
 }
 
-/// The first few members, by their member events.
-#[derive(Default)]
-struct First(Vec<(EventNum, KeyNum)>);
-
-impl First {
-    fn add(&mut self, event: EventNum, key: KeyNum) {
-        let at = self.0.partition_point(|(other, _)| *other < event);
-        if at < HEROES {
-            self.0.insert(at, (event, key));
-            self.0.truncate(HEROES);
+/// Whether a membership is another than before `deltas`: member events also come with changed names.
+fn has_membership_changed(
+    scope: &Scope,
+    tx: &mut Tx<'_>,
+    at: &StateAt,
+    deltas: &[StateDelta],
+) -> Result<bool, Error> {
+    let mut first: HashMap<KeyNum, Option<EventNum>> = HashMap::new();
+    for delta in deltas.iter().filter(|delta| delta.kind == types::MEMBER) {
+        first.entry(delta.key).or_insert(delta.old);
+    }
+    if first.values().any(Option::is_none) {
+        return Ok(true);
+    }
+    let old: Vec<EventNum> = first.into_values().flatten().collect();
+    for step in old.chunks(MEMBERS_STEP) {
+        for event in scope.store.events_read(tx, step)? {
+            let before = membership_of(&event.pdu);
+            let now = event.key.and_then(|user| at.membership(user));
+            if before != now {
+                return Ok(true);
+            }
         }
     }
+    Ok(false)
 }
 
 /// Whether a client can name the room without heroes.

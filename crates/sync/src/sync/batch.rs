@@ -1,0 +1,160 @@
+//! What the rooms of one step need, read for all of them at once: first what it takes to find out what to tell, then the
+//! events to tell.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use starling_db::Tx;
+use starling_store::client_view::ClientView;
+use starling_store::events::Event;
+use starling_store::names::{EMPTY_KEY, types};
+use starling_store::rooms::RoomSnapshot;
+use starling_store::timeline::{RecentPage, StateDelta, state_deltas};
+use starling_store::{EventNum, RoomNum};
+
+use super::Scope;
+use super::plan::{Extent, Section};
+use crate::Error;
+
+/// So many events are read ahead for all rooms together: it bounds the memory. What is beyond that is read room by room.
+const MOST_AHEAD: usize = 2_000;
+
+/// What it takes to find out what to tell of joined rooms.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pages: HashMap<RoomNum, RecentPage>,
+    deltas: HashMap<RoomNum, Vec<StateDelta>>,
+}
+
+impl Batch {
+    pub(crate) fn read(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        rooms: &[(Arc<RoomSnapshot>, Section)],
+    ) -> Result<Self, Error> {
+        let mut batch = Self::default();
+        let mut ahead = Vec::new();
+        let mut after: HashMap<i64, Vec<RoomNum>> = HashMap::new();
+        for (snapshot, section) in rooms {
+            let Section::Joined(extent) = section else {
+                continue;
+            };
+            after.entry(extent.after).or_default().push(snapshot.room);
+            if extent.whole {
+                let about = [types::NAME, types::CANONICAL_ALIAS];
+                ahead.extend(about.map(|kind| snapshot.state_event(kind, EMPTY_KEY)));
+            }
+        }
+        // As a rule there are two: the client's token, and none for rooms that are told whole.
+        for (after, rooms) in after {
+            batch.pages.extend(scope.pages(tx, &rooms, after)?);
+        }
+        batch.read_deltas(scope, tx, rooms)?;
+        let events = batch.pages.values().flat_map(|page| &page.events);
+        ahead.extend(events.clone().map(|event| event.replaces));
+        let replaced = batch.deltas.values().flatten().map(|delta| delta.old);
+        ahead.extend(replaced);
+        let mut ahead: Vec<EventNum> = ahead.into_iter().flatten().collect();
+        ahead.truncate(MOST_AHEAD);
+        scope.store.events_read(tx, &ahead)?;
+        if scope.filter.room.state.lazy_load_members {
+            let senders = events.map(|event| event.pdu.sender().as_str());
+            scope.store.names().keys(tx, senders)?;
+        }
+        Ok(batch)
+    }
+
+    /// The changes of the state of rooms whose timeline doesn't show that there were none.
+    fn read_deltas(
+        &mut self,
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        rooms: &[(Arc<RoomSnapshot>, Section)],
+    ) -> Result<(), Error> {
+        let mut changed = Vec::new();
+        let mut since = None;
+        for (snapshot, section) in rooms {
+            let Section::Joined(Extent {
+                after,
+                whole: false,
+            }) = section
+            else {
+                continue;
+            };
+            since = Some(*after);
+            let page = self.pages.get(&snapshot.room);
+            if page.is_none_or(|page| page.limited || page.events.iter().any(|e| e.key.is_some())) {
+                changed.push(snapshot.room);
+            }
+        }
+        let Some(since) = since.filter(|_| !changed.is_empty()) else {
+            return Ok(());
+        };
+        for delta in state_deltas(tx, &changed, since, scope.upto)? {
+            self.deltas.entry(delta.room).or_default().push(delta);
+        }
+        Ok(())
+    }
+
+    /// The newest events of a room that is told as joined.
+    pub(crate) fn page(&self, room: RoomNum) -> Option<&RecentPage> {
+        self.pages.get(&room)
+    }
+
+    /// The changes of the room's state since the client's token, if it isn't told whole.
+    pub(crate) fn deltas(&self, room: RoomNum) -> &[StateDelta] {
+        self.deltas.get(&room).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Scope {
+    /// The newest events of rooms, one more than the filter lets through in one room at most.
+    fn pages(
+        &self,
+        tx: &mut Tx<'_>,
+        rooms: &[RoomNum],
+        after: i64,
+    ) -> Result<HashMap<RoomNum, RecentPage>, Error> {
+        let most = self.filter.room.timeline.events.limit() + 1;
+        let stretch = (after, self.upto);
+        Ok(self.store.timelines_newest(tx, rooms, stretch, most)?)
+    }
+}
+
+/// The events of a step that are told, and what it takes to write them.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    events: HashMap<EventNum, Arc<Event>>,
+    view: ClientView,
+}
+
+impl Pages {
+    /// Reads events of `state`, as many as may be read ahead; those of `timelines` are at hand.
+    pub(crate) fn read<'a>(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        state: impl Iterator<Item = EventNum>,
+        timelines: impl Iterator<Item = &'a Arc<Event>>,
+    ) -> Result<Self, Error> {
+        let ahead: Vec<EventNum> = state.take(MOST_AHEAD).collect();
+        let events = scope.store.events_read(tx, &ahead)?;
+        let mut all: Vec<&Arc<Event>> = timelines.collect();
+        all.extend(&events);
+        let view = ClientView::load(&scope.store, tx, scope.asker, all)?;
+        let events = events.into_iter().map(|event| (event.num, event)).collect();
+        Ok(Self { events, view })
+    }
+
+    /// What it takes to write the events that were read, and those of the timelines.
+    pub(crate) fn view(&self) -> &ClientView {
+        &self.view
+    }
+
+    /// These events, if they were all read.
+    pub(crate) fn get(&self, numbers: &[EventNum]) -> Option<Vec<Arc<Event>>> {
+        let read = numbers
+            .iter()
+            .map(|number| self.events.get(number).cloned());
+        read.collect()
+    }
+}
