@@ -2,7 +2,8 @@
 
 use starling_db::{Error, Tx};
 use starling_store::accounts::{self, Account};
-use starling_store::{DeviceNum, UserNum, departures, devices, login_tokens};
+use starling_store::jobs::Task;
+use starling_store::{DeviceNum, UserNum, devices, login_tokens};
 
 use crate::Accounts;
 use crate::password::{self, HashError, PasswordError};
@@ -125,14 +126,11 @@ impl Accounts {
                 accounts::account_erase(tx, user, now_ms)?;
             }
             login_tokens::delete_of_user(tx, user)?;
-            departures::insert(tx, user, now_ms)?;
-            let store = store.clone();
-            tx.after_commit(move || {
-                store.departures().notify_one();
-                if erase {
-                    store.erased().changed();
-                }
-            });
+            store.job_note(tx, Task::Departure(user), now_ms)?;
+            if erase {
+                let store = store.clone();
+                tx.after_commit(move || store.erased().changed());
+            }
             devices::user_devices_delete(tx, user, None).map(Some)
         };
         self.end_sessions("deactivate", user, work).await

@@ -8,6 +8,7 @@ use starling_bus::Topic;
 use starling_db::{Error, Positions, Tx, Write};
 use starling_store::UserNum;
 use starling_store::accounts::{self, lock_key};
+use starling_store::jobs::Task;
 use starling_store::profiles::{self, AVATAR_URL, DISPLAY_NAME, ProfileField};
 
 use crate::Accounts;
@@ -152,7 +153,8 @@ impl Accounts {
         self.store().db().read("profile_field", read).await
     }
 
-    /// Sets a field of the profile of `user`, or removes it. False when the profile had it so already.
+    /// Sets a field of the profile of `user`, or removes it. False when the profile had it so already. It is noted that
+    /// rooms have to show another name or picture.
     ///
     /// # Errors
     /// Why it was not set.
@@ -163,7 +165,11 @@ impl Accounts {
         value: Option<&Value>,
     ) -> Result<bool, ProfileError> {
         let json = value.map(|value| field.check(value)).transpose()?.flatten();
-        let bus = self.setup().bus.clone();
+        let (bus, store, now_ms) = (
+            self.setup().bus.clone(),
+            self.store().clone(),
+            self.now_ms(),
+        );
         let write = Write::new("profile").locking([lock_key(user)]);
         let work = {
             let (field, json) = (field.clone(), json.clone());
@@ -172,6 +178,9 @@ impl Accounts {
                 let is_change = is_change(&rows, &field, json.as_deref())?;
                 if is_change && json.is_none() {
                     profiles::profile_forget_removed(tx, user, &rows)?;
+                }
+                if is_change && field.is_in_rooms() {
+                    store.job_note(tx, Task::Profile(user), now_ms)?;
                 }
                 Ok(is_change)
             }

@@ -11,12 +11,16 @@ use starling_events::{CanonicalObject, Pdu, RoomVersion};
 use starling_store::aliases::{Alias, alias_insert};
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::memberships::Membership;
+use starling_store::profiles::ProfileSeen;
 use starling_store::rooms::{RoomSnapshot, room_insert};
 use starling_store::{RoomNum, UserNum};
 
 use crate::error::{CreateError, SendError};
 use crate::pipeline::{Chain, Draft, Link, Tip};
 use crate::rooms::{Actor, Rooms};
+
+/// How often a room is built anew because its creator's profile has changed meanwhile.
+const ATTEMPTS: u32 = 16;
 
 /// A set of settings for a new room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,22 @@ impl Rooms {
         actor: &Actor,
         wanted: CreateRoom,
     ) -> Result<OwnedRoomId, CreateError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(room_id) = self.try_create(actor, &wanted).await? {
+                return Ok(room_id);
+            }
+        }
+        Err(CreateError::Db(starling_db::Error::Unavailable(
+            "the creator's profile changed too often".to_owned(),
+        )))
+    }
+
+    /// Creates a room, unless the profile that its creator joins with has changed meanwhile.
+    async fn try_create(
+        &self,
+        actor: &Actor,
+        wanted: &CreateRoom,
+    ) -> Result<Option<OwnedRoomId>, CreateError> {
         let version = match &wanted.room_version {
             None => self.default_version(),
             Some(name) => RoomVersion::parse(name)
@@ -111,26 +131,29 @@ impl Rooms {
             .as_deref()
             .map(|name| self.new_alias(name))
             .transpose()?;
+        // Before the drafts, so that no change is missed.
+        let seen = self.shown(actor.user).await?.seen();
         let drafts = self
-            .first_drafts(actor, &wanted, version, alias.as_ref())
+            .first_drafts(actor, wanted, version, alias.as_ref())
             .await?;
         let names = drafts.iter().flat_map(crate::pipeline::names_of).collect();
-        let built = self.build_first(actor, drafts, version, (alias, wanted.is_public))?;
+        let built = self.build_first((actor, seen), drafts, version, (alias, wanted.is_public))?;
         self.store()
             .names()
             .intern_ahead(self.store().db(), names)
             .await?;
         let (room_id, alias) = (built.room_id.clone(), built.alias.clone());
-        self.store_new(built).await.map_err(|error| match error {
-            StoreError::AliasTaken => {
-                CreateError::AliasTaken(alias.map(String::from).unwrap_or_default())
-            }
-            StoreError::Append(AppendError::Db(error)) => CreateError::Db(error),
-            StoreError::Append(other) => {
-                CreateError::Db(starling_db::Error::Damaged(other.to_string()))
-            }
-        })?;
-        Ok(room_id)
+        match self.store_new(built).await {
+            Ok(()) => Ok(Some(room_id)),
+            Err(StoreError::AliasTaken) => Err(CreateError::AliasTaken(
+                alias.map(String::from).unwrap_or_default(),
+            )),
+            Err(StoreError::Append(AppendError::ProfileChanged)) => Ok(None),
+            Err(StoreError::Append(AppendError::Db(error))) => Err(CreateError::Db(error)),
+            Err(StoreError::Append(other)) => Err(CreateError::Db(starling_db::Error::Damaged(
+                other.to_string(),
+            ))),
+        }
     }
 
     fn new_alias(&self, name: &str) -> Result<OwnedRoomAliasId, CreateError> {
@@ -252,7 +275,7 @@ impl Rooms {
     /// Builds, signs and checks the events, each on the last.
     fn build_first(
         &self,
-        actor: &Actor,
+        (actor, seen): (&Actor, ProfileSeen),
         drafts: Vec<Draft>,
         version: RoomVersion,
         (alias, is_public): (Option<OwnedRoomAliasId>, bool),
@@ -269,6 +292,8 @@ impl Rooms {
             for (kind, key) in tip.missing(&draft.auth_keys(version)) {
                 tip.learn(&kind, &key, None);
             }
+            let shows_profile = draft.kind == "m.room.member"
+                && draft.state_key.as_deref() == Some(actor.user_id.as_str());
             let built = tip
                 .build(
                     draft,
@@ -283,6 +308,7 @@ impl Rooms {
                 auth: built.auth,
                 transaction: None,
                 redacts: None,
+                profile: shows_profile.then_some(seen),
                 now_ms,
             });
         }

@@ -1,79 +1,54 @@
 //! Taking users out of rooms who may not be in them any longer: deactivated ones, and guests where none may be.
 
-use starling_db::{Error, Tx, Write};
-use starling_store::departures::{self, GuestDeparture};
-use starling_store::memberships::{Membership, membership_list};
+use starling_db::{Error, Tx};
+use starling_store::jobs::{Job, Progress};
+use starling_store::memberships::{Membership, guests_in};
 use starling_store::{DeviceNum, RoomNum, UserNum};
 
-use crate::error::SendError;
+use crate::jobs::{PIECE, pass};
 use crate::membership::MembershipAction;
 use crate::pipeline::{GUEST_ACCESS, lets_guests_join};
 use crate::rooms::{Actor, Rooms};
 
-/// Users or rooms that are read at once.
-const PAGE: u32 = 100;
-
 /// Longer than any request takes, in milliseconds.
 const REQUEST_MS: i64 = 600_000;
+
+/// When to look again for what such a request may have done, in milliseconds.
+const AGAIN_MS: i64 = 60_000;
 
 /// No device: nobody asked for it.
 const NO_DEVICE: DeviceNum = DeviceNum(0);
 
 impl Rooms {
-    /// Waits until somebody has to leave rooms, as far as this process brought it about.
-    pub async fn departures_wanted(&self) {
-        self.store().departures().notified().await;
-    }
-
-    /// Takes everybody out who has to leave. What cannot be done for one room doesn't keep the others from it.
-    ///
-    /// # Errors
-    /// When the database fails; what is left is done the next time.
-    pub async fn take_out(&self) -> Result<(), Error> {
-        let mut after = UserNum(0);
-        loop {
-            let page = move |tx: &mut Tx<'_>| departures::list(tx, after, PAGE);
-            let users = self.store().db().read("departures", page).await?;
-            let Some(last) = users.last() else { break };
-            after = *last;
-            for user in users {
-                self.take_out_of_all(user).await?;
-            }
-        }
-        let mut after = RoomNum(0);
-        loop {
-            let page = move |tx: &mut Tx<'_>| departures::guests_list(tx, after, PAGE);
-            let rooms = self.store().db().read("guest_departures", page).await?;
-            let Some(last) = rooms.last() else {
-                return Ok(());
-            };
-            after = last.room;
-            for departure in rooms {
-                self.take_guests_out(departure).await?;
-            }
-        }
-    }
-
     /// Takes a deactivated user out of all rooms; invites are declined.
-    async fn take_out_of_all(&self, user: UserNum) -> Result<(), Error> {
-        let list = move |tx: &mut Tx<'_>| membership_list(tx, user);
-        let memberships = self.store().db().scan("membership_list", list).await?;
+    pub(crate) async fn take_out_of_all(
+        &self,
+        job: &Job,
+        user: UserNum,
+    ) -> Result<Progress, Error> {
+        let rooms = self.next_rooms(job, user).await?;
         let is_there = |membership| !matches!(membership, Membership::Leave | Membership::Ban);
-        for row in memberships {
+        for row in &rooms {
             if is_there(row.membership) {
                 self.take_out_of(user, row.room).await?;
             }
         }
-        // A request that was let in before may yet bring the user into a room.
-        let upto = self.parts.clock.now_ms() - REQUEST_MS;
-        let delete = move |tx: &mut Tx<'_>| departures::delete(tx, user, upto);
-        let write = Write::new("departure_delete");
-        self.store().db().write(write, delete).await
+        let now_ms = self.parts.clock.now_ms();
+        Ok(match rooms.last() {
+            Some(last) => Progress::At(last.room.0),
+            // A request that was let in before may yet bring the user into a room.
+            None if now_ms < job.noted_at + REQUEST_MS => Progress::Again(now_ms + AGAIN_MS),
+            None => Progress::Done,
+        })
     }
 
     /// Takes the guests out of a room, unless it lets them in (again).
-    async fn take_guests_out(&self, departure: GuestDeparture) -> Result<(), Error> {
-        let (store, room) = (self.store().clone(), departure.room);
+    pub(crate) async fn take_guests_out(
+        &self,
+        job: &Job,
+        room: RoomNum,
+    ) -> Result<Progress, Error> {
+        let (store, after) = (self.store().clone(), UserNum(job.progress));
         let read = move |tx: &mut Tx<'_>| {
             let Some(snapshot) = store.room_read(tx, room)? else {
                 return Ok(Vec::new());
@@ -88,15 +63,15 @@ impl Rooms {
             if lets_guests_join(event.as_ref().map(|event| &event.pdu)) {
                 return Ok(Vec::new());
             }
-            departures::guests_in(tx, room)
+            guests_in(tx, room, after, PIECE)
         };
         let guests = self.store().db().scan("guests_in", read).await?;
-        for guest in guests {
-            self.take_out_of(guest, room).await?;
+        for guest in &guests {
+            self.take_out_of(*guest, room).await?;
         }
-        let delete = move |tx: &mut Tx<'_>| departures::guests_delete(tx, departure);
-        let write = Write::new("guest_departure_delete");
-        self.store().db().write(write, delete).await
+        Ok(guests
+            .last()
+            .map_or(Progress::Done, |last| Progress::At(last.0)))
     }
 
     async fn take_out_of(&self, user: UserNum, room: RoomNum) -> Result<(), Error> {
@@ -115,14 +90,7 @@ impl Rooms {
         };
         let leave = MembershipAction::Leave;
         let left = self.change_membership(&actor, &room_id, leave, &actor.user_id, None);
-        match left.await {
-            Ok(()) => Ok(()),
-            Err(SendError::Db(error @ (Error::Closed | Error::Unavailable(_)))) => Err(error),
-            // Also what is damaged in one room.
-            Err(error) => {
-                tracing::warn!(user = %actor.user_id, room = %room_id, %error, "a user could not be taken out of a room");
-                Ok(())
-            }
-        }
+        let what = "a user could not be taken out of a room";
+        pass(left.await, (what, &actor.user_id, room))
     }
 }

@@ -3,15 +3,17 @@
 //! [`Rooms::send`] takes a [`Draft`] through the pipeline (`pipeline/`): it is built on the room's head, checked
 //! against the state there, queued, and acknowledged when its commit is durable. Everything else that changes a room
 //! is a draft too: [`Rooms::change_membership`], [`Rooms::redact`], and [`Rooms::create`], which sends a whole room's
-//! first events as one transaction. What is read ([`Rooms::state`], [`Rooms::members`], …) is read as of what the
+//! first events as one transaction. [`Rooms::work`] does what has to be done in many rooms. What is read ([`Rooms::state`], [`Rooms::members`], …) is read as of what the
 //! asking user may see.
 
 mod aliases;
 mod create;
 mod departures;
 mod error;
+mod jobs;
 mod membership;
 mod pipeline;
+mod profiles;
 mod read;
 
 mod rooms;

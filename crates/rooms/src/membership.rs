@@ -68,6 +68,11 @@ impl Rooms {
         if !is_needed(action, current)? {
             return Ok(());
         }
+        // Before its content, so that no change is missed.
+        let profile = match action {
+            MembershipAction::Join => Some(self.shown(actor.user).await?.seen()),
+            _ => None,
+        };
         let mut content = self.member_content(action.membership(), target).await?;
         content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));
         let content = CanonicalObject::from_serialize(&content)?;
@@ -79,6 +84,7 @@ impl Rooms {
         );
         let extras = Extras {
             guest_joins: actor.is_guest && action == MembershipAction::Join,
+            profile,
             ..Extras::default()
         };
         self.append_new(room, draft, extras).await.map(drop)

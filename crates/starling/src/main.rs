@@ -4,7 +4,6 @@ mod cli;
 mod configuration;
 mod control;
 mod data_dir;
-mod departures;
 mod failure;
 mod logs;
 mod open;

@@ -11,6 +11,7 @@ use axum::Router;
 use starling_client_api::{Parts, State};
 use starling_config::{Config, DatabaseUrl, Listener, Serves};
 use starling_db::Db;
+use starling_delivery::Jobs;
 use starling_ephemeral::Ephemeral;
 use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
 use starling_rooms::Rooms;
@@ -27,7 +28,7 @@ use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
 use crate::sweep::Sweeper;
-use crate::{departures, logs, signing_key};
+use crate::{logs, signing_key};
 
 /// How long the database may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
@@ -84,7 +85,13 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         shutdown: shutdown.clone(),
     };
     tasks.spawn(sweeper.run());
-    tasks.spawn(departures::run(state.rooms.clone(), shutdown.clone()));
+    let jobs = Jobs::new(
+        opened.store.clone(),
+        state.rooms.clone(),
+        opened.clock.clone(),
+    );
+    let stop = shutdown.clone();
+    tasks.spawn(jobs.run(async move { stop.begun().await }));
     let ended = until_stopped(&mut signals, &certificates, opened.store.db().failed()).await;
     if let Err(failure) = &ended {
         tracing::error!("{}", failure.line());

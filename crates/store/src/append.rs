@@ -6,11 +6,12 @@ use ruma_common::{ServerName, UserId};
 use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
-use crate::departures::guests_insert;
 use crate::events::{Event, SentAs, Status, event_insert, event_redact};
+use crate::jobs::Task;
 use crate::memberships::{Membership, membership_set};
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
+use crate::profiles::{ProfileSeen, profile_has_changed};
 use crate::rooms::{Extremity, RoomSnapshot, head_hash, room_advance, visibility_of};
 use crate::snapshots::{Stored, snapshot_insert};
 use crate::state_map::Entry;
@@ -30,6 +31,8 @@ pub struct NewEvent {
     pub transaction: Option<Transaction>,
     /// The event that it redacts, if it may.
     pub redacts: Option<Arc<Event>>,
+    /// The profile that it shows, if it does: later changes of that would go unnoticed in this room.
+    pub profile: Option<ProfileSeen>,
     /// The time, for the transaction id.
     pub now_ms: i64,
 }
@@ -62,6 +65,9 @@ pub enum AppendError {
     /// The room is no longer as the event was built on it: build it again.
     #[error("the room has moved on")]
     Moved,
+    /// The profile that the event shows has changed meanwhile.
+    #[error("the profile has changed")]
+    ProfileChanged,
     /// The transaction id has led to an event already.
     #[error("the transaction id was used before")]
     UsedTransaction,
@@ -88,7 +94,8 @@ impl Store {
     /// the pruned event that it redacts and its transaction id; after the commit, the caches know of it.
     ///
     /// # Errors
-    /// [`AppendError::Moved`] when the room isn't as in `before` any more; else when the database fails.
+    /// [`AppendError::Moved`] when the room isn't as in `before` any more; [`AppendError::ProfileChanged`]; else when the
+    /// database fails.
     pub fn append(
         &self,
         tx: &mut Tx<'_>,
@@ -97,6 +104,11 @@ impl Store {
         new: &NewEvent,
         server: &ServerName,
     ) -> Result<Appended, AppendError> {
+        if let Some(seen) = new.profile
+            && profile_has_changed(tx, seen)?
+        {
+            return Err(AppendError::ProfileChanged);
+        }
         let num = EventNum(positions.give()?);
         let numbers = self.intern_event(tx, &new.pdu)?;
         let change = state_change(&numbers, &new.pdu, before, num);
@@ -171,9 +183,7 @@ impl Store {
         let is_replaced = change.is_some_and(|change| change.old.is_some());
         let redacted = new.redacts.as_ref().map(|target| &target.pdu);
         if (is_replaced && is_guest_access(&new.pdu)) || redacted.is_some_and(is_guest_access) {
-            guests_insert(tx, event.room, new.now_ms)?;
-            let store = self.clone();
-            tx.after_commit(move || store.departures().notify_one());
+            self.job_note(tx, Task::GuestDeparture(event.room), new.now_ms)?;
         }
         if let Some(transaction) = &new.transaction {
             transaction_insert(tx, transaction, event.num, new.now_ms).map_err(

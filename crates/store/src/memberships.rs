@@ -16,6 +16,12 @@ starling_db::statements! {
     /// All memberships of a user.
     MEMBERSHIP_LIST = "SELECT room_num, membership, event_num, position, forgotten FROM memberships
         WHERE user_num = ?1 ORDER BY room_num";
+    /// Some memberships of a user.
+    MEMBERSHIP_PAGE = "SELECT room_num, membership, event_num, position, forgotten FROM memberships
+        WHERE user_num = ?1 AND room_num > ?2 ORDER BY room_num LIMIT ?3";
+    /// Some of the guests in a room.
+    GUESTS_IN_ROOM = "SELECT m.user_num FROM accounts a JOIN memberships m ON m.user_num = a.user_num
+        WHERE a.kind = 1 AND a.user_num > ?3 AND m.room_num = ?1 AND m.membership = ?2 ORDER BY a.user_num LIMIT ?4";
     /// One membership.
     MEMBERSHIP_READ = "SELECT room_num, membership, event_num, position, forgotten FROM memberships
         WHERE user_num = ?1 AND room_num = ?2";
@@ -173,6 +179,40 @@ pub fn membership_list(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<MembershipR
     tx.query_all(&MEMBERSHIP_LIST, &[user.into()], |row| {
         read(row, row.truth(4)?)
     })
+}
+
+/// At most `limit` memberships of a user, forgotten rooms included, of the rooms above `after` (`RoomNum(0)`: from the
+/// first), in the order of the rooms' numbers.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn membership_page(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    after: RoomNum,
+    limit: u32,
+) -> Result<Vec<MembershipRow>, Error> {
+    let params = [user.into(), after.into(), i64::from(limit).into()];
+    tx.query_all(&MEMBERSHIP_PAGE, &params, |row| read(row, row.truth(4)?))
+}
+
+/// At most `limit` guests who are in `room`, those above `after` (`UserNum(0)`: from the first).
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn guests_in(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    after: UserNum,
+    limit: u32,
+) -> Result<Vec<UserNum>, Error> {
+    let params = [
+        room.into(),
+        Membership::Join.code().into(),
+        after.into(),
+        i64::from(limit).into(),
+    ];
+    tx.query_all(&GUESTS_IN_ROOM, &params, |row| Ok(UserNum(row.int(0)?)))
 }
 
 /// A user's membership of a room now.

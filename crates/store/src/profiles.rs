@@ -3,7 +3,7 @@
 //!
 //! A value is stored as JSON text. A field that was removed keeps its row, with an empty value, and takes a position.
 
-use starling_db::{Error, Row, Tx};
+use starling_db::{Error, Row, Tx, Value};
 
 use crate::numbers::UserNum;
 
@@ -20,6 +20,8 @@ const REMOVED: usize = 100;
 starling_db::statements! {
     /// A profile's fields, those that were removed too.
     PROFILE_READ = "SELECT field, value, position FROM profiles WHERE user_num = ?1 ORDER BY field";
+    /// Some fields, also if they were removed.
+    PROFILE_SHOWN = "SELECT field, value, position FROM profiles WHERE user_num = ?1 AND field IN {blobs ?2}";
     /// One field.
     PROFILE_FIELD_READ = "SELECT value FROM profiles WHERE user_num = ?1 AND field = ?2";
     /// Another value for a field.
@@ -40,6 +42,15 @@ pub struct ProfileField {
     pub position: i64,
 }
 
+/// Up to when somebody has seen the fields of a profile that member events show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProfileSeen {
+    /// Whose profile it is.
+    pub user: UserNum,
+    /// The position of the last change that they have seen.
+    pub position: i64,
+}
+
 /// The fields that the profile of `user` has, in the order of their names.
 ///
 /// # Errors
@@ -56,6 +67,24 @@ pub fn profile_read(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<ProfileField>,
 /// When the database cannot be read.
 pub fn profile_rows(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<ProfileField>, Error> {
     tx.query_all(&PROFILE_READ, &[user.into()], read)
+}
+
+/// The fields that member events show, also if they were removed.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn profile_shown(tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<ProfileField>, Error> {
+    let fields = [DISPLAY_NAME.as_bytes(), AVATAR_URL.as_bytes()];
+    tx.query_all(&PROFILE_SHOWN, &[user.into(), Value::Blobs(&fields)], read)
+}
+
+/// Whether the fields that member events show have changed since.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn profile_has_changed(tx: &mut Tx<'_>, seen: ProfileSeen) -> Result<bool, Error> {
+    let shown = profile_shown(tx, seen.user)?;
+    Ok(shown.iter().any(|field| field.position > seen.position))
 }
 
 fn read(row: &dyn Row) -> Result<ProfileField, Error> {

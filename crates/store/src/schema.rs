@@ -17,8 +17,13 @@ pub static SCHEMA: Schema = Schema {
             name: "0003_receipts",
             text: include_str!("migrations/0003_receipts.sql"),
         },
+        Migration {
+            name: "0004_jobs",
+            text: include_str!("migrations/0004_jobs.sql"),
+        },
     ],
-    oldest_program: 1,
+    // Jobs were in other tables before.
+    oldest_program: 4,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.
@@ -32,6 +37,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::events::STATEMENTS,
         crate::filters::STATEMENTS,
         crate::history::STATEMENTS,
+        crate::jobs::STATEMENTS,
         crate::memberships::STATEMENTS,
         crate::names::STATEMENTS,
         crate::profiles::STATEMENTS,

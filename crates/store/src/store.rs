@@ -25,7 +25,7 @@ struct Shared {
     rooms: RoomCache,
     timelines: TimelineCache,
     erased: Erased,
-    departures: Notify,
+    jobs: Notify,
     sizes: CacheSizes,
     epoch: i64,
 }
@@ -40,7 +40,7 @@ impl Store {
             rooms: RoomCache::new(sizes.rooms(), db.commits().clone()),
             timelines: TimelineCache::new(sizes.timelines()),
             erased: Erased::new(db.commits().clone()),
-            departures: Notify::new(),
+            jobs: Notify::new(),
             sizes,
             epoch,
         };
@@ -92,10 +92,10 @@ impl Store {
         &self.shared.erased
     }
 
-    /// Told after the commit of what makes somebody leave rooms (see [`crate::departures`]).
+    /// Told after the commit of a note of something to be done (see [`crate::jobs`]).
     #[must_use]
-    pub fn departures(&self) -> &Notify {
-        &self.shared.departures
+    pub fn jobs(&self) -> &Notify {
+        &self.shared.jobs
     }
 
     /// The epoch of the log: it changes when a copy of the database was put back.

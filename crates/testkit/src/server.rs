@@ -14,6 +14,7 @@ use starling_bus::Bus;
 use starling_client_api::{Parts, State};
 use starling_config::{Config, Listener, RegistrationMode};
 use starling_db::Db;
+use starling_delivery::Jobs;
 use starling_ephemeral::Ephemeral;
 use starling_events::{RoomVersion, SigningKey};
 use starling_http::{Edge, RateLimiter, Shutdown};
@@ -34,6 +35,8 @@ const START_MS: i64 = 1_700_000_000_000;
 pub struct TestServer {
     /// What its handlers work with.
     pub state: State,
+    /// What is to be done afterwards; nothing is until a test says so.
+    pub jobs: Jobs,
     app: Router,
     stop_sync: watch::Sender<bool>,
 }
@@ -151,6 +154,7 @@ impl TestServer {
             bus: bus.clone(),
             clock: clock.clone(),
         });
+        let jobs = Jobs::new(store.clone(), rooms.clone(), clock.clone());
         let limiter = RateLimiter::new(&config.rate_limits, clock.clone());
         let state = State::new(Parts {
             config: Arc::new(config),
@@ -175,6 +179,7 @@ impl TestServer {
         let routes = routes.into_router(state.clone());
         Self {
             app: edge.app(&Listener::default(), routes),
+            jobs,
             state,
             stop_sync,
         }

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use ruma_common::OwnedEventId;
 use starling_db::{Error, Receipt, Slot, Write};
 use starling_events::{Pdu, Value};
 use starling_stateres::AuthState as _;
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::events::Event;
 use starling_store::names::Name;
+use starling_store::profiles::ProfileSeen;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::Transaction;
 use starling_store::{EventNum, RoomNum};
@@ -61,6 +63,10 @@ pub(crate) struct Extras {
     pub(crate) target: Option<Arc<Event>>,
     /// Whether a guest joins by it, who needs the room's consent.
     pub(crate) guest_joins: bool,
+    /// The profile that its content shows.
+    pub(crate) profile: Option<ProfileSeen>,
+    /// The event that the state must hold at its key, for it to be sent at all.
+    pub(crate) replaces: Option<OwnedEventId>,
 }
 
 type Receiving = Receipt<Arc<Event>, AppendError>;
@@ -103,8 +109,8 @@ impl Rooms {
     pub(crate) async fn append(
         &self,
         room: RoomNum,
-        draft: Draft,
-        extras: Extras,
+        mut draft: Draft,
+        mut extras: Extras,
     ) -> Result<Appending, SendError> {
         let head = self.heads.head(room);
         for attempt in 0..ATTEMPTS {
@@ -114,6 +120,9 @@ impl Rooms {
                 Ok(event) => return Ok(Appending::Sent(event)),
                 // Something before it was not written, or another node was faster: build it on what is there now.
                 Err(AppendError::Moved) => {}
+                Err(AppendError::ProfileChanged) => {
+                    self.show_anew(&mut draft, &mut extras).await?;
+                }
                 Err(AppendError::UsedTransaction) => return Ok(Appending::UsedTransaction),
                 Err(AppendError::Db(error)) => return Err(SendError::Db(error)),
             }
@@ -154,11 +163,7 @@ impl Rooms {
                     names.intern_ahead(db, new).await?;
                     has_names = true;
                 }
-                // Queued after all that the tip is built of, so that is committed when this is.
-                Queued::Crowded => {
-                    db.write(Write::new("settle"), |_| Ok::<_, Error>(()))
-                        .await?;
-                }
+                Queued::Crowded => self.settle().await?,
                 Queued::NoTip => {
                     let snapshot = self.store().room(room).await?;
                     let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
@@ -169,6 +174,12 @@ impl Rooms {
                 }
             }
         }
+    }
+
+    /// Waits until all that is queued now is committed, and so all that any tip is built of.
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
+        let write = Write::new("settle");
+        self.store().db().write(write, |_| Ok(())).await
     }
 
     /// Builds and queues the event if all that it needs is at hand. The head is locked meanwhile.
@@ -203,6 +214,7 @@ impl Rooms {
         if extras.guest_joins && !lets_guests_join(tip.get(GUEST_ACCESS, "")) {
             return Err(SendError::NoGuests);
         }
+        check_replaced(tip, draft, extras)?;
         let now_ms = self.parts.clock.now_ms();
         let built = tip.build(
             draft.clone(),
@@ -225,6 +237,7 @@ impl Rooms {
             auth: built.auth,
             transaction: extras.transaction.clone(),
             redacts: extras.target.clone(),
+            profile: extras.profile,
             now_ms,
             pdu: built.pdu,
         };
@@ -366,6 +379,19 @@ pub(crate) fn lets_guests_join(guest_access: Option<&Pdu>) -> bool {
     let content = guest_access.map(|event| Value::new(event.content()));
     let access = content.and_then(|content| content.get("guest_access")?.as_str());
     access.as_deref() == Some("can_join")
+}
+
+/// Whether the state that the draft is to replace is still there. The key must be one that the tip knows.
+fn check_replaced(tip: &Tip, draft: &Draft, extras: &Extras) -> Result<(), SendError> {
+    let Some(replaces) = &extras.replaces else {
+        return Ok(());
+    };
+    let key = draft.state_key.as_deref().unwrap_or_default();
+    let current = tip.get(&draft.kind, key);
+    if current.is_some_and(|event| event.event_id() == replaces) {
+        return Ok(());
+    }
+    Err(SendError::BadState("it is not as it was any longer"))
 }
 
 /// Whether a local user may redact an event. Other servers let any user of the target's server do so, and rely on that

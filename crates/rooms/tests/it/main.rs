@@ -6,5 +6,6 @@ mod faults;
 mod membership;
 mod pipeline;
 mod positions;
+mod profiles;
 mod state;
 mod versions;

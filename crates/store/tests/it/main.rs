@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 mod caches;
-mod departures;
+mod jobs;
 mod receipts;
 mod snapshots;
 mod state_map;

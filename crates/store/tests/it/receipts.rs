@@ -73,6 +73,7 @@ async fn append(store: &Store, number: i64) -> Vec<UserNum> {
         pdu: pdu(number),
         auth: Vec::new(),
         transaction: None,
+        profile: None,
         redacts: None,
         now_ms: 0,
     };

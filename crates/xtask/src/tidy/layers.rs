@@ -34,6 +34,10 @@ const ROWS: &[Row] = &[
         crates: &["accounts", "ephemeral", "rooms", "sync"],
     },
     Row {
+        layer: "3b after the domain",
+        crates: &["delivery"],
+    },
+    Row {
         layer: EDGE,
         crates: &["http"],
     },

@@ -50,9 +50,8 @@ async fn a_deactivated_user_leaves_all_rooms() {
 
         let body = json!({ "auth": alice.auth() });
         alice.post("account/deactivate", body).await;
-        let rooms = &server.state.rooms;
-        rooms.departures_wanted().await;
-        rooms.take_out().await.unwrap();
+        server.state.store.jobs().notified().await;
+        server.jobs.work().await.unwrap();
         for (room, membership) in [(joined, "leave"), (invited, "leave"), (banned, "ban")] {
             let path = format!("rooms/{room}/state/m.room.member/{}", alice.id);
             assert_eq!(other.get(&path).await.body["membership"], membership);
@@ -79,7 +78,7 @@ async fn what_an_erased_user_said_is_hidden_from_whoever_was_not_there() {
         // Who is erased is in memory by now.
         other.get("sync").await;
         assert_eq!(alice.post("account/deactivate", body).await.status, 200);
-        server.state.rooms.take_out().await.unwrap();
+        server.jobs.work().await.unwrap();
         let late = User::register(&server, "carol").await;
         late.post(&format!("join/{room}"), json!({})).await;
 

@@ -101,8 +101,7 @@ async fn guests_are_in_a_room_as_long_as_it_lets_them() {
         let text = json!({ "msgtype": "m.text", "body": "hello" });
         let send = format!("rooms/{room}/send/m.room.message/1");
         assert_eq!(visitor.put(&send, text.clone()).await.status, 200);
-        let rooms = &server.state.rooms;
-        rooms.take_out().await.unwrap();
+        server.jobs.work().await.unwrap();
         let joined = async || {
             let members = alice.get(&format!("rooms/{room}/joined_members")).await;
             members.body["joined"].as_object().unwrap().len()
@@ -110,8 +109,8 @@ async fn guests_are_in_a_room_as_long_as_it_lets_them() {
         assert_eq!(joined().await, 2);
 
         allow("forbidden").await;
-        rooms.departures_wanted().await;
-        rooms.take_out().await.unwrap();
+        server.state.store.jobs().notified().await;
+        server.jobs.work().await.unwrap();
         assert_eq!(joined().await, 1);
         let send = format!("rooms/{room}/send/m.room.message/2");
         assert_eq!(visitor.put(&send, text).await.error(), (403, "M_FORBIDDEN"));

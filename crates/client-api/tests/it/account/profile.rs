@@ -79,6 +79,79 @@ async fn a_profile_has_any_further_fields() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`, `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`,
+/// `GET /_matrix/client/v3/sync`
+/// <https://spec.matrix.org/v1.19/client-server-api/#events-on-change-of-profile-information>
+#[tokio::test]
+async fn a_changed_name_or_picture_is_told_in_rooms() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let other = User::register(&server, "bob").await;
+        let open = json!({ "preset": "public_chat" });
+        let room = alice.post("createRoom", open).await.body["room_id"].take();
+        let room = room.as_str().unwrap();
+        other.post(&format!("join/{room}"), json!({})).await;
+        let own = |field: &str| format!("profile/{}/{field}", alice.id);
+        let mut since = other.get("sync").await.body["next_batch"].take();
+        let mut old = json!({ "membership": "join" });
+        for (field, value, content) in [
+            (
+                "displayname",
+                json!("Alice"),
+                json!({ "membership": "join", "displayname": "Alice" }),
+            ),
+            (
+                "avatar_url",
+                json!("mxc://localhost/a"),
+                json!({ "membership": "join", "displayname": "Alice", "avatar_url": "mxc://localhost/a" }),
+            ),
+            (
+                "displayname",
+                json!(null),
+                json!({ "membership": "join", "avatar_url": "mxc://localhost/a" }),
+            ),
+        ] {
+            let changed = if value.is_null() {
+                alice.delete(&own(field)).await
+            } else {
+                alice.put(&own(field), json!({ field: value })).await
+            };
+            assert_eq!(changed.status, 200, "{}", changed.body);
+            server.state.store.jobs().notified().await;
+            server.jobs.work().await.unwrap();
+            // To who shares the room, and to the user's own devices.
+            for user in [&other, &alice] {
+                let path = format!("sync?since={}", since.as_str().unwrap());
+                let sync = user.get(&path).await.body;
+                let timeline = &sync["rooms"]["join"][room]["timeline"];
+                let [event] = &timeline["events"].as_array().unwrap()[..] else {
+                    panic!("one event: {timeline}");
+                };
+                assert_eq!(event["type"], "m.room.member");
+                assert_eq!(event["state_key"], json!(alice.id));
+                assert_eq!(event["content"], content);
+                assert_eq!(event["unsigned"]["prev_content"], old);
+            }
+            old = content;
+            since = other.get("sync").await.body["next_batch"].take();
+        }
+        // What rooms don't show, and what is no change, is told in none.
+        for (field, value) in [
+            ("m.tz", "UTC"),
+            ("avatar_url", "mxc://localhost/a"),
+            ("displayname", ""),
+        ] {
+            let set = alice.put(&own(field), json!({ field: value })).await;
+            assert_eq!(set.status, 200);
+        }
+        server.jobs.work().await.unwrap();
+        let path = format!("sync?since={}", since.as_str().unwrap());
+        let sync = other.get(&path).await.body;
+        assert!(sync["rooms"]["join"][room].is_null(), "{sync}");
+    })
+    .await;
+}
+
 /// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`, `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
 #[tokio::test]
 async fn nobody_changes_the_profile_of_another() {
