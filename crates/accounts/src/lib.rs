@@ -33,6 +33,7 @@ mod session_cache;
 mod sessions;
 mod shared_secret;
 mod token;
+mod turn;
 mod user_id;
 
 use std::fmt;
@@ -70,6 +71,7 @@ pub use starling_store::devices::Device;
 pub use starling_store::interactive_sessions::DoneStages;
 pub use starling_store::registration_tokens::RegistrationToken;
 pub use token::Token;
+pub use turn::TurnCredentials;
 
 /// What [`Accounts`] works with.
 pub struct Setup {

@@ -19,6 +19,7 @@ mod refresh;
 mod register;
 mod third_party_ids;
 mod versions;
+mod voip;
 mod well_known;
 mod whoami;
 
@@ -42,6 +43,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(deactivate::routes())
         .merge(fallback::routes())
         .merge(third_party_ids::routes())
+        .merge(voip::routes())
         .merge(openid::routes())
         .merge(moderation::routes())
         .merge(profile::routes())

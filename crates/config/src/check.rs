@@ -36,6 +36,7 @@ impl Config {
         self.federation.check()?;
         self.rooms.check()?;
         self.smtp.check()?;
+        self.turn.check()?;
         self.well_known.check()
     }
 

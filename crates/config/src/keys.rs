@@ -2,7 +2,7 @@
 
 use crate::{
     appservices, compat, database, directory, federation, listeners, logging, media, outbound,
-    passwords, rate_limits, registration, rooms, server, sessions, smtp, well_known,
+    passwords, rate_limits, registration, rooms, server, sessions, smtp, turn, well_known,
 };
 
 /// One key of a section.
@@ -109,6 +109,7 @@ pub const SECTIONS: &[Section] = &[
     appservices::SECTION,
     media::SECTION,
     smtp::SECTION,
+    turn::SECTION,
     compat::SECTION,
     well_known::SECTION,
     logging::SECTION,

@@ -35,6 +35,7 @@ mod server_name;
 mod sessions;
 mod size;
 mod smtp;
+mod turn;
 mod warnings;
 mod well_known;
 
@@ -62,4 +63,5 @@ pub use server_name::ServerName;
 pub use sessions::Sessions;
 pub use size::ByteSize;
 pub use smtp::Smtp;
+pub use turn::Turn;
 pub use well_known::WellKnown;

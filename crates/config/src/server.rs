@@ -7,7 +7,8 @@ use serde::Deserialize;
 use crate::keys::{Key, Kind, Section, Value};
 use crate::{
     Appservices, ByteSize, Compat, Database, Directory, Federation, Listener, Logging, Media,
-    Outbound, Passwords, RateLimits, Registration, Rooms, ServerName, Sessions, Smtp, WellKnown,
+    Outbound, Passwords, RateLimits, Registration, Rooms, ServerName, Sessions, Smtp, Turn,
+    WellKnown,
 };
 
 /// Everything that can be configured. [`Config::load`] makes it; all paths in it are resolved.
@@ -48,6 +49,8 @@ pub struct Config {
     pub media: Media,
     /// `[smtp]`
     pub smtp: Smtp,
+    /// `[turn]`
+    pub turn: Turn,
     /// `[compat]`
     pub compat: Compat,
     /// `[well_known]`
@@ -76,6 +79,7 @@ impl Default for Config {
             appservices: Appservices::default(),
             media: Media::default(),
             smtp: Smtp::default(),
+            turn: Turn::default(),
             compat: Compat::default(),
             well_known: WellKnown::default(),
             logging: Logging::default(),

@@ -18,6 +18,7 @@ mod refresh;
 mod register;
 mod registration_tokens;
 mod server;
+mod voip;
 
 use http::Method;
 use serde_json::{Value, json};

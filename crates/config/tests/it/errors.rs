@@ -182,6 +182,29 @@ fn values_out_of_bounds() {
 }
 
 #[test]
+fn turn_servers_without_credentials_or_with_two_kinds() {
+    refused(
+        "[turn]\nuris = [\"turn:a\", \"stun:a\"]\nshared_secret = \"s\"",
+        3,
+        "turn.uris.1",
+        "turn:turn.example.org",
+    );
+    refused(
+        "[turn]\nuris = [\"turn:a\"]\nusername = \"u\"",
+        3,
+        "turn.uris",
+        "password",
+    );
+    refused(
+        "[turn]\nshared_secret = \"s\"\nusername = \"u\"",
+        3,
+        "turn.shared_secret",
+        "either",
+    );
+    refused("[turn]\nttl_seconds = 0", 3, "turn.ttl_seconds", "86400");
+}
+
+#[test]
 fn rates_out_of_bounds() {
     refused(
         "[rate_limits]\nmessages_per_second = 0",

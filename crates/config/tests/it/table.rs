@@ -7,8 +7,8 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use starling_config::{
     Appservices, Compat, Config, Database, Directory, Federation, Listener, Logging, Media,
-    Outbound, Passwords, RateLimits, Registration, Rooms, SECTIONS, Sessions, Smtp, Tls, Value,
-    WellKnown,
+    Outbound, Passwords, RateLimits, Registration, Rooms, SECTIONS, Sessions, Smtp, Tls, Turn,
+    Value, WellKnown,
 };
 
 use crate::file;
@@ -74,6 +74,7 @@ fn every_field_is_in_the_table_and_every_key_has_a_field() {
         .chain(fields::<Appservices>("appservices."))
         .chain(fields::<Media>("media."))
         .chain(fields::<Smtp>("smtp."))
+        .chain(fields::<Turn>("turn."))
         .chain(fields::<Compat>("compat."))
         .chain(fields::<WellKnown>("well_known."))
         .chain(fields::<Logging>("logging."))
@@ -112,6 +113,7 @@ fn what_the_table_calls_unbuilt_gives_a_warning_when_it_is_set() {
             let value = match (path.as_str(), key.value.toml()) {
                 (_, "true") => "false".to_owned(),
                 (_, "false") => "true".to_owned(),
+                ("turn.uris", _) => "[\"turn:a\"]\nshared_secret = \"s\"".to_owned(),
                 (_, "[]") => "[\"a\"]".to_owned(),
                 ("smtp.from", _) => "\"a@b\"".to_owned(),
                 ("smtp.host", _) => "\"a\"\nfrom = \"a@b\"".to_owned(),
