@@ -29,6 +29,7 @@ mod profile;
 mod refresh;
 mod register;
 mod registration_tokens;
+mod reports;
 mod session_cache;
 mod sessions;
 mod shared_secret;
@@ -70,6 +71,7 @@ pub use starling_store::accounts::{Account, AccountKind};
 pub use starling_store::devices::Device;
 pub use starling_store::interactive_sessions::DoneStages;
 pub use starling_store::registration_tokens::RegistrationToken;
+pub use starling_store::reports::{Report, Reported};
 pub use token::Token;
 pub use turn::TurnCredentials;
 

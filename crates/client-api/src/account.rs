@@ -18,6 +18,8 @@ mod push_rules;
 mod refresh;
 mod register;
 mod third_party_ids;
+mod third_party_networks;
+mod user_directory;
 mod versions;
 mod voip;
 mod well_known;
@@ -43,6 +45,8 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(deactivate::routes())
         .merge(fallback::routes())
         .merge(third_party_ids::routes())
+        .merge(third_party_networks::routes())
+        .merge(user_directory::routes())
         .merge(voip::routes())
         .merge(openid::routes())
         .merge(moderation::routes())

@@ -3,18 +3,23 @@
 mod aliases;
 mod client_events;
 mod create;
+mod directory;
 mod error;
 mod event;
+mod hierarchy;
 mod join;
 mod joined_rooms;
 mod members;
 mod membership;
 mod messages;
+mod mutual_rooms;
 mod path;
 mod receipts;
 mod redact;
+mod reports;
 mod send;
 mod state;
+mod summary;
 mod sync;
 
 use starling_accounts::Session;
@@ -32,6 +37,11 @@ const EVENT_BODY_BYTES: usize = 400_000;
 pub(crate) fn routes() -> Routes<State> {
     create::routes()
         .merge(aliases::routes())
+        .merge(directory::routes())
+        .merge(summary::routes())
+        .merge(hierarchy::routes())
+        .merge(mutual_rooms::routes())
+        .merge(reports::routes())
         .merge(join::routes())
         .merge(membership::routes())
         .merge(joined_rooms::routes())

@@ -9,6 +9,7 @@ use starling_ephemeral::Ephemeral;
 use starling_http::{RateLimiter, Shutdown};
 use starling_rooms::Rooms;
 use starling_runtime::{Chance, Clock};
+use starling_search::Search;
 use starling_store::Store;
 use starling_sync::Sync;
 
@@ -27,6 +28,8 @@ pub struct Parts {
     pub ephemeral: Ephemeral,
     /// What clients are told.
     pub sync: Sync,
+    /// Finding users.
+    pub search: Search,
     /// The time.
     pub clock: Clock,
     /// Makes ids of sessions of interactive authentication.

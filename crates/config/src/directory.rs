@@ -41,7 +41,7 @@ pub(crate) const SECTION: Section = Section {
             kind: Kind::Boolean,
             value: Value::Default("false"),
             doc: "Whether anybody may without logging in.",
-            built: false,
+            built: true,
         },
     ],
 };

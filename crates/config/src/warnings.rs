@@ -80,10 +80,6 @@ impl Config {
                 self.directory.public_over_federation != default.directory.public_over_federation,
             ),
             (
-                "directory.public_without_login",
-                self.directory.public_without_login != default.directory.public_without_login,
-            ),
-            (
                 "appservices.files",
                 self.appservices.files != default.appservices.files,
             ),

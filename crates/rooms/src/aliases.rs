@@ -4,15 +4,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId};
+use serde_json::{Map, Value as Json};
 use starling_db::{Error, Write};
 use starling_events::{CanonicalObject, Value};
 use starling_stateres::RoomPower;
-use starling_store::aliases::{Alias, alias_delete, alias_insert, alias_list, alias_read};
+use starling_store::RoomNum;
+use starling_store::aliases::{
+    Alias, alias_delete, alias_insert, alias_list, alias_read, aliases_to,
+};
 use starling_store::events::Event;
 use starling_store::memberships::Membership;
 use starling_store::names::{EMPTY_KEY, types};
 
 use crate::error::{ReadError, SendError};
+use crate::pipeline::{Draft, Extras};
 use crate::rooms::{Actor, Rooms};
 
 /// Why an alias was not changed.
@@ -95,11 +100,17 @@ impl Rooms {
         if made { Ok(()) } else { Err(AliasError::Taken) }
     }
 
-    /// Removes an alias: its creator may, and who may change the room's canonical alias.
+    /// Removes an alias: its creator may, who may change the room's canonical alias, and whoever administrates the
+    /// server. The canonical alias event names it no longer, if `actor` may change that.
     ///
     /// # Errors
     /// [`AliasError`]
-    pub async fn delete_alias(&self, actor: &Actor, alias: &RoomAliasId) -> Result<(), AliasError> {
+    pub async fn delete_alias(
+        &self,
+        actor: &Actor,
+        is_admin: bool,
+        alias: &RoomAliasId,
+    ) -> Result<(), AliasError> {
         if alias.server_name() != self.server_name() {
             return Err(AliasError::OtherServer);
         }
@@ -110,8 +121,13 @@ impl Rooms {
             .read("alias", move |tx| alias_read(tx, &wanted))
             .await?;
         let found = found.ok_or(AliasError::UnknownAlias)?;
-        if found.creator != actor.user && !self.may_name(actor, found).await? {
+        let may_name = self.may_name(actor, found.room).await?;
+        if found.creator != actor.user && !is_admin && !may_name {
             return Err(AliasError::Forbidden("you may not remove this alias"));
+        }
+        if may_name {
+            // Before the alias goes: who repeats a request that was cut short finds it still there.
+            self.unname(actor, found.room, alias).await?;
         }
         let alias = alias.to_owned();
         let write = Write::new("delete_alias").locking([found.room.0]);
@@ -127,13 +143,37 @@ impl Rooms {
         }
     }
 
-    async fn may_name(&self, actor: &Actor, alias: Alias) -> Result<bool, Error> {
-        if self.current_membership(alias.room, &actor.user_id).await? != Some(Membership::Join) {
+    /// Takes an alias out of the room's canonical alias event, if that names it.
+    async fn unname(
+        &self,
+        actor: &Actor,
+        room: RoomNum,
+        alias: &RoomAliasId,
+    ) -> Result<(), AliasError> {
+        let Some(event) = self.canonical_alias(room).await? else {
+            return Ok(());
+        };
+        let Some(content) = without_alias(event.pdu.content(), alias.as_str()) else {
+            return Ok(());
+        };
+        let content = CanonicalObject::from_serialize(&content);
+        let content = content.map_err(|error| Error::Damaged(error.to_string()))?;
+        let draft = Draft::state(actor.user_id.clone(), "m.room.canonical_alias", "", content);
+        match self.append_new(room, draft, Extras::default()).await {
+            Err(SendError::Db(error)) => Err(AliasError::Db(error)),
+            // Since the check, the user may have lost the power to; then the event stays as it is.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the user may change the room's canonical alias.
+    pub(crate) async fn may_name(&self, actor: &Actor, room: RoomNum) -> Result<bool, Error> {
+        if self.current_membership(room, &actor.user_id).await? != Some(Membership::Join) {
             return Ok(false);
         }
         let (store, user) = (self.store().clone(), actor.user_id.clone());
         let read = move |tx: &mut starling_db::Tx<'_>| {
-            let Some(snapshot) = store.room_read(tx, alias.room)? else {
+            let Some(snapshot) = store.room_read(tx, room)? else {
                 return Ok(false);
             };
             let numbers = [types::CREATE, types::POWER_LEVELS]
@@ -179,35 +219,44 @@ impl Rooms {
             .await?)
     }
 
-    /// Every alias that a canonical alias event names, and the one before it did not, must lead to its room.
+    /// Every alias that a canonical alias event names, and the one before it did not, must lead to its room. Where
+    /// aliases of other servers lead cannot be known here, so they don't.
     /// <https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias>
     pub(crate) async fn check_canonical_alias(
         &self,
         room_id: &RoomId,
         content: &CanonicalObject,
     ) -> Result<(), SendError> {
-        let named = aliases_of(content.value());
-        let known = match self.canonical_alias(room_id).await? {
-            Some(event) => aliases_of(Value::new(event.pdu.content())),
+        let room = self.room_num(room_id, SendError::UnknownRoom).await?;
+        let named = aliases_of(content.value())?;
+        let known = match self.canonical_alias(room).await? {
+            // What an older version of the event says in another form is not known.
+            Some(event) => aliases_of(Value::new(event.pdu.content())).unwrap_or_default(),
             None => Vec::new(),
         };
-        for alias in named.into_iter().filter(|alias| !known.contains(alias)) {
-            let parsed = OwnedRoomAliasId::try_from(alias.as_str())
-                .map_err(|_| SendError::Invalid("alias"))?;
-            // Where aliases of other servers lead cannot be asked yet.
-            if parsed.server_name() != self.server_name() {
-                continue;
-            }
-            let target = self.resolve_alias(&parsed).await?;
-            if target.is_none_or(|target| target.room_id != room_id) {
-                return Err(SendError::BadAlias(alias));
-            }
+        let new: Vec<String> = named
+            .into_iter()
+            .filter(|alias| !known.contains(alias))
+            .collect();
+        if new.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let wanted = new.clone();
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+            aliases_to(tx, room, &wanted)
+        };
+        let here = self.store().db().read("aliases_to", read).await?;
+        match new.into_iter().find(|alias| !here.contains(alias)) {
+            Some(other) => Err(SendError::BadAlias(other)),
+            None => Ok(()),
+        }
     }
 
-    async fn canonical_alias(&self, room_id: &RoomId) -> Result<Option<Arc<Event>>, SendError> {
-        let snapshot = self.room(room_id, SendError::UnknownRoom).await?;
+    async fn canonical_alias(&self, room: RoomNum) -> Result<Option<Arc<Event>>, Error> {
+        let Some(snapshot) = self.store().room(room).await? else {
+            return Ok(None);
+        };
         Ok(
             match snapshot.state_event(types::CANONICAL_ALIAS, EMPTY_KEY) {
                 Some(number) => self.store().events_load(&[number]).await?.pop(),
@@ -218,17 +267,43 @@ impl Rooms {
 }
 
 /// The aliases that the content of a canonical alias event names.
-pub(crate) fn aliases_of(content: Value<'_>) -> Vec<String> {
-    let more = content
-        .get("alt_aliases")
-        .filter(|aliases| aliases.is_array());
-    let named = content
-        .get("alias")
-        .into_iter()
-        .chain(more.into_iter().flat_map(Value::elements));
-    named
-        .filter_map(Value::as_str)
-        .map(Cow::into_owned)
-        .filter(|alias| !alias.is_empty())
-        .collect()
+///
+/// # Errors
+/// [`SendError::Invalid`] when something is named that is no alias.
+pub(crate) fn aliases_of(content: Value<'_>) -> Result<Vec<String>, SendError> {
+    let mut named = Vec::new();
+    // Null and the empty text mean that there is none.
+    if let Some(alias) = content.get("alias")
+        && !matches!(alias.as_bytes(), b"null" | b"\"\"")
+    {
+        named.push(alias_text(alias)?);
+    }
+    if let Some(more) = content.get("alt_aliases") {
+        if !more.is_array() {
+            return Err(SendError::Invalid("alt_aliases"));
+        }
+        for alias in more.elements() {
+            named.push(alias_text(alias)?);
+        }
+    }
+    Ok(named)
+}
+
+fn alias_text(alias: Value<'_>) -> Result<String, SendError> {
+    let text = alias.as_str().map(Cow::into_owned);
+    // No alias has a zero character, and no database looks one up.
+    let text =
+        text.filter(|text| !text.contains('\0') && <&RoomAliasId>::try_from(&**text).is_ok());
+    text.ok_or(SendError::Invalid("alias"))
+}
+
+/// The content of a canonical alias event without an alias; `None` if it doesn't name it.
+fn without_alias(content: &[u8], alias: &str) -> Option<Map<String, Json>> {
+    let mut content: Map<String, Json> = serde_json::from_slice(content).ok()?;
+    let before = content.clone();
+    content.retain(|key, value| key != "alias" || value.as_str() != Some(alias));
+    if let Some(Json::Array(more)) = content.get_mut("alt_aliases") {
+        more.retain(|other| other.as_str() != Some(alias));
+    }
+    (content != before).then_some(content)
 }

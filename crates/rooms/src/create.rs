@@ -245,6 +245,7 @@ impl Rooms {
         }
         if draft.kind == "m.room.canonical_alias" {
             let named = crate::aliases::aliases_of(draft.content.value());
+            let named = named.map_err(CreateError::InvalidState)?;
             let is_own = |name: &String| alias.is_some_and(|alias| alias.as_str() == name);
             if let Some(other) = named.into_iter().find(|name| !is_own(name)) {
                 return Err(CreateError::InvalidState(SendError::BadAlias(other)));
@@ -356,7 +357,7 @@ impl Rooms {
         };
         let place = move |tx: &mut Tx<'_>, positions: &mut Positions, room: RoomNum| {
             let (room_id, version) = (built.room_id.clone(), built.version);
-            let empty = RoomSnapshot::new(room, room_id, version, built.is_public);
+            let empty = RoomSnapshot::new(room, room_id, version);
             let mut chain = Chain::Committed(Arc::new(empty));
             for (new, link) in built.events.iter().zip(&links) {
                 link.place(&parts, (tx, positions), &chain, new)?;

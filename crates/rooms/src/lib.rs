@@ -1,4 +1,4 @@
-//! Rooms: the pipeline of an event, membership, aliases, and reading state.
+//! Rooms: the pipeline of an event, membership, aliases, reading state, and finding rooms.
 //!
 //! [`Rooms::send`] takes a [`Draft`] through the pipeline (`pipeline/`): it is built on the room's head, checked
 //! against the state there, queued, and acknowledged when its commit is durable. Everything else that changes a room
@@ -9,24 +9,37 @@
 mod aliases;
 mod create;
 mod departures;
+mod directory;
 mod error;
+mod hierarchy;
 mod jobs;
 mod membership;
+mod mutual_rooms;
 mod pipeline;
 mod profiles;
 mod read;
+mod reports;
 
 mod rooms;
 mod send;
+mod summary;
 mod transaction;
 
 pub use aliases::{AliasError, AliasTarget};
 pub use create::{CreateRoom, Invite, Preset};
+pub use directory::{DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE};
 pub use error::{CreateError, ReadError, SendError};
+pub use hierarchy::{
+    HierarchyPage, HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH,
+    MAX_HIERARCHY_PAGE,
+};
 pub use membership::MembershipAction;
+pub use mutual_rooms::MUTUAL_ROOMS_PAGE;
 pub use pipeline::Draft;
 pub use read::{MemberFilter, MemberProfile};
 pub use rooms::{Actor, Parts, Rooms};
 pub use starling_events::CanonicalObject;
-pub use starling_store::memberships::Membership;
+pub use starling_store::memberships::{Membership, MutualRooms};
+pub use starling_store::room_details::{DirectoryToken, RoomDetails};
+pub use summary::RoomSummary;
 pub use transaction::RequestPath;

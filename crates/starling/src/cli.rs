@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::configuration::{self, Configuration};
 use crate::failure::Failure;
-use crate::{routes, serve, token, user, version};
+use crate::{report, routes, serve, token, user, version};
 
 /// Starling, a Matrix homeserver.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     User(User),
     /// Makes, lists and ends registration tokens, whether the server runs or not.
     Token(Token),
+    /// Lists and removes what users have reported, whether the server runs or not.
+    Report(Report),
     /// Prints the version, the commit and the version of the schema.
     Version,
     /// Prints the table of routes, for tools of development.
@@ -144,6 +146,25 @@ enum TokenCommand {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct Report {
+    #[command(flatten)]
+    file: File,
+    #[command(subcommand)]
+    command: ReportCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReportCommand {
+    /// Lists the reports: number, time, who, what and why, one in each line.
+    List,
+    /// Removes a report that is dealt with.
+    Delete {
+        /// Its number.
+        number: i64,
+    },
+}
+
 /// Does what the command line says.
 pub(crate) fn run() -> Result<(), Failure> {
     let cli = match Cli::try_parse() {
@@ -200,6 +221,13 @@ pub(crate) fn run() -> Result<(), Failure> {
                 } => token::create(&configuration, token, uses, expires),
                 TokenCommand::List => token::list(&configuration),
                 TokenCommand::Revoke { token } => token::revoke(&configuration, token),
+            }
+        }
+        Command::Report(Report { file, command }) => {
+            let configuration = Configuration::load(file.config.as_deref())?;
+            match command {
+                ReportCommand::List => report::list(&configuration),
+                ReportCommand::Delete { number } => report::delete(&configuration, number),
             }
         }
         Command::Version => print(version::line()),

@@ -6,5 +6,5 @@ mod request;
 mod server;
 
 pub(crate) use client::{CallError, call};
-pub(crate) use request::{Answer, ListedAccount, ListedToken, Request};
+pub(crate) use request::{Answer, ListedAccount, ListedReport, ListedToken, Request};
 pub(crate) use server::ControlSocket;

@@ -9,6 +9,7 @@ mod logs;
 mod open;
 mod pages;
 mod passwords;
+mod report;
 mod routes;
 mod serve;
 mod signals;

@@ -15,6 +15,7 @@ use starling_delivery::Jobs;
 use starling_ephemeral::Ephemeral;
 use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
 use starling_rooms::Rooms;
+use starling_search::Search;
 use starling_store::UserNum;
 use starling_sync::Sync;
 use tokio::sync::watch;
@@ -177,6 +178,7 @@ async fn state(
         rooms,
         ephemeral,
         sync: Sync::new(store.clone(), bus.clone(), clock.clone(), stopping),
+        search: Search::new(store.clone(), server_name.clone()),
         clock: clock.clone(),
         chance: chance.clone(),
         limiter: RateLimiter::new(&config.rate_limits, clock.clone()),

@@ -140,7 +140,7 @@ pub(crate) async fn end(accounts: &Accounts, token: String) -> Result<Answer, Fa
 }
 
 /// The day and the time, as they are written in HTTP.
-fn date(at_ms: i64) -> String {
+pub(crate) fn date(at_ms: i64) -> String {
     let since = Duration::from_millis(u64::try_from(at_ms).unwrap_or_default());
     match UNIX_EPOCH.checked_add(since) {
         // It can write no year beyond.

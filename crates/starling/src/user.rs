@@ -13,7 +13,7 @@ use crate::configuration::Configuration;
 use crate::control::{Answer, ListedAccount, Request};
 use crate::failure::Failure;
 use crate::way::{Way, check_started};
-use crate::{passwords, token};
+use crate::{passwords, report, token};
 
 /// Accounts in one page of the list.
 const PAGE: u32 = 1_000;
@@ -122,6 +122,8 @@ impl Users {
             } => token::make(&self.accounts, token, uses, lifetime_s).await,
             Request::ListTokens { after } => token::page(&self.accounts, after).await,
             Request::RevokeToken { token } => token::end(&self.accounts, token).await,
+            Request::ListReports { after } => report::page(&self.accounts, after).await,
+            Request::DeleteReport { number } => report::remove(&self.accounts, number).await,
         };
         done.unwrap_or_else(|failure| Answer::Refused {
             reason: failure.line().to_owned(),

@@ -4,6 +4,7 @@ use ruma_common::{OwnedUserId, UserId};
 use starling_db::{Error, Row, Tx};
 
 use crate::numbers::UserNum;
+use crate::user_words::{words_delete, words_of_id_set};
 
 starling_db::statements! {
     /// A new account, unless the user has one.
@@ -122,7 +123,11 @@ pub fn account_insert(tx: &mut Tx<'_>, account: &AccountInsert<'_>) -> Result<bo
         account.password_hash.into(),
         account.created_at.into(),
     ];
-    Ok(tx.execute(&ACCOUNT_INSERT, &params)? == 1)
+    let is_new = tx.execute(&ACCOUNT_INSERT, &params)? == 1;
+    if is_new {
+        words_of_id_set(tx, account.user)?;
+    }
+    Ok(is_new)
 }
 
 /// The account of `user`, if it is one of this server's.
@@ -181,13 +186,18 @@ pub fn guest_upgrade(tx: &mut Tx<'_>, user: UserNum, hash: &str) -> Result<bool,
     Ok(tx.execute(&ACCOUNT_UPGRADE, &[user.into(), hash.into()])? == 1)
 }
 
-/// Deactivates the account of `user` at `now_ms` and removes its password; its name stays taken. False when there is
+/// Deactivates the account of `user` at `now_ms` and removes its password; its name stays taken, and
+/// searches find it no longer. False when there is
 /// no such account in use. Its devices and tokens are the caller's to delete, in the same transaction.
 ///
 /// # Errors
 /// When the database fails.
 pub fn account_deactivate(tx: &mut Tx<'_>, user: UserNum, now_ms: i64) -> Result<bool, Error> {
-    Ok(tx.execute(&ACCOUNT_DEACTIVATE, &[user.into(), now_ms.into()])? == 1)
+    let is_ended = tx.execute(&ACCOUNT_DEACTIVATE, &[user.into(), now_ms.into()])? == 1;
+    if is_ended {
+        words_delete(tx, user)?;
+    }
+    Ok(is_ended)
 }
 
 /// Notes that the user wants to be forgotten, at `now_ms`: who joins a room later sees their events redacted.

@@ -1,7 +1,9 @@
 //! Local aliases of rooms.
 
+use std::collections::HashSet;
+
 use ruma_common::{OwnedRoomAliasId, RoomAliasId};
-use starling_db::{Error, Tx};
+use starling_db::{Error, Tx, Value};
 
 use crate::numbers::{RoomNum, UserNum};
 
@@ -11,6 +13,8 @@ starling_db::statements! {
         ON CONFLICT (alias) DO NOTHING";
     /// Where an alias leads.
     ALIAS_READ = "SELECT room_num, creator FROM aliases WHERE alias = ?1";
+    /// Those of some aliases that lead to a room.
+    ALIASES_TO = "SELECT alias FROM aliases WHERE room_num = ?1 AND alias IN {texts ?2}";
     /// Removes an alias.
     ALIAS_DELETE = "DELETE FROM aliases WHERE alias = ?1";
     /// All aliases of a room.
@@ -78,4 +82,18 @@ pub fn alias_list(tx: &mut Tx<'_>, room: RoomNum) -> Result<Vec<OwnedRoomAliasId
         .into_iter()
         .filter_map(|text| OwnedRoomAliasId::try_from(text).ok())
         .collect())
+}
+
+/// Those of `aliases` that lead to `room`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn aliases_to(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    aliases: &[&str],
+) -> Result<HashSet<String>, Error> {
+    let params = [room.into(), Value::Texts(aliases)];
+    let found = tx.query_all(&ALIASES_TO, &params, |row| Ok(row.text(0)?.to_owned()))?;
+    Ok(found.into_iter().collect())
 }

@@ -12,6 +12,7 @@ use crate::memberships::{Membership, membership_set};
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
 use crate::profiles::{ProfileSeen, profile_has_changed};
+use crate::room_details::details_follow;
 use crate::rooms::{Extremity, RoomSnapshot, head_hash, room_advance, visibility_of};
 use crate::snapshots::{Stored, snapshot_insert};
 use crate::state_map::Entry;
@@ -90,8 +91,9 @@ struct StateChange {
 }
 
 impl Store {
-    /// Appends an event to the room that `before` shows. Writes its row, the state after it, the changed membership,
-    /// the pruned event that it redacts and its transaction id; after the commit, the caches know of it.
+    /// Appends an event to the room that `before` shows. Writes its row, the state after it, what lists show of the room,
+    /// the changed membership, the pruned event that it redacts and its transaction id; after the commit, the caches know
+    /// of it.
     ///
     /// # Errors
     /// [`AppendError::Moved`] when the room isn't as in `before` any more; [`AppendError::ProfileChanged`]; else when the
@@ -137,6 +139,7 @@ impl Store {
             .collect();
         let auth = self.auth_numbers(tx, before, &new.auth)?;
         event_insert(tx, &event, &prev, &auth)?;
+        details_follow(tx, (before, &after), new)?;
         let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
         let readers = if has_waiting_receipts {
             self.receipts_arrive(tx, positions, &event)?

@@ -27,6 +27,8 @@ pub mod profiles;
 pub mod receipts;
 pub mod registration_tokens;
 pub mod relations;
+pub mod reports;
+pub mod room_details;
 pub mod rooms;
 mod schema;
 pub mod server;
@@ -37,6 +39,7 @@ mod threads;
 pub mod timeline;
 pub mod tokens;
 pub mod transactions;
+pub mod user_words;
 mod varint;
 
 pub use cache::CacheSizes;

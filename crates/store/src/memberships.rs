@@ -1,5 +1,7 @@
 //! What local users are in which rooms: now, and one row for each change.
 
+use std::collections::HashSet;
+
 use starling_db::{Error, Positions, Row, Tx, Value};
 
 use crate::numbers::{EventNum, RoomNum, UserNum};
@@ -40,6 +42,20 @@ starling_db::statements! {
     /// Forgets a room that the user has left.
     MEMBERSHIP_FORGET = "UPDATE memberships SET forgotten = 1 WHERE user_num = ?1 AND room_num = ?2
         AND membership IN (4, 5)";
+    /// Rooms that two users are joined to, in the order in which the first became so.
+    MUTUAL_ROOMS = "SELECT rooms.room_id, own.position FROM memberships AS own
+        JOIN memberships AS theirs ON theirs.room_num = own.room_num AND theirs.user_num = ?2
+        JOIN rooms ON rooms.room_num = own.room_num
+        WHERE own.user_num = ?1 AND own.membership = 2 AND theirs.membership = 2 AND own.position > ?3
+        ORDER BY own.position LIMIT ?4";
+    /// How many these are.
+    MUTUAL_ROOMS_COUNT = "SELECT COUNT(*) FROM memberships AS own
+        JOIN memberships AS theirs ON theirs.room_num = own.room_num AND theirs.user_num = ?2
+        WHERE own.user_num = ?1 AND own.membership = 2 AND theirs.membership = 2";
+    /// Those of some rooms that a user is joined to.
+    JOINED_OF = "SELECT rooms.room_id FROM rooms
+        JOIN memberships ON memberships.room_num = rooms.room_num AND memberships.user_num = ?1
+        WHERE memberships.membership = 2 AND rooms.room_id IN {texts ?2}";
     /// The joined rooms of a user in which something happened in a stretch of the log.
     ROOMS_CHANGED = "SELECT rooms.room_num FROM memberships JOIN rooms ON rooms.room_num = memberships.room_num
         WHERE memberships.user_num = ?1 AND memberships.membership = 2 AND rooms.last_position > ?2
@@ -294,4 +310,48 @@ pub fn rooms_changed(tx: &mut Tx<'_>, user: UserNum, since: i64) -> Result<Vec<R
     tx.query_all(&ROOMS_CHANGED, &[user.into(), since.into()], |row| {
         Ok(RoomNum(row.int(0)?))
     })
+}
+
+/// Rooms that both users are joined to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MutualRooms {
+    /// Ids of rooms, each with the position at which the first user joined, in their order.
+    pub rooms: Vec<(String, i64)>,
+    /// How many there are in all.
+    pub count: i64,
+}
+
+/// At most `limit` rooms that `user` and `other` are joined to, of those that `user` joined after the position `after`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn mutual_rooms(
+    tx: &mut Tx<'_>,
+    (user, other): (UserNum, UserNum),
+    after: i64,
+    limit: i64,
+) -> Result<MutualRooms, Error> {
+    let params = [user.into(), other.into(), after.into(), limit.into()];
+    let rooms = tx.query_all(&MUTUAL_ROOMS, &params, |row| {
+        Ok((row.text(0)?.to_owned(), row.int(1)?))
+    })?;
+    let count = [user.into(), other.into()];
+    let count = tx.query_one(&MUTUAL_ROOMS_COUNT, &count, |row| row.int(0))?;
+    Ok(MutualRooms {
+        rooms,
+        count: count.unwrap_or(0),
+    })
+}
+
+/// Those of the rooms with these ids that `user` is joined to.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn joined_of(tx: &mut Tx<'_>, user: UserNum, rooms: &[&str]) -> Result<HashSet<String>, Error> {
+    if rooms.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let params = [user.into(), Value::Texts(rooms)];
+    let joined = tx.query_all(&JOINED_OF, &params, |row| Ok(row.text(0)?.to_owned()))?;
+    Ok(joined.into_iter().collect())
 }

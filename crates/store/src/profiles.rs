@@ -6,6 +6,7 @@
 use starling_db::{Error, Row, Tx, Value};
 
 use crate::numbers::UserNum;
+use crate::user_words::words_of_name_set;
 
 /// The field with the name for people.
 pub const DISPLAY_NAME: &str = "displayname";
@@ -111,7 +112,7 @@ pub fn profile_field_read(
     Ok(value.filter(|value| !value.is_empty()))
 }
 
-/// Sets a field to `value` (JSON text), or removes it.
+/// Sets a field to `value` (JSON text), or removes it. By a display name, users are found from now on.
 ///
 /// # Errors
 /// When the database fails.
@@ -128,7 +129,12 @@ pub fn profile_field_set(
         value.unwrap_or("").as_bytes().into(),
         position.into(),
     ];
-    tx.execute_one(&PROFILE_FIELD_SET, &params)
+    tx.execute_one(&PROFILE_FIELD_SET, &params)?;
+    if field == DISPLAY_NAME {
+        let name = value.and_then(|value| starling_events::Value::new(value.as_bytes()).as_str());
+        words_of_name_set(tx, user, name.as_deref())?;
+    }
+    Ok(())
 }
 
 /// Makes room for one more field that was removed; `rows` are those of `user` now.

@@ -16,6 +16,7 @@ use crate::heroes::{FirstMembers, KnownHeroes};
 use crate::memberships::Membership;
 use crate::names::{EMPTY_KEY, types};
 use crate::numbers::{EventNum, RoomNum, SnapshotNum};
+use crate::room_details::details_insert;
 use crate::snapshots::{Stored, snapshots_load};
 use crate::state_map::StateMap;
 use crate::store::Store;
@@ -24,8 +25,8 @@ use crate::varint;
 starling_db::statements! {
     /// A new room, as yet without events.
     ROOM_INSERT = "INSERT INTO rooms (room_id, room_version, append_count, head_hash, last_position, snapshot_num,
-            extremities, is_public)
-        VALUES (?1, ?2, 0, 0, 0, 0, ?3, ?4) RETURNING room_num";
+            extremities)
+        VALUES (?1, ?2, 0, 0, 0, 0, ?3) RETURNING room_num";
     /// Moves a room's head on, if it is where the event was built on.
     ROOM_ADVANCE = "UPDATE rooms SET append_count = ?4, head_hash = ?5, last_position = ?6, snapshot_num = ?7,
             extremities = ?8
@@ -34,7 +35,7 @@ starling_db::statements! {
     ROOM_NUM = "SELECT room_num FROM rooms WHERE room_id = ?1";
     /// Rooms.
     ROOMS_READ = "SELECT room_id, room_version, append_count, head_hash, last_position, snapshot_num, extremities,
-            is_public, room_num
+            room_num
         FROM rooms WHERE room_num IN {ints ?1}";
 }
 
@@ -86,8 +87,6 @@ pub struct RoomSnapshot {
     pub joined: i64,
     /// Invited users.
     pub invited: i64,
-    /// Whether the room is listed in the directory.
-    pub is_public: bool,
     /// Who may stand for it, once somebody has asked.
     pub heroes: KnownHeroes,
 }
@@ -95,7 +94,7 @@ pub struct RoomSnapshot {
 impl RoomSnapshot {
     /// A room that is being created.
     #[must_use]
-    pub fn new(room: RoomNum, room_id: OwnedRoomId, version: RoomVersion, is_public: bool) -> Self {
+    pub fn new(room: RoomNum, room_id: OwnedRoomId, version: RoomVersion) -> Self {
         Self {
             room,
             room_id,
@@ -109,7 +108,6 @@ impl RoomSnapshot {
             visibility: Visibility::Shared,
             joined: 0,
             invited: 0,
-            is_public,
             heroes: KnownHeroes::default(),
         }
     }
@@ -147,7 +145,7 @@ pub fn stable_hash(bytes: &[u8]) -> i64 {
     i64::from_ne_bytes(hash.to_ne_bytes())
 }
 
-/// Makes the row of a new room.
+/// Makes the rows of a new room; `is_public` lists it in the directory.
 ///
 /// # Errors
 /// [`Error::Constraint`] when there is a room with this id.
@@ -161,10 +159,12 @@ pub fn room_insert(
         room_id.as_str().into(),
         version.as_str().into(),
         starling_db::Value::Bytes(&[]),
-        is_public.into(),
     ];
-    tx.execute_returning(&ROOM_INSERT, &params, |row| Ok(RoomNum(row.int(0)?)))?
-        .ok_or_else(|| Error::Damaged("a new room has no number".to_owned()))
+    let room = tx
+        .execute_returning(&ROOM_INSERT, &params, |row| Ok(RoomNum(row.int(0)?)))?
+        .ok_or_else(|| Error::Damaged("a new room has no number".to_owned()))?;
+    details_insert(tx, room, is_public)?;
+    Ok(room)
 }
 
 /// Moves a room from `before` to `after`, and tells whether receipts may wait for its events; `None` when it isn't at
@@ -348,7 +348,7 @@ struct RoomRow {
 
 fn room_rows(tx: &mut Tx<'_>, rooms: &[i64]) -> Result<Vec<RoomRow>, Error> {
     tx.query_all(&ROOMS_READ, &[rooms.into()], |row| {
-        let room = RoomNum(row.int(8)?);
+        let room = RoomNum(row.int(7)?);
         let damaged = |what: &str| Error::Damaged(format!("room {}: {what}", room.0));
         let room_id = OwnedRoomId::try_from(row.text(0)?).map_err(|_| damaged("its id"))?;
         let version = RoomVersion::parse(row.text(1)?).ok_or_else(|| damaged("its version"))?;
@@ -363,7 +363,7 @@ fn room_rows(tx: &mut Tx<'_>, rooms: &[i64]) -> Result<Vec<RoomRow>, Error> {
                 snapshot: SnapshotNum(snapshot_num),
                 hops: 0,
             }),
-            ..RoomSnapshot::new(room, room_id, version, row.truth(7)?)
+            ..RoomSnapshot::new(room, room_id, version)
         };
         let extremities = extremities.into_iter().map(EventNum).collect();
         Ok(RoomRow {

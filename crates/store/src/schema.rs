@@ -21,9 +21,13 @@ pub static SCHEMA: Schema = Schema {
             name: "0004_jobs",
             text: include_str!("migrations/0004_jobs.sql"),
         },
+        Migration {
+            name: "0005_directory",
+            text: include_str!("migrations/0005_directory.sql"),
+        },
     ],
-    // Jobs were in other tables before.
-    oldest_program: 4,
+    // Which rooms are listed was said elsewhere before.
+    oldest_program: 5,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.
@@ -42,11 +46,14 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::names::STATEMENTS,
         crate::profiles::STATEMENTS,
         crate::receipts::STATEMENTS,
+        crate::reports::STATEMENTS,
+        crate::room_details::STATEMENTS,
         crate::rooms::STATEMENTS,
         crate::server::STATEMENTS,
         crate::snapshots::STATEMENTS,
         crate::timeline::STATEMENTS,
         crate::transactions::STATEMENTS,
+        crate::user_words::STATEMENTS,
     ]
     .concat()
 }

@@ -20,6 +20,7 @@ use starling_events::{RoomVersion, SigningKey};
 use starling_http::{Edge, RateLimiter, Shutdown};
 use starling_rooms::Rooms;
 use starling_runtime::{Chance, Clock, Cpu};
+use starling_search::Search;
 use starling_store::{CacheSizes, Store};
 use starling_sync::Sync;
 use tokio::sync::watch;
@@ -162,7 +163,8 @@ impl TestServer {
             accounts,
             rooms,
             ephemeral,
-            sync: Sync::new(store, bus, clock.clone(), stopping),
+            sync: Sync::new(store.clone(), bus, clock.clone(), stopping),
+            search: Search::new(store, owned_server_name!("localhost")),
             clock: clock.clone(),
             chance: chance.clone(),
             limiter,

@@ -5,7 +5,7 @@ use starling_http::{Auth, JsonBytes, Routes};
 
 use crate::State;
 
-const VERSIONS: &[u8] = br#"{"versions":["v1.1","v1.2","v1.3","v1.4","v1.5","v1.6","v1.7","v1.8","v1.9","v1.10","v1.11","v1.12","v1.13","v1.14","v1.15","v1.16","v1.17","v1.18","v1.19"],"unstable_features":{"org.matrix.msc3391":true}}"#;
+const VERSIONS: &[u8] = br#"{"versions":["v1.1","v1.2","v1.3","v1.4","v1.5","v1.6","v1.7","v1.8","v1.9","v1.10","v1.11","v1.12","v1.13","v1.14","v1.15","v1.16","v1.17","v1.18","v1.19"],"unstable_features":{"uk.half-shot.msc2666.query_mutual_rooms":true,"org.matrix.msc3391":true}}"#;
 
 pub(super) fn routes() -> Routes<State> {
     // The answer is the same for everybody, so a token that has ended doesn't matter.

@@ -77,7 +77,10 @@ async fn delete(
     Authenticated(session): Authenticated<Session>,
     Path(AliasPart(alias)): Path<AliasPart>,
 ) -> Result<JsonBytes, MatrixError> {
-    let deleted = api.rooms.delete_alias(&actor(&session), &alias).await;
+    let deleted = api
+        .rooms
+        .delete_alias(&actor(&session), session.is_admin, &alias)
+        .await;
     deleted.map_err(error::alias)?;
     Ok(JsonBytes::empty())
 }

@@ -18,6 +18,8 @@ mod refresh;
 mod register;
 mod registration_tokens;
 mod server;
+mod third_party_networks;
+mod user_directory;
 mod voip;
 
 use http::Method;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use starling_accounts::{AccountKind, NewAccount, NewDevice};
+use starling_accounts::{AccountKind, NewAccount, NewDevice, Report};
 use starling_config::Config;
 use starling_store::{SCHEMA, UserNum};
 use starling_testkit::{TestAnswer, TestServer, on_each_engine};
@@ -121,6 +121,11 @@ impl Server {
     pub(super) async fn accounts(&self) -> String {
         let accounts = self.0.state.accounts.list(UserNum(0), 1000).await;
         format!("{:?}", accounts.unwrap())
+    }
+
+    /// What users have reported.
+    pub(super) async fn reports(&self) -> Vec<Report> {
+        self.0.state.accounts.reports(0, 1000).await.unwrap()
     }
 
     fn caller(&self, session: &Value) -> Caller {

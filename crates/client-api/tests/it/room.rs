@@ -2,11 +2,16 @@
 
 mod aliases;
 mod create;
+mod directory;
+mod hierarchy;
 mod membership;
+mod mutual_rooms;
 mod read;
 mod receipts;
+mod reports;
 mod send;
 mod state;
+mod summary;
 mod sync;
 mod versions;
 

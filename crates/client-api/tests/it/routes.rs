@@ -10,12 +10,17 @@ use starling_testkit::{TestDb, TestServer};
 const OPEN: &[&str] = &[
     "GET /.well-known/matrix/client",
     "GET /.well-known/matrix/server",
+    "GET /_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}",
     "GET /_matrix/client/v1/register/m.login.registration_token/validity",
+    "GET /_matrix/client/v1/room_summary/{roomIdOrAlias}",
     "GET /_matrix/client/v3/auth/{authType}/fallback/web",
+    "GET /_matrix/client/v3/directory/list/room/{roomId}",
     "GET /_matrix/client/v3/directory/room/{roomAlias}",
     "GET /_matrix/client/v3/login",
     "GET /_matrix/client/v3/profile/{userId}",
     "GET /_matrix/client/v3/profile/{userId}/{keyName}",
+    // Only where the configuration says so.
+    "GET /_matrix/client/v3/publicRooms",
     "GET /_matrix/client/v3/register/available",
     "GET /_matrix/client/versions",
     "POST /_matrix/client/v3/auth/{authType}/fallback/web",
@@ -36,6 +41,7 @@ const CLOSED_TO_SUSPENDED: &[&str] = &[
     "POST /_matrix/client/v3/rooms/{roomId}/join",
     "POST /_matrix/client/v3/rooms/{roomId}/kick",
     "POST /_matrix/client/v3/rooms/{roomId}/unban",
+    "PUT /_matrix/client/v3/directory/list/room/{roomId}",
     "PUT /_matrix/client/v3/directory/room/{roomAlias}",
     "PUT /_matrix/client/v3/profile/{userId}/{keyName}",
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}",
@@ -58,6 +64,7 @@ const OPEN_TO_GUESTS: &[&str] = &[
     "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
     "GET /_matrix/client/v3/sync",
     "POST /_matrix/client/v3/join/{roomIdOrAlias}",
+    "POST /_matrix/client/v3/publicRooms",
     "POST /_matrix/client/v3/rooms/{roomId}/join",
     "POST /_matrix/client/v3/rooms/{roomId}/leave",
     "PUT /_matrix/client/v3/devices/{deviceId}",
@@ -105,11 +112,13 @@ fn what_is_closed_to_suspended_users_is_listed() {
 fn what_puts_events_into_rooms_or_changes_accounts_is_limited() {
     let changes = |route: &RouteInfo| route.method != Method::GET;
     let others = names(|route| changes(route) && route.limit == Limited::Other);
-    // What only this user's own clients ever read, and what others are told of but is no event.
+    // What only this user's own clients ever read, what others are told of but is no event, and what is
+    // a question.
     let private = ["account_data", "filter", "pushrules", "forget", "logout"];
     let ephemeral = ["receipt", "read_markers", "typing", "presence"];
+    let questions = ["publicRooms", "user_directory"];
     let is_other = |name: &&String| {
-        let mut words = private.iter().chain(&ephemeral);
+        let mut words = private.iter().chain(&ephemeral).chain(&questions);
         words.any(|word| name.contains(word))
     };
     let forgotten: Vec<&String> = others.iter().filter(|name| !is_other(name)).collect();

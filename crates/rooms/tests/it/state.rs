@@ -230,12 +230,16 @@ async fn aliases_lead_to_rooms_of_who_is_in_them() {
         ));
         canonical("#pub:localhost").await.unwrap();
         assert!(matches!(
-            world.rooms.delete_alias(&bob, &alias).await,
+            world.rooms.delete_alias(&bob, false, &alias).await,
             Err(AliasError::Forbidden(_))
         ));
-        world.rooms.delete_alias(&alice, &alias).await.unwrap();
+        world
+            .rooms
+            .delete_alias(&alice, false, &alias)
+            .await
+            .unwrap();
         assert!(matches!(
-            world.rooms.delete_alias(&alice, &alias).await,
+            world.rooms.delete_alias(&alice, false, &alias).await,
             Err(AliasError::UnknownAlias)
         ));
         assert_eq!(world.rooms.resolve_alias(&alias).await.unwrap(), None);

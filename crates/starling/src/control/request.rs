@@ -31,6 +31,10 @@ pub(crate) enum Request {
     ListTokens { after: String },
     /// End a registration token.
     RevokeToken { token: String },
+    /// One page of the reports: those after the one with this number, 0 for the first.
+    ListReports { after: i64 },
+    /// Remove a report.
+    DeleteReport { number: i64 },
 }
 
 /// The answer.
@@ -51,6 +55,13 @@ pub(crate) enum Answer {
         tokens: Vec<ListedToken>,
         next: Option<String>,
     },
+    /// A page of reports; `next` is what to ask for after it.
+    Reports {
+        reports: Vec<ListedReport>,
+        next: Option<i64>,
+    },
+    /// The report that was removed.
+    Report { number: i64 },
     /// Not done, and why.
     Refused { reason: String },
 }
@@ -75,4 +86,19 @@ pub(crate) struct ListedToken {
     pub(crate) used: String,
     /// Until when it is good.
     pub(crate) expires: String,
+}
+
+/// A report in a list.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListedReport {
+    /// Its number.
+    pub(crate) number: i64,
+    /// When it came.
+    pub(crate) at: String,
+    /// Who reported.
+    pub(crate) by: String,
+    /// What was reported.
+    pub(crate) what: String,
+    /// Why.
+    pub(crate) reason: String,
 }

@@ -5,6 +5,7 @@ mod config;
 mod pages;
 mod postgres;
 mod program;
+mod report;
 mod serve;
 mod token;
 mod user;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ruma_common::user_id;
 use starling_db::{Error, Tx, Write};
 use starling_store::accounts::{AccountInsert, AccountKind, account_erase, account_insert};
 use starling_store::events::event_redact;
@@ -105,9 +106,12 @@ async fn a_slow_reader_does_not_bring_an_old_snapshot_of_a_room_back() {
 async fn a_slow_reader_does_not_bring_an_erased_user_back() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let store = room_with_backfill(&db).await;
-        let insert = |tx: &mut Tx<'_>| {
+        let names = store.names().clone();
+        let insert = move |tx: &mut Tx<'_>| {
+            let user = names.user_intern(tx, user_id!("@alice:localhost"))?;
+            assert_eq!(user, UserNum(1));
             let account = AccountInsert {
-                user: UserNum(1),
+                user,
                 kind: AccountKind::User,
                 is_admin: false,
                 password_hash: None,

@@ -31,7 +31,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         layer: "3 domain",
-        crates: &["accounts", "ephemeral", "rooms", "sync"],
+        crates: &["accounts", "ephemeral", "rooms", "search", "sync"],
     },
     Row {
         layer: "3b after the domain",

@@ -3,7 +3,15 @@
 use super::{Case, noise, table};
 
 pub(super) fn cases() -> Vec<Case> {
-    let tables = [LOGIN, REGISTER, PROFILE, PRIVATE, DEVICES, ADMINISTRATION];
+    let tables = [
+        LOGIN,
+        REGISTER,
+        LOOK_UPS,
+        PROFILE,
+        PRIVATE,
+        DEVICES,
+        ADMINISTRATION,
+    ];
     let mut cases = tables.map(table).concat();
     cases.extend(bodies());
     cases.extend(large());
@@ -156,6 +164,22 @@ const REGISTER: &str = r#"
     nobody POST register {"username":"new","password":"x","auth":{"type":"m.login.dummy","session":"\u0000"}} 401 M_UNKNOWN
     nobody GET auth/m.login.sneeze/fallback/web?session=x - 404 M_UNRECOGNIZED
     nobody GET auth/m.login.dummy/fallback/web - 400 M_MISSING_PARAM
+"#;
+
+/// Users and networks that are looked for.
+const LOOK_UPS: &str = r#"
+    nobody POST user_directory/search {"search_term":"a"} 401 M_MISSING_TOKEN
+    guest POST user_directory/search {"search_term":"a"} 403 M_GUEST_ACCESS_FORBIDDEN
+    alice POST user_directory/search {} 400 M_BAD_JSON
+    alice POST user_directory/search {"search_term":1} 400 M_BAD_JSON
+    alice POST user_directory/search {"search_term":"a","limit":-1} 400 M_BAD_JSON
+    alice POST user_directory/search {"search_term":"a","limit":"1"} 400 M_BAD_JSON
+    alice POST user_directory/search {"search_term":"{3000}"} 400 M_INVALID_PARAM
+    alice GET thirdparty/protocol/irc - 404 M_NOT_FOUND
+    alice GET thirdparty/location/irc - 404 M_NOT_FOUND
+    alice GET thirdparty/location - 400 M_MISSING_PARAM
+    alice GET thirdparty/user - 400 M_MISSING_PARAM
+    alice GET thirdparty/user?userid={bob} - 404 M_NOT_FOUND
 "#;
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#profiles>

@@ -8,6 +8,8 @@ pub(super) fn cases() -> Vec<Case> {
         PATHS,
         CREATION,
         ALIASES,
+        DIRECTORY,
+        REPORTS,
         READING,
         MEMBERSHIPS,
         FORBIDDEN,
@@ -228,6 +230,10 @@ const EVENTS: &str = r##"
     alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alias":"#unknown:localhost"} 400 M_BAD_ALIAS
     alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alias":"nonsense"} 400 M_INVALID_PARAM
     alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alt_aliases":["#unknown:localhost"]} 400 M_BAD_ALIAS
+    alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alt_aliases":["#taken:elsewhere"]} 400 M_BAD_ALIAS
+    alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alt_aliases":"#taken:localhost"} 400 M_INVALID_PARAM
+    alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alias":1} 400 M_INVALID_PARAM
+    alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alias":"#a\u0000:localhost"} 400 M_INVALID_PARAM
     alice PUT rooms/{room}/send/%FF/bad {} 400 M_INVALID_PARAM
     alice PUT rooms/{room}/send/m.room.message/%FF {} 400 M_INVALID_PARAM
 "##;
@@ -325,6 +331,71 @@ const ALIASES: &str = r#"
     bob DELETE directory/room/%23taken%3Alocalhost - 403 M_FORBIDDEN
     carol DELETE directory/room/%23taken%3Alocalhost - 403 M_FORBIDDEN
     bob GET rooms/{room}/aliases - 403 M_FORBIDDEN
+"#;
+
+/// Lists of rooms, and what is told of them.
+const DIRECTORY: &str = r#"
+    nobody GET directory/list/room/%21unknown%3Alocalhost - 404 M_NOT_FOUND
+    nobody GET directory/list/room/room - 400 M_INVALID_PARAM
+    alice PUT directory/list/room/%21unknown%3Alocalhost {} 404 M_NOT_FOUND
+    alice PUT directory/list/room/{room} {"visibility":"secret"} 400 M_BAD_JSON
+    alice PUT directory/list/room/{room} {"visibility":null} 400 M_BAD_JSON
+    bob PUT directory/list/room/{room} {"visibility":"public"} 403 M_FORBIDDEN
+    carol PUT directory/list/room/{room} {"visibility":"public"} 403 M_FORBIDDEN
+    mallory PUT directory/list/room/{room} {"visibility":"public"} 403 M_FORBIDDEN
+    guest PUT directory/list/room/{room} {"visibility":"public"} 403 M_GUEST_ACCESS_FORBIDDEN
+    nobody GET publicRooms - 401 M_MISSING_TOKEN
+    nobody POST publicRooms {} 401 M_MISSING_TOKEN
+    alice GET publicRooms?limit=-1 - 400 M_INVALID_PARAM
+    alice GET publicRooms?limit=99999999999999999999999 - 400 M_INVALID_PARAM
+    alice GET publicRooms?since=forged - 400 M_INVALID_PARAM
+    alice GET publicRooms?since=%00 - 400 M_INVALID_PARAM
+    alice GET publicRooms?since=n1_99999999999999999999 - 400 M_INVALID_PARAM
+    alice GET publicRooms?since={3000} - 400 M_INVALID_PARAM
+    alice GET publicRooms?server=other.example - 403 M_FORBIDDEN
+    alice GET publicRooms?server=%00 - 400 M_INVALID_PARAM
+    alice POST publicRooms - 400 M_NOT_JSON
+    alice POST publicRooms [] 400 M_BAD_JSON
+    alice POST publicRooms {"limit":"1"} 400 M_BAD_JSON
+    alice POST publicRooms {"since":1} 400 M_BAD_JSON
+    alice POST publicRooms {"since":"forged"} 400 M_INVALID_PARAM
+    alice POST publicRooms {"filter":[1]} 400 M_BAD_JSON
+    alice POST publicRooms {"filter":{"generic_search_term":1}} 400 M_BAD_JSON
+    alice POST publicRooms {"filter":{"room_types":["m.space",1]}} 400 M_BAD_JSON
+    bob GET /_matrix/client/v1/room_summary/room - 400 M_INVALID_PARAM
+    bob GET /_matrix/client/v1/room_summary/%21unknown%3Alocalhost - 404 M_NOT_FOUND
+    bob GET /_matrix/client/v1/room_summary/%23unknown%3Alocalhost - 404 M_NOT_FOUND
+    forger GET /_matrix/client/v1/room_summary/{room} - 401 M_UNKNOWN_TOKEN
+    mallory GET /_matrix/client/v1/rooms/{room}/hierarchy - 403 M_FORBIDDEN
+    alice GET /_matrix/client/v1/rooms/%21unknown%3Alocalhost/hierarchy - 403 M_FORBIDDEN
+    alice GET /_matrix/client/v1/rooms/{room}/hierarchy?limit=0 - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/hierarchy?max_depth=-1 - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/hierarchy?suggested_only=perhaps - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/hierarchy?from=forged - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/hierarchy?from=a_%21a%00%3Alocalhost - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/hierarchy?from=a1_{room} - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/mutual_rooms - 400 M_MISSING_PARAM
+    alice GET /_matrix/client/v1/mutual_rooms?user_id=bob - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/mutual_rooms?user_id={alice} - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/mutual_rooms?user_id=%40a%00%3Alocalhost - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/mutual_rooms?user_id={bob}&from=forged - 400 M_INVALID_PARAM
+"#;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#reporting-content>
+const REPORTS: &str = r#"
+    bob POST rooms/{room}/report/{event} {} 404 M_NOT_FOUND
+    mallory POST rooms/{room}/report/{event} {} 404 M_NOT_FOUND
+    alice POST rooms/{room}/report/%24unknown {} 404 M_NOT_FOUND
+    alice POST rooms/{room}/report/%24a%00 {} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/report/{event} {"reason":1} 400 M_BAD_JSON
+    alice POST rooms/{room}/report/{event} - 400 M_NOT_JSON
+    alice POST rooms/{room}/report {} 400 M_BAD_JSON
+    alice POST rooms/{room}/report {"reason":null} 400 M_BAD_JSON
+    alice POST rooms/%21unknown%3Alocalhost/report {"reason":"x"} 404 M_NOT_FOUND
+    alice POST users/%40unknown%3Alocalhost/report {"reason":"x"} 404 M_NOT_FOUND
+    alice POST users/%40a%00%3Alocalhost/report {"reason":"x"} 400 M_INVALID_PARAM
+    alice POST users/{bob}/report {} 400 M_BAD_JSON
+    guest POST users/{bob}/report {"reason":"x"} 403 M_GUEST_ACCESS_FORBIDDEN
 "#;
 
 /// Queries.

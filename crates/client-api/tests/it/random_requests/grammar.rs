@@ -110,7 +110,7 @@ const TYPES: [&str; 18] = [
 ];
 
 /// Parameters of queries.
-const QUERY: [&str; 20] = [
+const QUERY: [&str; 27] = [
     "dir",
     "limit",
     "from",
@@ -131,6 +131,13 @@ const QUERY: [&str; 20] = [
     "use_state_after",
     "access_token",
     "via",
+    "server",
+    "suggested_only",
+    "max_depth",
+    "user_id",
+    "batch_token",
+    "alias",
+    "userid",
 ];
 
 impl Grammar {
@@ -211,6 +218,7 @@ impl Grammar {
             "filterId" => &[filter_id, "0", "1000"],
             "kind" => &["override", "underride", "content", "room", "sender"],
             "ruleId" => &[".m.rule.master", ".m.rule.message", "none"],
+            "protocol" => &["irc", "x"],
             "keyName" => &["displayname", "avatar_url", "org.example"],
             "authType" => &[
                 "m.login.dummy",
@@ -247,7 +255,11 @@ impl Grammar {
             "membership" | "not_membership" => &["join", "invite", "leave", "ban", "knock"],
             "kind" => &["user", "guest"],
             "format" => &["content", "event"],
-            "full_state" | "use_state_after" => &["true", "false"],
+            "server" => &["localhost", "elsewhere"],
+            "max_depth" => &["0", "1", "4294967296"],
+            "user_id" | "userid" => return self.known.bob.clone(),
+            "batch_token" => &["m0", "m1", "m"],
+            "full_state" | "use_state_after" | "suggested_only" => &["true", "false"],
             "set_presence" => &["online", "offline", "unavailable"],
             _ => &["x", "alice"],
         };
@@ -364,6 +376,15 @@ impl Grammar {
             "v3/rooms/{roomId}/read_markers" => {
                 json!({ "m.fully_read": event, "m.read": event, "m.read.private": "$unknown" })
             }
+            "v3/directory/list/room/{roomId}" => {
+                json!({ "visibility": self.one_of(&["public", "private"]) })
+            }
+            "v3/publicRooms" => json!({
+                "limit": 2, "since": self.one_of(&["n1_1", "p1_1", "n9_9_"]), "include_all_networks": true,
+                "filter": { "generic_search_term": "room", "room_types": [null, "m.space"] },
+            }),
+            "v3/user_directory/search" => json!({ "search_term": name, "limit": 2 }),
+            _ if path.contains("/report") => json!({ "reason": "x", "score": -100 }),
             _ if path.contains("/state/") || path.contains("/send/") => self.content(),
             _ if path.contains("/rooms/") => {
                 json!({ "user_id": self.one_of(&[bob, bob, carol, alice]), "reason": "x" })

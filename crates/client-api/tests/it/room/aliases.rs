@@ -100,3 +100,43 @@ async fn only_who_may_changes_and_lists_aliases() {
     })
     .await;
 }
+
+/// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
+#[tokio::test]
+async fn a_removed_alias_is_no_canonical_alias_where_who_removes_it_may_say_so() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let (bob, admin) = (server.user("bob").await, server.admin("admin").await);
+        let wanted = json!({ "preset": "public_chat", "room_alias_name": "main" });
+        let room = alice.create(wanted).await;
+        bob.join(&room).await.ok();
+        let path =
+            |name: &str| format!("directory/room/{}", segment(&format!("#{name}:localhost")));
+        let body = json!({ "room_id": room });
+        bob.put(&path("bobs"), &body).await.ok();
+        alice.put(&path("other"), &body).await.ok();
+        let canonical = format!("rooms/{}/state/m.room.canonical_alias", segment(&room));
+        let all = json!({
+            "alias": "#main:localhost", "x": 1,
+            "alt_aliases": ["#main:localhost", "#bobs:localhost", "#other:localhost"],
+        });
+        alice.put(&canonical, &all).await.ok();
+        // Bob may remove the alias that he made, and not what the room says of it.
+        bob.delete(&path("bobs")).await.ok();
+        bob.get(&path("bobs")).await.fails(404, "M_NOT_FOUND");
+        assert_eq!(bob.get(&canonical).await.ok(), all);
+        // An administrator of the server who isn't in the room, too.
+        admin.delete(&path("other")).await.ok();
+        assert_eq!(bob.get(&canonical).await.ok(), all);
+        alice.delete(&path("main")).await.ok();
+        let rest = json!({ "x": 1, "alt_aliases": ["#bobs:localhost", "#other:localhost"] });
+        assert_eq!(bob.get(&canonical).await.ok(), rest);
+        // Of an alias that it doesn't name, the event says nothing new.
+        alice.put(&path("more"), &body).await.ok();
+        let history = "dir=b&limit=100";
+        let before = alice.page_all(&room, history, None).await;
+        alice.delete(&path("more")).await.ok();
+        assert_eq!(alice.page_all(&room, history, None).await, before);
+    })
+    .await;
+}

@@ -217,15 +217,31 @@ async fn a_canonical_alias_must_lead_to_its_room() {
         }
         let good = json!({ "alias": "#here:localhost", "alt_aliases": ["#here:localhost"] });
         alice.put(&path, &good).await.ok();
+        for content in [
+            json!({ "alias": 1 }),
+            json!({ "alias": "#a\u{0}:localhost" }),
+            json!({ "alt_aliases": "#here:localhost" }),
+            json!({ "alt_aliases": [null] }),
+        ] {
+            let case = content.to_string();
+            let answer = alice.put(&path, &content).await;
+            answer.fails_for(&case, 400, "M_INVALID_PARAM");
+        }
+        // Where it leads cannot be known here.
+        let elsewhere = json!({ "alt_aliases": ["#a:elsewhere.example"] });
+        let answer = alice.put(&path, &elsewhere).await;
+        answer.fails(400, "M_BAD_ALIAS");
         // An alias that is there already is not looked at again.
-        alice
-            .delete("directory/room/%23here%3Alocalhost")
-            .await
-            .ok();
-        alice
-            .put(&path, &json!({ "alt_aliases": ["#here:localhost"] }))
-            .await
-            .ok();
+        let bob = server.user("bob").await;
+        alice.act(&room, "invite", &bob).await.ok();
+        bob.join(&room).await.ok();
+        let bobs = "directory/room/%23bobs%3Alocalhost";
+        bob.put(bobs, &json!({ "room_id": room })).await.ok();
+        let both = json!({ "alias": "#here:localhost", "alt_aliases": ["#bobs:localhost"] });
+        alice.put(&path, &both).await.ok();
+        bob.delete(bobs).await.ok();
+        let still = json!({ "alias": null, "alt_aliases": ["#bobs:localhost"] });
+        alice.put(&path, &still).await.ok();
         alice.put(&path, &json!({})).await.ok();
     })
     .await;

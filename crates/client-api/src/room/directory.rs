@@ -1,0 +1,247 @@
+//! `GET` and `PUT /directory/list/room/{roomId}`, `GET` and `POST /publicRooms`
+//! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
+
+use axum::extract;
+use http::StatusCode;
+use ruma_common::OwnedRoomId;
+use serde::{Deserialize, Serialize};
+use starling_accounts::Session;
+use starling_http::{
+    Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Query, Routes,
+};
+use starling_rooms::{DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE, RoomDetails};
+
+use super::path::RoomIdPart;
+use super::{actor, error};
+use crate::State;
+
+const LISTED: &str = "/_matrix/client/v3/directory/list/room/{roomId}";
+const PUBLIC_ROOMS: &str = "/_matrix/client/v3/publicRooms";
+
+/// Rooms of a page when the client doesn't say how many.
+const DEFAULT_PAGE: usize = 100;
+
+/// The most types of rooms that can be asked for at once.
+const MAX_TYPES: usize = 100;
+
+/// The largest body of a search, in bytes.
+const SEARCH_BODY_BYTES: usize = 64 << 10;
+
+pub(super) fn routes() -> Routes<State> {
+    Routes::new()
+        .get(LISTED, Auth::None, listed)
+        .put(LISTED, Auth::User, set_listed)
+        .limit(Limited::Message)
+        .refuse_suspended()
+        .get(PUBLIC_ROOMS, Auth::Optional, list)
+        .post(PUBLIC_ROOMS, Auth::Guest, search)
+        .body_limit(SEARCH_BODY_BYTES)
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Visibility {
+    #[default]
+    Public,
+    Private,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct VisibilityBody {
+    #[serde(default)]
+    visibility: Visibility,
+}
+
+async fn listed(
+    extract::State(api): extract::State<State>,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+) -> Result<Json<VisibilityBody>, MatrixError> {
+    let listed = api.rooms.is_listed(&room_id).await;
+    let listed = listed.map_err(MatrixError::internal)?;
+    let visibility = match listed {
+        Some(true) => Visibility::Public,
+        Some(false) => Visibility::Private,
+        None => return Err(MatrixError::not_found("There is no such room")),
+    };
+    Ok(Json(VisibilityBody { visibility }))
+}
+
+async fn set_listed(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+    Json(VisibilityBody { visibility }): Json<VisibilityBody>,
+) -> Result<JsonBytes, MatrixError> {
+    let is_listed = visibility == Visibility::Public;
+    let actor = actor(&session);
+    let set = api
+        .rooms
+        .set_listed(&actor, session.is_admin, &room_id, is_listed);
+    set.await.map_err(error::enter_or_leave)?;
+    Ok(JsonBytes::empty())
+}
+
+#[derive(Debug, Deserialize)]
+struct ListQuery {
+    limit: Option<u64>,
+    since: Option<String>,
+    server: Option<String>,
+}
+
+async fn list(
+    extract::State(api): extract::State<State>,
+    session: Option<Authenticated<Session>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<ListAnswer>, MatrixError> {
+    if session.is_none() && !api.config.directory.public_without_login {
+        return Err(MatrixError::missing_token());
+    }
+    check_server(&api, query.server.as_deref())?;
+    let wanted = wanted(query.limit, query.since.as_deref())?;
+    page(&api, wanted).await
+}
+
+#[derive(Debug, Deserialize)]
+struct ServerQuery {
+    server: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SearchBody {
+    limit: Option<u64>,
+    since: Option<String>,
+    filter: Option<Filter>,
+    #[serde(default)]
+    include_all_networks: bool,
+    third_party_instance_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Filter {
+    generic_search_term: Option<String>,
+    room_types: Option<Vec<Option<String>>>,
+}
+
+async fn search(
+    extract::State(api): extract::State<State>,
+    Authenticated(_): Authenticated<Session>,
+    Query(ServerQuery { server }): Query<ServerQuery>,
+    Json(body): Json<SearchBody>,
+) -> Result<Json<ListAnswer>, MatrixError> {
+    check_server(&api, server.as_deref())?;
+    let mut wanted = wanted(body.limit, body.since.as_deref())?;
+    if body.third_party_instance_id.is_some() {
+        if body.include_all_networks {
+            let message = "third_party_instance_id goes with include_all_networks false only";
+            return Err(MatrixError::invalid_param(message));
+        }
+        // No network is bridged to this server.
+        return Ok(Json(ListAnswer::default()));
+    }
+    if let Some(filter) = body.filter {
+        let term = filter.generic_search_term;
+        wanted.term = term.filter(|term| !term.trim().is_empty());
+        wanted.room_types = filter.room_types;
+    }
+    if wanted.room_types.as_ref().map_or(0, Vec::len) > MAX_TYPES {
+        let message = format!("At most {MAX_TYPES} types of rooms can be asked for at once");
+        return Err(MatrixError::invalid_param(message));
+    }
+    page(&api, wanted).await
+}
+
+fn check_server(api: &State, server: Option<&str>) -> Result<(), MatrixError> {
+    match server {
+        Some(server) if server != api.rooms.server_name() => {
+            ruma_common::ServerName::parse(server)
+                .map_err(|_| MatrixError::invalid_param("server is not the name of a server"))?;
+            let message = "This server does not ask other servers for their rooms";
+            Err(MatrixError::new(
+                StatusCode::FORBIDDEN,
+                "M_FORBIDDEN",
+                message,
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn wanted(limit: Option<u64>, since: Option<&str>) -> Result<DirectoryQuery, MatrixError> {
+    let since = since.map(str::parse).transpose();
+    let limit = limit.map_or(DEFAULT_PAGE, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    Ok(DirectoryQuery {
+        // Other servers take 0 for as many as there are.
+        limit: match limit {
+            0 => MAX_DIRECTORY_PAGE,
+            some => some.min(MAX_DIRECTORY_PAGE),
+        },
+        since: since
+            .map_err(|_| MatrixError::invalid_param("since is not a token of this list"))?,
+        ..DirectoryQuery::default()
+    })
+}
+
+async fn page(api: &State, wanted: DirectoryQuery) -> Result<Json<ListAnswer>, MatrixError> {
+    let page = api.rooms.directory(wanted).await;
+    let DirectoryPage {
+        rooms,
+        next,
+        prev,
+        total,
+    } = page.map_err(MatrixError::internal)?;
+    Ok(Json(ListAnswer {
+        chunk: rooms.into_iter().map(PublishedRoom::from).collect(),
+        next_batch: next.map(|token| token.to_string()),
+        prev_batch: prev.map(|token| token.to_string()),
+        total_room_count_estimate: total,
+    }))
+}
+
+#[derive(Debug, Default, Serialize)]
+struct ListAnswer {
+    chunk: Vec<PublishedRoom>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_batch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_batch: Option<String>,
+    total_room_count_estimate: i64,
+}
+
+/// A room of a list: `PublishedRoomsChunk` of the specification.
+#[derive(Debug, Serialize)]
+pub(super) struct PublishedRoom {
+    room_id: OwnedRoomId,
+    num_joined_members: i64,
+    world_readable: bool,
+    guest_can_join: bool,
+    join_rule: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canonical_alias: Option<String>,
+}
+
+impl From<RoomDetails> for PublishedRoom {
+    fn from(room: RoomDetails) -> Self {
+        Self {
+            room_id: room.room_id,
+            num_joined_members: room.joined,
+            world_readable: room.world_readable,
+            guest_can_join: room.guest_can_join,
+            join_rule: room.join_rule,
+            room_type: room.room_type,
+            name: room.name,
+            topic: room.topic,
+            avatar_url: room.avatar_url,
+            canonical_alias: room.canonical_alias,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `GET /rooms/{roomId}/hierarchy`
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy>
+
+use std::sync::Arc;
+
+use axum::extract;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use starling_accounts::Session;
+use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Query, Routes};
+use starling_rooms::{
+    HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_PAGE,
+};
+use starling_store::events::Event;
+
+use super::path::RoomIdPart;
+use super::summary::Summary;
+use super::{actor, error};
+use crate::State;
+
+pub(super) fn routes() -> Routes<State> {
+    Routes::new()
+        .get(
+            "/_matrix/client/v1/rooms/{roomId}/hierarchy",
+            Auth::User,
+            hierarchy,
+        )
+        .also("/_matrix/client/unstable/org.matrix.msc2946/rooms/{roomId}/hierarchy")
+}
+
+#[derive(Debug, Deserialize)]
+struct SpaceQuery {
+    #[serde(default)]
+    suggested_only: bool,
+    limit: Option<u64>,
+    max_depth: Option<u32>,
+    from: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpaceAnswer {
+    rooms: Vec<SpaceRoom>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_batch: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpaceRoom {
+    #[serde(flatten)]
+    summary: Summary,
+    children_state: Vec<Child>,
+}
+
+/// A stripped `m.space.child` event, with its time.
+#[derive(Debug, Serialize)]
+struct Child {
+    #[serde(rename = "type")]
+    kind: String,
+    state_key: String,
+    sender: String,
+    origin_server_ts: i64,
+    content: Box<RawValue>,
+}
+
+async fn hierarchy(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+    Query(query): Query<SpaceQuery>,
+) -> Result<Json<SpaceAnswer>, MatrixError> {
+    let query = query.check()?;
+    let page = api.rooms.hierarchy(&actor(&session), &room_id, query).await;
+    let page = page.map_err(error::read)?;
+    let rooms: Result<Vec<SpaceRoom>, serde_json::Error> =
+        page.rooms.into_iter().map(room).collect();
+    Ok(Json(SpaceAnswer {
+        rooms: rooms.map_err(MatrixError::internal)?,
+        next_batch: page.next.map(|token| token.to_string()),
+    }))
+}
+
+impl SpaceQuery {
+    fn check(self) -> Result<HierarchyQuery, MatrixError> {
+        if self.limit == Some(0) {
+            return Err(MatrixError::invalid_param("limit must be greater than 0"));
+        }
+        let limit = self.limit.map(|limit| usize::try_from(limit).ok());
+        let from = self.from.as_deref().map(str::parse::<HierarchyToken>);
+        Ok(HierarchyQuery {
+            limit: limit
+                .flatten()
+                .map_or(MAX_HIERARCHY_PAGE, |limit| limit.min(MAX_HIERARCHY_PAGE)),
+            max_depth: self.max_depth.map(|depth| depth.min(MAX_HIERARCHY_DEPTH)),
+            suggested_only: self.suggested_only,
+            from: from
+                .transpose()
+                .map_err(|error| MatrixError::invalid_param(error.to_string()))?,
+        })
+    }
+}
+
+fn room(room: HierarchyRoom) -> Result<SpaceRoom, serde_json::Error> {
+    let children: Result<Vec<Child>, serde_json::Error> = room.children.iter().map(child).collect();
+    Ok(SpaceRoom {
+        summary: room.details.into(),
+        children_state: children?,
+    })
+}
+
+fn child(event: &Arc<Event>) -> Result<Child, serde_json::Error> {
+    let pdu = &event.pdu;
+    Ok(Child {
+        kind: pdu.kind().to_owned(),
+        state_key: pdu.state_key().unwrap_or_default().to_owned(),
+        sender: pdu.sender().to_string(),
+        origin_server_ts: pdu.origin_server_ts(),
+        content: serde_json::from_slice(pdu.content())?,
+    })
+}

@@ -1,0 +1,129 @@
+//! `GET /room_summary/{roomIdOrAlias}`
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>
+
+use axum::extract;
+use ruma_common::OwnedRoomId;
+use serde::Serialize;
+use starling_accounts::Session;
+use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Routes};
+use starling_rooms::{Membership, RoomDetails, RoomSummary};
+
+use super::actor;
+use super::directory::PublishedRoom;
+use super::path::RoomOrAliasPart;
+use crate::State;
+
+pub(super) fn routes() -> Routes<State> {
+    // Clients have used two spellings of the time before the specification took it up.
+    Routes::new()
+        .get(
+            "/_matrix/client/v1/room_summary/{roomIdOrAlias}",
+            Auth::Optional,
+            summary,
+        )
+        .get(
+            "/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}",
+            Auth::Optional,
+            unstable_summary,
+        )
+        .also("/_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary")
+}
+
+/// What lists of rooms show of one, and what they don't: `RoomSummary` of the specification.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    #[serde(flatten)]
+    room: PublishedRoom,
+    room_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed_room_ids: Vec<OwnedRoomId>,
+}
+
+impl From<RoomDetails> for Summary {
+    fn from(mut room: RoomDetails) -> Self {
+        let is_restricted = matches!(&*room.join_rule, "restricted" | "knock_restricted");
+        let allowed = std::mem::take(&mut room.allowed);
+        Self {
+            room_version: room.version.as_str(),
+            encryption: room.encryption.take(),
+            allowed_room_ids: if is_restricted { allowed } else { Vec::new() },
+            room: room.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct SummaryAnswer {
+    #[serde(flatten)]
+    summary: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<&'static str>,
+}
+
+/// Which servers could be asked (`via`) makes no difference: only rooms that are here can be told of.
+async fn summary(
+    extract::State(api): extract::State<State>,
+    session: Option<Authenticated<Session>>,
+    Path(room): Path<RoomOrAliasPart>,
+) -> Result<Json<SummaryAnswer>, MatrixError> {
+    find(&api, session, room).await.map(Json)
+}
+
+#[derive(Debug, Serialize)]
+struct UnstableAnswer {
+    #[serde(flatten)]
+    answer: SummaryAnswer,
+    #[serde(rename = "im.nheko.summary.room_version")]
+    room_version: &'static str,
+    #[serde(rename = "im.nheko.summary.version")]
+    version: &'static str,
+    #[serde(
+        rename = "im.nheko.summary.encryption",
+        skip_serializing_if = "Option::is_none"
+    )]
+    encryption: Option<String>,
+}
+
+/// As clients ask that came before the specification; they know some fields by other names.
+async fn unstable_summary(
+    extract::State(api): extract::State<State>,
+    session: Option<Authenticated<Session>>,
+    Path(room): Path<RoomOrAliasPart>,
+) -> Result<Json<UnstableAnswer>, MatrixError> {
+    let answer = find(&api, session, room).await?;
+    Ok(Json(UnstableAnswer {
+        room_version: answer.summary.room_version,
+        version: answer.summary.room_version,
+        encryption: answer.summary.encryption.clone(),
+        answer,
+    }))
+}
+
+async fn find(
+    api: &State,
+    session: Option<Authenticated<Session>>,
+    room: RoomOrAliasPart,
+) -> Result<SummaryAnswer, MatrixError> {
+    let not_found = || MatrixError::not_found("There is no such room, or you may not see it");
+    let room_id = match room {
+        RoomOrAliasPart::Room(room_id) => room_id,
+        RoomOrAliasPart::Alias(alias) => {
+            let target = api.rooms.resolve_alias(&alias).await;
+            let target = target.map_err(MatrixError::internal)?;
+            target.ok_or_else(not_found)?.room_id
+        }
+    };
+    let actor = session.map(|Authenticated(session)| actor(&session));
+    let found = api.rooms.summary(actor.as_ref(), &room_id).await;
+    let found = found.map_err(MatrixError::internal)?;
+    let RoomSummary {
+        details,
+        membership,
+    } = found.ok_or_else(not_found)?;
+    Ok(SummaryAnswer {
+        summary: details.into(),
+        membership: membership.map(Membership::as_str),
+    })
+}

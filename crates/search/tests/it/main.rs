@@ -1,0 +1,4 @@
+//! Tests of finding users, on both engines.
+#![cfg(test)]
+
+mod users;
