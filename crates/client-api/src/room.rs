@@ -2,6 +2,7 @@
 
 mod aliases;
 mod client_events;
+mod context;
 mod create;
 mod directory;
 mod error;
@@ -16,11 +17,14 @@ mod mutual_rooms;
 mod path;
 mod receipts;
 mod redact;
+mod relations;
 mod reports;
 mod send;
 mod state;
 mod summary;
 mod sync;
+mod threads;
+mod timestamp;
 
 use starling_accounts::Session;
 use starling_http::{MatrixError, Routes};
@@ -52,6 +56,10 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(event::routes())
         .merge(messages::routes())
         .merge(receipts::routes())
+        .merge(context::routes())
+        .merge(relations::routes())
+        .merge(threads::routes())
+        .merge(timestamp::routes())
         .merge(sync::routes())
 }
 

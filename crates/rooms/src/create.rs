@@ -310,6 +310,7 @@ impl Rooms {
                 transaction: None,
                 redacts: None,
                 profile: shows_profile.then_some(seen),
+                relates_to: None,
                 now_ms,
             });
         }

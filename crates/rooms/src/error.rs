@@ -36,6 +36,12 @@ pub enum SendError {
     /// The alias doesn't lead to this room.
     #[error("the alias {0} does not lead to this room")]
     BadAlias(String),
+    /// A thread would begin with an event that itself relates to another.
+    #[error("a thread cannot begin with an event that relates to another")]
+    NestedThread,
+    /// The user has annotated the event like this already.
+    #[error("you have annotated the event like this already")]
+    DuplicateAnnotation,
     /// The room could not be stored.
     #[error("the event could not be stored")]
     Db(#[from] starling_db::Error),

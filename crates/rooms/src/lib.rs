@@ -18,8 +18,8 @@ mod mutual_rooms;
 mod pipeline;
 mod profiles;
 mod read;
+mod relations;
 mod reports;
-
 mod rooms;
 mod send;
 mod summary;

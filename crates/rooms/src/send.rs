@@ -99,6 +99,7 @@ impl Rooms {
         mut extras: Extras,
     ) -> Result<OwnedEventId, SendError> {
         let Some((path, txn_id)) = transaction else {
+            extras.relates_to = self.relates_to(room, &draft).await?;
             return self.append_new(room, draft, extras).await;
         };
         let begun = self.begin_transaction(actor, path, txn_id).await?;
@@ -122,8 +123,9 @@ impl Rooms {
         room: RoomNum,
         draft: Draft,
         transaction: Transaction,
-        extras: Extras,
+        mut extras: Extras,
     ) -> Result<OwnedEventId, SendError> {
+        extras.relates_to = self.relates_to(room, &draft).await?;
         match self.append(room, draft, extras).await? {
             Appending::Sent(event) => Ok(event.pdu.event_id().to_owned()),
             // Another node was first.

@@ -6,12 +6,14 @@ use ruma_common::{ServerName, UserId};
 use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
+use crate::aggregations::is_aggregated;
 use crate::events::{Event, SentAs, Status, event_insert, event_redact};
 use crate::jobs::Task;
 use crate::memberships::{Membership, membership_set};
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
 use crate::profiles::{ProfileSeen, profile_has_changed};
+use crate::relations::{Relation, relation_of};
 use crate::room_details::details_follow;
 use crate::rooms::{Extremity, RoomSnapshot, head_hash, room_advance, visibility_of};
 use crate::snapshots::{Stored, snapshot_insert};
@@ -34,6 +36,9 @@ pub struct NewEvent {
     pub redacts: Option<Arc<Event>>,
     /// The profile that it shows, if it does: later changes of that would go unnoticed in this room.
     pub profile: Option<ProfileSeen>,
+    /// The event that it relates to, if that is in the same room. It is looked up ahead: nothing that is checked of it
+    /// changes.
+    pub relates_to: Option<Arc<Event>>,
     /// The time, for the transaction id.
     pub now_ms: i64,
 }
@@ -92,8 +97,8 @@ struct StateChange {
 
 impl Store {
     /// Appends an event to the room that `before` shows. Writes its row, the state after it, what lists show of the room,
-    /// the changed membership, the pruned event that it redacts and its transaction id; after the commit, the caches know
-    /// of it.
+    /// the changed membership, how it relates to another event, the pruned event that it redacts and its transaction id;
+    /// after the commit, the caches know of it.
     ///
     /// # Errors
     /// [`AppendError::Moved`] when the room isn't as in `before` any more; [`AppendError::ProfileChanged`]; else when the
@@ -114,7 +119,11 @@ impl Store {
         let num = EventNum(positions.give()?);
         let numbers = self.intern_event(tx, &new.pdu)?;
         let change = state_change(&numbers, &new.pdu, before, num);
+        let relation = relation_of(&new.pdu);
         let mut after = after(before, &new.pdu, num, change.as_ref());
+        after.has_aggregations |= relation
+            .as_ref()
+            .is_some_and(|relation| is_aggregated(&relation.rel_type));
         if let Some(change) = &change {
             after.stored = Some(snapshot_insert(
                 tx,
@@ -140,6 +149,7 @@ impl Store {
         let auth = self.auth_numbers(tx, before, &new.auth)?;
         event_insert(tx, &event, &prev, &auth)?;
         details_follow(tx, (before, &after), new)?;
+        self.change_relations(tx, &event, relation.as_ref(), new)?;
         let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
         let readers = if has_waiting_receipts {
             self.receipts_arrive(tx, positions, &event)?
@@ -197,6 +207,23 @@ impl Store {
             )?;
         }
         Ok(membership)
+    }
+
+    /// The event relates to another, and what it redacts relates to nothing any longer.
+    fn change_relations(
+        &self,
+        tx: &mut Tx<'_>,
+        event: &Event,
+        relation: Option<&Relation>,
+        new: &NewEvent,
+    ) -> Result<(), Error> {
+        if let Some(relation) = relation {
+            self.relate(tx, event, relation, new.relates_to.as_deref())?;
+        }
+        if let Some(target) = &new.redacts {
+            self.unrelate(tx, target)?;
+        }
+        Ok(())
     }
 
     fn intern_event(&self, tx: &mut Tx<'_>, pdu: &Pdu) -> Result<Numbers, Error> {

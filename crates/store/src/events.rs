@@ -29,13 +29,15 @@ macro_rules! select {
 starling_db::statements! {
     /// Events by number.
     EVENTS_READ = select!("WHERE events.event_num IN {ints ?1}");
+    /// Events by their ids.
+    EVENTS_BY_ID = select!("WHERE events.event_id IN {texts ?1}");
     /// An event by its id.
     EVENT_BY_ID = select!("WHERE events.event_id = ?1");
     /// Stores an event.
     EVENT_INSERT = "INSERT INTO events (event_num, room_num, event_id, type_num, key_num, sender_num, place_major,
             place_minor, status, snapshot_num, replaces, redacted_by, visibility_before, visibility_after, prev, auth,
-            json, txn_device, txn_id)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+            json, txn_device, txn_id, origin_server_ts)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
     /// Prunes a redacted event.
     EVENT_REDACT = "UPDATE events SET redacted_by = ?2, json = ?3 WHERE event_num = ?1";
 }
@@ -49,6 +51,17 @@ pub enum Status {
     Rejected = 1,
     /// The room's current state refused it: kept, and not shown.
     SoftFailed = 2,
+}
+
+impl Status {
+    pub(crate) fn from_code(code: i64) -> Result<Self, Error> {
+        match code {
+            0 => Ok(Self::Accepted),
+            1 => Ok(Self::Rejected),
+            2 => Ok(Self::SoftFailed),
+            _ => Err(Error::Damaged(format!("there is no status {code}"))),
+        }
+    }
 }
 
 /// Who may see a room's events. The numbers are stored.
@@ -77,7 +90,7 @@ impl Visibility {
         }
     }
 
-    fn from_code(code: i64) -> Result<Self, Error> {
+    pub(crate) fn from_code(code: i64) -> Result<Self, Error> {
         Ok(match code {
             1 => Self::WorldReadable,
             2 => Self::Shared,
@@ -158,12 +171,7 @@ fn read(row: &dyn Row) -> Result<Event, Error> {
     let event_id = OwnedEventId::try_from(row.text(2)?).map_err(|_| damaged("its id"))?;
     let version = RoomVersion::parse(row.text(15)?).ok_or_else(|| damaged("its room's version"))?;
     let pdu = Pdu::from_stored(version, event_id, Arc::from(row.bytes(14)?));
-    let status = match row.int(8)? {
-        0 => Status::Accepted,
-        1 => Status::Rejected,
-        2 => Status::SoftFailed,
-        _ => return Err(damaged("its status")),
-    };
+    let status = Status::from_code(row.int(8)?)?;
     let minor = row.int(7)?;
     Ok(Event {
         num,
@@ -228,6 +236,7 @@ pub fn event_insert(
             Some(sent) => Value::Bytes(sent.txn_id.as_bytes()),
             None => Value::Null,
         },
+        event.pdu.origin_server_ts().into(),
     ];
     tx.execute_one(&EVENT_INSERT, &params)
 }
@@ -304,6 +313,23 @@ impl Store {
             self.events().insert_read(tx, event);
         }
         Ok(event)
+    }
+
+    /// Events by their ids, in no order, without those that aren't here.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events_by_id(
+        &self,
+        tx: &mut Tx<'_>,
+        event_ids: &[&str],
+    ) -> Result<Vec<Arc<Event>>, Error> {
+        let events = tx.query_all(&EVENTS_BY_ID, &[Value::Texts(event_ids)], read)?;
+        let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
+        for event in &events {
+            self.events().insert_read(tx, event);
+        }
+        Ok(events)
     }
 
     /// Events by number, without a transaction where all are in the cache.

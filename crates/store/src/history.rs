@@ -6,14 +6,24 @@
 
 use std::collections::HashMap;
 
-use starling_db::{Error, Tx, Value};
+use starling_db::{Error, Row, Tx, Value};
 
 use crate::events::{Event, Status, Visibility};
 use crate::memberships::Membership;
 use crate::names::types;
-use crate::numbers::{EventNum, KeyNum, RoomNum, UserNum};
+use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
 use crate::store::Store;
+use crate::timeline::Direction;
 use crate::tokens::Place;
+
+/// What [`read_sight`] takes of a room's timeline.
+macro_rules! sight {
+    () => {
+        "event_num, origin_server_ts, place_major, place_minor, visibility_before, visibility_after, type_num, key_num,
+            status
+        FROM events WHERE room_num = ?1 AND place_major IS NOT NULL AND origin_server_ts IS NOT NULL"
+    };
+}
 
 starling_db::statements! {
     /// Every change of a user's membership of some rooms. A join, since SQLite makes a table of what stands after `IN`;
@@ -21,6 +31,45 @@ starling_db::statements! {
     MEMBERSHIP_HISTORIES = "SELECT changes.room_num, changes.membership, changes.event_num
         FROM {ints ?2} AS wanted CROSS JOIN membership_changes AS changes
         WHERE changes.user_num = ?1 AND changes.room_num = wanted.value";
+    /// The events of a room from a time on, oldest first; ?3 is the last that was looked at of those of this time.
+    EVENTS_FROM_TIME = concat!("SELECT ", sight!(), " AND (origin_server_ts, event_num) > (?2, ?3)
+        ORDER BY origin_server_ts, event_num LIMIT ?4");
+    /// The events of a room up to a time, newest first.
+    EVENTS_UP_TO_TIME = concat!("SELECT ", sight!(), " AND (origin_server_ts, event_num) < (?2, ?3)
+        ORDER BY origin_server_ts DESC, event_num DESC LIMIT ?4");
+}
+
+/// So many events are looked at at once, and at most, where the first ones are none that a user may see.
+const TIME_STEPS: (i64, i64) = (500, 20_000);
+
+/// An event as far as it takes to know who may see it, and when it says it was sent.
+#[derive(Debug, Clone, Copy)]
+struct Sight {
+    num: EventNum,
+    origin_server_ts: i64,
+    status: Status,
+    place: Place,
+    visibility: (Visibility, Visibility),
+    /// The state key, where it is a member event.
+    member: Option<KeyNum>,
+}
+
+fn read_sight(row: &dyn Row) -> Result<Sight, Error> {
+    let (kind, key) = (TypeNum(row.int(6)?), row.opt_int(7)?);
+    Ok(Sight {
+        num: EventNum(row.int(0)?),
+        origin_server_ts: row.int(1)?,
+        place: Place {
+            major: row.int(2)?,
+            minor: row.int(3)?,
+        },
+        visibility: (
+            Visibility::from_code(row.int(4)?)?,
+            Visibility::from_code(row.int(5)?)?,
+        ),
+        status: Status::from_code(row.int(8)?)?,
+        member: key.filter(|_| kind == types::MEMBER).map(KeyNum),
+    })
 }
 
 /// What one local user may see of one room.
@@ -99,6 +148,47 @@ impl Viewer {
         let is_own =
             event.kind == types::MEMBER && event.key.is_some() && event.key == self.own_key;
         event.status == Status::Accepted && self.sees_at(event.place, event.visibility, is_own)
+    }
+
+    /// The event of `room` that the user may see whose time is the closest to `ts` in this direction, as of position
+    /// `upto`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn closest_in_time(
+        &self,
+        tx: &mut Tx<'_>,
+        (room, upto): (RoomNum, i64),
+        ts: i64,
+        direction: Direction,
+    ) -> Result<Option<EventNum>, Error> {
+        let (statement, mut after) = match direction {
+            Direction::Forwards => (&EVENTS_FROM_TIME, (ts, i64::MIN)),
+            Direction::Backwards => (&EVENTS_UP_TO_TIME, (ts, i64::MAX)),
+        };
+        let (step, most) = TIME_STEPS;
+        for _ in 0..most / step {
+            let params = [room.into(), after.0.into(), after.1.into(), step.into()];
+            let events = tx.query_all(statement, &params, read_sight)?;
+            let is_seen = |event: &&Sight| {
+                let is_own = event.member.is_some() && event.member == self.own_key;
+                let is_told = event.place.minor != 0 || event.place.major <= upto;
+                is_told
+                    && event.status == Status::Accepted
+                    && self.sees_at(Some(event.place), event.visibility, is_own)
+            };
+            if let Some(event) = events.iter().find(is_seen) {
+                return Ok(Some(event.num));
+            }
+            let Some(last) = events
+                .last()
+                .filter(|_| Ok(events.len()) == usize::try_from(step))
+            else {
+                break;
+            };
+            after = (last.origin_server_ts, last.num.0);
+        }
+        Ok(None)
     }
 
     /// The user's membership at the event, with what the event itself changed; `leave` where there was none yet.

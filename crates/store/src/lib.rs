@@ -6,8 +6,10 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod aggregations;
 pub mod aliases;
 pub mod append;
+pub mod bundles;
 mod cache;
 pub mod client_view;
 pub mod devices;

@@ -29,13 +29,13 @@ starling_db::statements! {
         VALUES (?1, ?2, 0, 0, 0, 0, ?3) RETURNING room_num";
     /// Moves a room's head on, if it is where the event was built on.
     ROOM_ADVANCE = "UPDATE rooms SET append_count = ?4, head_hash = ?5, last_position = ?6, snapshot_num = ?7,
-            extremities = ?8
+            extremities = ?8, has_aggregations = ?9
         WHERE room_num = ?1 AND append_count = ?2 AND head_hash = ?3 RETURNING has_waiting_receipts";
     /// A room by its id.
     ROOM_NUM = "SELECT room_num FROM rooms WHERE room_id = ?1";
     /// Rooms.
     ROOMS_READ = "SELECT room_id, room_version, append_count, head_hash, last_position, snapshot_num, extremities,
-            room_num
+            room_num, has_aggregations
         FROM rooms WHERE room_num IN {ints ?1}";
 }
 
@@ -89,6 +89,8 @@ pub struct RoomSnapshot {
     pub invited: i64,
     /// Who may stand for it, once somebody has asked.
     pub heroes: KnownHeroes,
+    /// Whether an event of the room was ever an edit, of a thread, or a reference: if not, no event has aggregations.
+    pub has_aggregations: bool,
 }
 
 impl RoomSnapshot {
@@ -109,6 +111,7 @@ impl RoomSnapshot {
             joined: 0,
             invited: 0,
             heroes: KnownHeroes::default(),
+            has_aggregations: false,
         }
     }
 
@@ -187,6 +190,7 @@ pub fn room_advance(
         after.last_position.into(),
         after.stored.map_or(0, |stored| stored.snapshot.0).into(),
         starling_db::Value::Bytes(&extremities),
+        after.has_aggregations.into(),
     ];
     tx.execute_returning(&ROOM_ADVANCE, &params, |row| row.truth(0))
 }
@@ -363,6 +367,7 @@ fn room_rows(tx: &mut Tx<'_>, rooms: &[i64]) -> Result<Vec<RoomRow>, Error> {
                 snapshot: SnapshotNum(snapshot_num),
                 hops: 0,
             }),
+            has_aggregations: row.truth(8)?,
             ..RoomSnapshot::new(room, room_id, version)
         };
         let extremities = extremities.into_iter().map(EventNum).collect();

@@ -25,6 +25,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0005_directory",
             text: include_str!("migrations/0005_directory.sql"),
         },
+        Migration {
+            name: "0006_relations",
+            text: include_str!("migrations/0006_relations.sql"),
+        },
     ],
     // Which rooms are listed was said elsewhere before.
     oldest_program: 5,
@@ -36,6 +40,7 @@ pub fn statements() -> Vec<&'static Sql> {
     [
         crate::account_data::STATEMENTS,
         crate::accounts::STATEMENTS,
+        crate::aggregations::STATEMENTS,
         crate::aliases::STATEMENTS,
         crate::devices::STATEMENTS,
         crate::events::STATEMENTS,
@@ -48,6 +53,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::receipts::STATEMENTS,
         crate::reports::STATEMENTS,
         crate::room_details::STATEMENTS,
+        crate::relations::STATEMENTS,
         crate::rooms::STATEMENTS,
         crate::server::STATEMENTS,
         crate::snapshots::STATEMENTS,

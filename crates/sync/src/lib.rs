@@ -1,20 +1,27 @@
 //! What a client is told: `/sync`, filters and pages of history.
 //!
 //! * [`Sync::sync`] answers `/sync`, at once or when something happens;
-//! * [`Sync::messages`] answers `/rooms/{roomId}/messages`;
+//! * [`Sync::messages`] answers `/rooms/{roomId}/messages`, [`Sync::context`] `/rooms/{roomId}/context/{eventId}`;
+//! * [`Sync::relations`] and [`Sync::threads`] tell which events relate to others;
+//! * [`Sync::closest_in_time`] finds an event by its time;
 //! * [`Sync::stored_filter`] finds a filter that a client has uploaded;
 //! * [`Filter`] and [`RoomEventFilter`] are what clients want to be told of.
 //!
 //! Answers are JSON bytes, spliced from stored events. Each is as of one position of the log, fixed first; nothing
 //! above it is told. The rules are in `docs/dev/streams.md`.
 
+mod context;
 pub mod filter;
 mod json;
 mod messages;
+mod reading;
+mod relations;
 mod scan;
 mod state;
 mod stored_filters;
 mod sync;
+mod threads;
+mod timestamp;
 mod write;
 
 use ruma_common::OwnedUserId;
@@ -25,10 +32,13 @@ use starling_store::{DeviceNum, Store, UserNum};
 use stored_filters::StoredFilters;
 use tokio::sync::watch;
 
+pub use context::ContextRequest;
 pub use filter::{Filter, FilterError, RoomEventFilter};
 pub use messages::MessagesRequest;
+pub use relations::RelationsRequest;
 pub use stored_filters::StoredFilterError;
 pub use sync::{MAX_TIMEOUT, SyncRequest};
+pub use threads::ThreadsRequest;
 
 /// Who reads.
 #[derive(Debug, Clone)]
@@ -53,6 +63,9 @@ pub enum Error {
     /// The user is not and never was in the room, or has forgotten it, and not everyone may read it.
     #[error("the user may not read the room")]
     NotAllowed,
+    /// There is no such event that the user may see.
+    #[error("there is no such event")]
+    NotFound,
     /// The database cannot be read.
     #[error(transparent)]
     Db(#[from] starling_db::Error),

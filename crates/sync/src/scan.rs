@@ -65,6 +65,15 @@ pub(crate) fn scan(
     Scanner::new(scan, keep).run(store, tx, scan.limit + 1)
 }
 
+/// Scans what `read` finds of a stretch: it is given the rest of the stretch, and how many events are wanted.
+pub(crate) fn scan_pages(
+    scan: &Scan,
+    read: impl FnMut(Stretch, i64) -> Result<Vec<Arc<Event>>, Error>,
+    keep: impl FnMut(&Event) -> bool,
+) -> Result<Found, Error> {
+    Scanner::new(scan, keep).run_pages(read, scan.limit + 1)
+}
+
 /// Scans the live events of `room` after position `after` and up to `upto`, newest first. `page` are the newest of them,
 /// where they were read already; else they are taken from memory, if they are at hand.
 pub(crate) fn newest(
@@ -130,17 +139,25 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
         }
     }
 
-    fn run(mut self, store: &Store, tx: &mut Tx<'_>, first: usize) -> Result<Found, Error> {
+    fn run(self, store: &Store, tx: &mut Tx<'_>, first: usize) -> Result<Found, Error> {
+        let Scan {
+            room, direction, ..
+        } = self.scan;
+        let read = |stretch: Stretch, wanted: i64| {
+            Ok(store.timeline_page(tx, room, stretch, direction, wanted)?)
+        };
+        self.run_pages(read, first)
+    }
+
+    fn run_pages(
+        mut self,
+        mut read: impl FnMut(Stretch, i64) -> Result<Vec<Arc<Event>>, Error>,
+        first: usize,
+    ) -> Result<Found, Error> {
         let mut step = first;
         loop {
-            let Scan {
-                room,
-                stretch,
-                direction,
-                ..
-            } = self.scan;
             let wanted = i64::try_from(step).unwrap_or(i64::MAX);
-            let events = store.timeline_page(tx, room, stretch, direction, wanted)?;
+            let events = read(self.scan.stretch, wanted)?;
             let flow = events.iter().try_for_each(|event| self.feed(event));
             if flow.is_break() || events.len() < step {
                 return Ok(self.finish());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use starling_accounts::Session;
 use starling_http::MatrixError;
+use starling_store::bundles::BundledPage;
 use starling_store::client_view::{Asker, ClientView};
 use starling_store::events::Event;
 use starling_store::history::Viewer;
@@ -41,7 +42,18 @@ pub(super) async fn write_events(
     };
     let write = move |tx: &mut starling_db::Tx<'_>| {
         let viewer = Viewer::load(tx, &store, asker.user, room)?;
-        let view = ClientView::load(&store, tx, asker, &events)?;
+        let mut view = ClientView::load(&store, tx, asker, &events)?;
+        // State has no aggregations, and other events come here one by one.
+        if events.iter().any(|event| event.key.is_none())
+            && let Some(snapshot) = store.room_read(tx, room)?
+            && snapshot.has_aggregations
+        {
+            let page = BundledPage {
+                viewer: &viewer,
+                events: &events,
+            };
+            view.bundle(&store, tx, &[page], i64::MAX)?;
+        }
         let mut out = vec![b'['];
         for (index, event) in events.iter().enumerate() {
             if index > 0 {

@@ -21,6 +21,10 @@ pub(super) fn send(error: SendError) -> MatrixError {
         SendError::Content(error) => content(error),
         SendError::Invalid(_) => MatrixError::invalid_param(message),
         SendError::BadAlias(_) => MatrixError::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", message),
+        SendError::NestedThread => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", message),
+        SendError::DuplicateAnnotation => {
+            MatrixError::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", message)
+        }
         SendError::Db(error) => MatrixError::internal(error),
     }
 }
@@ -98,6 +102,14 @@ pub(super) fn alias(error: AliasError) -> MatrixError {
     }
 }
 
+/// Reading what belongs to one event: of a room that isn't here there is none.
+pub(super) fn event(error: starling_sync::Error) -> MatrixError {
+    match error {
+        starling_sync::Error::UnknownRoom => sync(starling_sync::Error::NotFound),
+        other => sync(other),
+    }
+}
+
 /// Reading what is told to clients.
 pub(super) fn sync(error: starling_sync::Error) -> MatrixError {
     let message = error.to_string();
@@ -106,6 +118,7 @@ pub(super) fn sync(error: starling_sync::Error) -> MatrixError {
         starling_sync::Error::UnknownRoom | starling_sync::Error::NotAllowed => {
             MatrixError::forbidden("You are not in this room")
         }
+        starling_sync::Error::NotFound => MatrixError::not_found(message),
         starling_sync::Error::Db(error) => MatrixError::internal(error),
     }
 }

@@ -31,9 +31,24 @@ struct MessagesQuery {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Dir {
+pub(super) enum Dir {
     B,
     F,
+}
+
+impl Dir {
+    pub(super) fn backwards() -> Self {
+        Self::B
+    }
+}
+
+impl From<Dir> for Direction {
+    fn from(dir: Dir) -> Self {
+        match dir {
+            Dir::B => Self::Backwards,
+            Dir::F => Self::Forwards,
+        }
+    }
 }
 
 async fn get(
@@ -42,24 +57,22 @@ async fn get(
     Path(RoomIdPart(room_id)): Path<RoomIdPart>,
     Query(query): Query<MessagesQuery>,
 ) -> Result<JsonBytes, MatrixError> {
-    let filter = query
-        .filter
-        .as_deref()
-        .map(RoomEventFilter::parse)
-        .transpose();
     let request = MessagesRequest {
         room_id,
         from: query.from,
         to: query.to,
-        direction: match query.dir {
-            Dir::B => Direction::Backwards,
-            Dir::F => Direction::Forwards,
-        },
+        direction: query.dir.into(),
         limit: query.limit,
-        filter: filter
-            .map_err(|error| MatrixError::invalid_param(error.to_string()))?
-            .unwrap_or_default(),
+        filter: filter(query.filter.as_deref())?,
     };
     let page = api.sync.messages(&reader(&session), request).await;
     Ok(JsonBytes(page.map_err(error::sync)?.into()))
+}
+
+/// A filter of a query.
+pub(super) fn filter(text: Option<&str>) -> Result<RoomEventFilter, MatrixError> {
+    let filter = text.map(RoomEventFilter::parse).transpose();
+    Ok(filter
+        .map_err(|error| MatrixError::invalid_param(error.to_string()))?
+        .unwrap_or_default())
 }

@@ -1,6 +1,7 @@
 //! Rooms: by behaviour, through the router in process, on both engines.
 
 mod aliases;
+mod context;
 mod create;
 mod directory;
 mod hierarchy;
@@ -9,10 +10,12 @@ mod mutual_rooms;
 mod read;
 mod receipts;
 mod reports;
+mod relations;
 mod send;
 mod state;
 mod summary;
 mod sync;
 mod versions;
+mod visibility;
 
 use crate::caller;

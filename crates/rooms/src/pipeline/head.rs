@@ -61,6 +61,8 @@ pub(crate) struct Extras {
     pub(crate) transaction: Option<Transaction>,
     /// The event that a redaction redacts, if it exists.
     pub(crate) target: Option<Arc<Event>>,
+    /// The event of the same room that it relates to.
+    pub(crate) relates_to: Option<Arc<Event>>,
     /// Whether a guest joins by it, who needs the room's consent.
     pub(crate) guest_joins: bool,
     /// The profile that its content shows.
@@ -238,6 +240,7 @@ impl Rooms {
             transaction: extras.transaction.clone(),
             redacts: extras.target.clone(),
             profile: extras.profile,
+            relates_to: extras.relates_to.clone(),
             now_ms,
             pdu: built.pdu,
         };

@@ -75,6 +75,7 @@ async fn append(store: &Store, number: i64) -> Vec<UserNum> {
         transaction: None,
         profile: None,
         redacts: None,
+        relates_to: None,
         now_ms: 0,
     };
     let appending = store.clone();

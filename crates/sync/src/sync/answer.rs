@@ -270,7 +270,11 @@ fn write_step(
     }
     let state = contents.iter().flat_map(|(_, content)| content.state());
     let timelines = contents.iter().flat_map(|(_, content)| content.timeline());
-    let pages = Pages::read(scope, tx, state.copied(), timelines)?;
+    let mut pages = Pages::read(scope, tx, state.copied(), timelines)?;
+    let told = contents
+        .iter()
+        .filter_map(|(part, content)| Some((part, content.told()?)));
+    pages.bundle(scope, tx, told)?;
     for (part, content) in contents {
         match content {
             Content::Joined(joined) => {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use starling_db::Tx;
+use starling_store::bundles::BundledPage;
 use starling_store::client_view::ClientView;
 use starling_store::events::Event;
 use starling_store::names::{EMPTY_KEY, types};
@@ -14,6 +15,7 @@ use starling_store::{EventNum, RoomNum};
 
 use super::Scope;
 use super::plan::{Extent, Section};
+use super::room::{Part, Told};
 use crate::Error;
 
 /// So many events are read ahead for all rooms together: it bounds the memory. What is beyond that is read room by room.
@@ -143,6 +145,25 @@ impl Pages {
         let view = ClientView::load(&scope.store, tx, scope.asker, all)?;
         let events = events.into_iter().map(|event| (event.num, event)).collect();
         Ok(Self { events, view })
+    }
+
+    /// Reads what is told with the events of timelines that have gaps of those that relate to them.
+    /// <https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events>
+    pub(crate) fn bundle<'a>(
+        &mut self,
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        rooms: impl Iterator<Item = (&'a Part<'a>, &'a Told)>,
+    ) -> Result<(), Error> {
+        let with_gaps = rooms.filter(|(part, told)| {
+            told.timeline.limited_at.is_some() && part.snapshot.has_aggregations
+        });
+        let pages = with_gaps.map(|(part, told)| BundledPage {
+            viewer: part.viewer,
+            events: &told.timeline.events,
+        });
+        let pages: Vec<BundledPage<'_>> = pages.collect();
+        Ok(self.view.bundle(&scope.store, tx, &pages, scope.upto)?)
     }
 
     /// What it takes to write the events that were read, and those of the timelines.

@@ -140,6 +140,7 @@ fn room_id_cases() -> Vec<Case> {
         ("GET", "state"),
         ("GET", "members"),
         ("GET", "messages?dir=b"),
+        ("GET", "context/{event}"),
         ("POST", "join"),
         ("PUT", "send/a/1"),
     ];
@@ -425,6 +426,30 @@ const READING: &str = r#"
     alice GET rooms/{room}/messages?dir=b&to=forged - 400 M_INVALID_PARAM
     alice GET rooms/{room}/messages?dir=b&filter=%5B%5D - 400 M_INVALID_PARAM
     alice GET rooms/{room}/messages?dir=b&filter=%7B%22limit%22%3A-1%7D - 400 M_INVALID_PARAM
+    alice GET rooms/{room}/context/{event}?limit=-1 - 400 M_INVALID_PARAM
+    alice GET rooms/{room}/context/{event}?limit=99999999999999999999999 - 400 M_INVALID_PARAM
+    alice GET rooms/{room}/context/{event}?filter=%5B%5D - 400 M_INVALID_PARAM
+    alice GET rooms/{room}/context/event - 400 M_INVALID_PARAM
+    alice GET rooms/{room}/context/%24{256} - 400 M_INVALID_PARAM
+    alice GET rooms/{room}/context/%24a%00 - 400 M_INVALID_PARAM
+    alice GET rooms/{room}/context/%24unknown - 404 M_NOT_FOUND
+    alice GET /_matrix/client/v1/rooms/{room}/relations/event - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/relations/%24a%00 - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/relations/%24unknown - 404 M_NOT_FOUND
+    alice GET /_matrix/client/v1/rooms/{room}/relations/%24unknown/m.thread - 404 M_NOT_FOUND
+    alice GET /_matrix/client/v1/rooms/{room}/relations/{event}/%FF - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/relations/{event}/m.thread/%FF - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/relations/{event}?dir=up - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/relations/{event}?from=forged - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/relations/{event}?to=%FF - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/relations/{event}?recurse=1 - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/threads?include=none - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/threads?limit=0 - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/threads?from=forged - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/timestamp_to_event?dir=f - 400 M_MISSING_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/timestamp_to_event?dir=f&ts=now - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/timestamp_to_event?dir=up&ts=1 - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/v1/rooms/{room}/timestamp_to_event?dir=b&ts=-1 - 404 M_NOT_FOUND
     alice GET rooms/{room}/members?at=forged - 400 M_INVALID_PARAM
     alice GET rooms/{room}/members?membership=king - 400 M_INVALID_PARAM
     alice GET rooms/{room}/members?not_membership=king - 400 M_INVALID_PARAM
@@ -507,6 +532,10 @@ const FORBIDDEN: &str = r#"
     bob GET rooms/{room}/members - 403 M_FORBIDDEN
     bob GET rooms/{room}/joined_members - 403 M_FORBIDDEN
     bob GET rooms/{room}/messages?dir=b - 403 M_FORBIDDEN
+    bob GET rooms/{room}/context/{event} - 404 M_NOT_FOUND
+    bob GET /_matrix/client/v1/rooms/{room}/relations/{event} - 404 M_NOT_FOUND
+    bob GET /_matrix/client/v1/rooms/{room}/threads - 403 M_FORBIDDEN
+    bob GET /_matrix/client/v1/rooms/{room}/timestamp_to_event?dir=b&ts=1 - 403 M_FORBIDDEN
     bob GET rooms/{room}/event/{event} - 404 M_NOT_FOUND
     mallory PUT rooms/{room}/send/m.room.message/1 {"body":"hello"} 403 M_FORBIDDEN
     mallory PUT rooms/{room}/redact/{event}/1 {} 403 M_FORBIDDEN

@@ -110,7 +110,7 @@ const TYPES: [&str; 18] = [
 ];
 
 /// Parameters of queries.
-const QUERY: [&str; 27] = [
+const QUERY: [&str; 30] = [
     "dir",
     "limit",
     "from",
@@ -138,6 +138,9 @@ const QUERY: [&str; 27] = [
     "batch_token",
     "alias",
     "userid",
+    "ts",
+    "recurse",
+    "include",
 ];
 
 impl Grammar {
@@ -177,7 +180,9 @@ impl Grammar {
         };
         let parts: Vec<String> = declared.split('/').map(part).collect();
         let mut query = Vec::new();
-        if declared.ends_with("/messages") && self.below(10) > 0 {
+        let takes_direction =
+            declared.ends_with("/messages") || declared.ends_with("/timestamp_to_event");
+        if takes_direction && self.below(10) > 0 {
             query.push(format!("dir={}", self.one_of(&["b", "f"])));
         }
         for _ in 0..self.below(4) {
@@ -217,6 +222,13 @@ impl Grammar {
             "type" => &["org.example", "m.direct", "m.push_rules", "m.fully_read"],
             "filterId" => &[filter_id, "0", "1000"],
             "kind" => &["override", "underride", "content", "room", "sender"],
+            "relType" => &[
+                "m.thread",
+                "m.replace",
+                "m.annotation",
+                "m.reference",
+                "org.example",
+            ],
             "ruleId" => &[".m.rule.master", ".m.rule.message", "none"],
             "protocol" => &["irc", "x"],
             "keyName" => &["displayname", "avatar_url", "org.example"],
@@ -259,7 +271,14 @@ impl Grammar {
             "max_depth" => &["0", "1", "4294967296"],
             "user_id" | "userid" => return self.known.bob.clone(),
             "batch_token" => &["m0", "m1", "m"],
-            "full_state" | "use_state_after" | "suggested_only" => &["true", "false"],
+            "full_state" | "use_state_after" | "recurse" | "suggested_only" => &["true", "false"],
+            "ts" => &[
+                "0",
+                "1700000000000",
+                "9223372036854775807",
+                "-9223372036854775808",
+            ],
+            "include" => &["all", "participated"],
             "set_presence" => &["online", "offline", "unavailable"],
             _ => &["x", "alice"],
         };
@@ -424,7 +443,7 @@ impl Grammar {
             room,
             ..
         } = &self.known;
-        match self.below(12) {
+        match self.below(14) {
             0 => {
                 json!({ "membership": self.one_of(&["join", "invite", "leave", "ban", "knock"]), "displayname": "x" })
             }
@@ -449,6 +468,12 @@ impl Grammar {
             9 => json!({
                 "msgtype": "m.text", "body": "* x", "m.new_content": { "body": "x" },
                 "m.relates_to": { "rel_type": "m.replace", "event_id": event },
+            }),
+            10 | 11 => json!({
+                "msgtype": "m.text", "body": "x", "m.relates_to": {
+                    "rel_type": *self.one_of(&["m.thread", "m.reference", "m.annotation", "org.example"]),
+                    "event_id": event, "key": "x",
+                },
             }),
             _ => json!({ "msgtype": "m.text", "body": "x" }),
         }
