@@ -13,7 +13,7 @@ use crate::memberships::{Membership, membership_set};
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
 use crate::profiles::{ProfileSeen, profile_has_changed};
-use crate::relations::{Relation, relation_of};
+use crate::relations::relation_of;
 use crate::room_details::details_follow;
 use crate::rooms::{Extremity, RoomSnapshot, head_hash, room_advance, visibility_of};
 use crate::snapshots::{Stored, snapshot_insert};
@@ -149,7 +149,12 @@ impl Store {
         let auth = self.auth_numbers(tx, before, &new.auth)?;
         event_insert(tx, &event, &prev, &auth)?;
         details_follow(tx, (before, &after), new)?;
-        self.change_relations(tx, &event, relation.as_ref(), new)?;
+        if let Some(relation) = &relation {
+            self.relate(tx, &event, relation, new.relates_to.as_deref())?;
+        }
+        if let Some(target) = &new.redacts {
+            self.redact(tx, positions, (before, &event), target)?;
+        }
         let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
         let readers = if has_waiting_receipts {
             self.receipts_arrive(tx, positions, &event)?
@@ -190,9 +195,6 @@ impl Store {
                 membership = self.change_membership(tx, positions, event, server)?;
             }
         }
-        if let Some(target) = &new.redacts {
-            event_redact(tx, &target.redacted_by(event.num))?;
-        }
         let is_replaced = change.is_some_and(|change| change.old.is_some());
         let redacted = new.redacts.as_ref().map(|target| &target.pdu);
         if (is_replaced && is_guest_access(&new.pdu)) || redacted.is_some_and(is_guest_access) {
@@ -209,21 +211,32 @@ impl Store {
         Ok(membership)
     }
 
-    /// The event relates to another, and what it redacts relates to nothing any longer.
-    fn change_relations(
+    /// What the event redacts is pruned and relates to nothing any longer. Where it is of the room's state, that has
+    /// changed, although the same event holds the key: clients with a gap there learn of it by the change.
+    fn redact(
         &self,
         tx: &mut Tx<'_>,
-        event: &Event,
-        relation: Option<&Relation>,
-        new: &NewEvent,
+        positions: &mut Positions,
+        (before, event): (&RoomSnapshot, &Event),
+        target: &Event,
     ) -> Result<(), Error> {
-        if let Some(relation) = relation {
-            self.relate(tx, event, relation, new.relates_to.as_deref())?;
+        event_redact(tx, &target.redacted_by(event.num))?;
+        self.unrelate(tx, target)?;
+        let Some(key) = target.key else {
+            return Ok(());
+        };
+        if before.state_event(target.kind, key) != Some(target.num) {
+            return Ok(());
         }
-        if let Some(target) = &new.redacts {
-            self.unrelate(tx, target)?;
-        }
-        Ok(())
+        let delta = StateDelta {
+            room: event.room,
+            kind: target.kind,
+            key,
+            event: Some(target.num),
+            old: Some(target.num),
+            position: positions.give()?,
+        };
+        state_delta_insert(tx, &delta)
     }
 
     fn intern_event(&self, tx: &mut Tx<'_>, pdu: &Pdu) -> Result<Numbers, Error> {

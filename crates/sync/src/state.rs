@@ -203,27 +203,41 @@ fn by_number(
     Ok(events.into_iter().map(|event| (event.num, event)).collect())
 }
 
-/// The keys of a room's state that changed after position `after` and up to `upto`.
-pub(crate) fn changed(
-    tx: &mut Tx<'_>,
-    room: RoomNum,
-    after: i64,
-    upto: i64,
-) -> Result<BTreeSet<Key>, Error> {
-    let deltas = state_deltas(tx, &[room], after, upto)?;
-    Ok(keys(&deltas))
+/// What changed of a room's state.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// The keys that changed.
+    keys: BTreeSet<Key>,
+    /// Those events among what is held by them that were redacted.
+    redacted: BTreeSet<EventNum>,
 }
 
-/// The keys that changed.
-pub(crate) fn keys(deltas: &[StateDelta]) -> BTreeSet<Key> {
-    deltas.iter().map(|delta| (delta.kind, delta.key)).collect()
+impl Changed {
+    /// What changed after position `after` and up to `upto`.
+    pub(crate) fn read(
+        tx: &mut Tx<'_>,
+        room: RoomNum,
+        after: i64,
+        upto: i64,
+    ) -> Result<Self, Error> {
+        Ok(Self::of(&state_deltas(tx, &[room], after, upto)?))
+    }
+
+    /// What these changes changed.
+    pub(crate) fn of(deltas: &[StateDelta]) -> Self {
+        let redacted = deltas.iter().filter(|delta| delta.event == delta.old);
+        Self {
+            redacted: redacted.filter_map(|delta| delta.event).collect(),
+            keys: deltas.iter().map(|delta| (delta.kind, delta.key)).collect(),
+        }
+    }
 }
 
 /// Which part of a room's state to tell.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     /// Of a room told whole: everything. Else what has changed.
-    pub(crate) changed: Option<&'a BTreeSet<Key>>,
+    pub(crate) changed: Option<&'a Changed>,
     /// With lazy loading: the members to tell of, changed or not. Without: `None`, and the others of a whole room too.
     pub(crate) members: Option<&'a BTreeSet<KeyNum>>,
     /// The position after which a client doesn't know the changes.
@@ -276,7 +290,10 @@ pub(crate) fn told(
 impl Wanted<'_> {
     /// Whether an event that holds a key is to be told, if the client doesn't get it with the timeline.
     fn wants(&self, entry: &Entry) -> bool {
-        let is_new = self.changed.is_none() || entry.event.0 > self.after;
+        // The client knows no newer event, or not that the one that it knows was redacted.
+        let is_new = self.changed.is_none_or(|changed| {
+            entry.event.0 > self.after || changed.redacted.contains(&entry.event)
+        });
         match self.members {
             Some(members) if entry.kind == types::MEMBER => {
                 members.contains(&entry.key) || (self.changed.is_some() && is_new)
@@ -296,7 +313,7 @@ fn candidates(at: &StateAt, wanted: &Wanted<'_>) -> Vec<Entry> {
         .into_iter()
         .flatten()
         .map(|key| (types::MEMBER, *key));
-    let keys: BTreeSet<Key> = changed.iter().copied().chain(lazy).collect();
+    let keys: BTreeSet<Key> = changed.keys.iter().copied().chain(lazy).collect();
     keys.into_iter()
         .filter_map(|key| at.get(key))
         .filter(|entry| wanted.wants(entry))

@@ -85,7 +85,9 @@ impl Batch {
             };
             since = Some(*after);
             let page = self.pages.get(&snapshot.room);
-            if page.is_none_or(|page| page.limited || page.events.iter().any(|e| e.key.is_some())) {
+            let may_change =
+                |event: &Arc<Event>| event.key.is_some() || event.kind == types::REDACTION;
+            if page.is_none_or(|page| page.limited || page.events.iter().any(may_change)) {
                 changed.push(snapshot.room);
             }
         }

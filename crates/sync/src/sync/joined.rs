@@ -1,8 +1,6 @@
 //! Rooms that the reader is in.
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_joined-room>
 
-use std::collections::BTreeSet;
-
 use starling_db::Tx;
 use starling_store::memberships::Membership;
 
@@ -13,7 +11,7 @@ use super::summary::Summary;
 use super::{Scope, ephemeral};
 use crate::Error;
 use crate::json::{self, Object};
-use crate::state::{StateAt, keys};
+use crate::state::{Changed, StateAt};
 
 /// What there is to tell of the room.
 #[derive(Debug)]
@@ -56,10 +54,13 @@ impl Joined {
         let timeline = scope.timeline(tx, part, (extent.after, scope.upto, page), None)?;
         let deltas = batch.deltas(part.snapshot.room);
         let (summary, changed) = if extent.whole {
-            (Some(Summary::whole(scope, tx, part, at)?), BTreeSet::new())
+            (
+                Some(Summary::whole(scope, tx, part, at)?),
+                Changed::default(),
+            )
         } else {
             let summary = Summary::changed(scope, tx, part, (at, deltas))?;
-            (summary, keys(deltas))
+            (summary, Changed::of(deltas))
         };
         let heroes = summary.as_ref().map_or(&[][..], Summary::heroes);
         let state = scope.state_beside(tx, part, (at, &timeline, extent), &changed, heroes)?;

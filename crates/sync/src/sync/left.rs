@@ -1,7 +1,6 @@
 //! Rooms that the reader has left, was kicked or banned from, and invites that came to nothing.
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_left-room>
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use starling_db::Tx;
@@ -15,7 +14,7 @@ use super::room::{Part, Told};
 use crate::Error;
 use crate::json::{self, Object};
 use crate::scan::Newest;
-use crate::state::{StateAt, changed};
+use crate::state::{Changed, StateAt};
 
 /// Finds out what to tell: the room up to the member event with which the reader's membership ended. The state isn't
 /// filtered yet.
@@ -83,9 +82,9 @@ fn up_to(
     }
     let timeline = scope.timeline(tx, part, (extent.after, end.num.0, None), Some(end.num))?;
     let changed = if extent.whole {
-        BTreeSet::new()
+        Changed::default()
     } else {
-        changed(tx, part.snapshot.room, extent.after, scope.upto)?
+        Changed::read(tx, part.snapshot.room, extent.after, scope.upto)?
     };
     let state = scope.state_beside(tx, part, (&at, &timeline, extent), &changed, &[])?;
     Ok(Told {

@@ -20,7 +20,7 @@ use super::{Scope, account_data};
 use crate::Error;
 use crate::json::{self, Object};
 use crate::scan::{self, Newest};
-use crate::state::{Key, StateAt, Wanted, told};
+use crate::state::{Changed, StateAt, Wanted, told};
 use crate::write::{self, Format};
 
 /// So many state events are read and written at once: it bounds the memory for a large room.
@@ -85,13 +85,13 @@ impl Scope {
         )
     }
 
-    /// The state to tell beside the timeline. `changed` are the keys that changed; `heroes` are told with lazy loading.
+    /// The state to tell beside the timeline. `changed` is what changed of it; `heroes` are told with lazy loading.
     pub(crate) fn state_beside(
         &self,
         tx: &mut Tx<'_>,
         part: &Part<'_>,
         (at, timeline, extent): (&StateAt, &Newest, Extent),
-        changed: &BTreeSet<Key>,
+        changed: &Changed,
         heroes: &[KeyNum],
     ) -> Result<Vec<EventNum>, Error> {
         let filter = &self.filter.room.state;
