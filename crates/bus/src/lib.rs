@@ -7,16 +7,22 @@
 //! What is here is a hint, not the truth: a listener that doesn't remember far enough back says so
 //! ([`Listener::changes_since`] is `None`), and its reader asks the database.
 
+mod fleeting;
 mod listener;
+mod presence;
+mod typing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use fleeting::Fleeting;
+
 pub use listener::Listener;
+pub use presence::{CROWD, Presence, PresenceState};
 
 /// Whom or what a change concerns, by the integers of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +44,7 @@ pub enum Topic {
     Device(i64),
 }
 
-/// The process's bus. Cheap to clone.
+/// The process's bus; it also holds what is told and not stored (`fleeting.rs`). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bus {
     shared: Arc<Shared>,
@@ -48,6 +54,12 @@ pub struct Bus {
 struct Shared {
     head: AtomicI64,
     listeners: Mutex<Listeners>,
+    /// Says of which process `count` is.
+    boot: i64,
+    /// The last change of what is not stored that readers may see.
+    count: AtomicI64,
+    /// Taken before `listeners`.
+    fleeting: Mutex<Fleeting>,
 }
 
 /// Who listens to what. A listener is in `devices` and `users` while its device is active, and in `rooms` for each room
@@ -60,12 +72,17 @@ struct Listeners {
 }
 
 impl Bus {
-    /// A bus that starts at `head`, the last position that is committed.
+    /// A bus that starts at `head`, the last position that is committed. `chance` is any number that another process
+    /// of this server hardly has.
     #[must_use]
-    pub fn new(head: i64) -> Self {
+    pub fn new(head: i64, chance: u64) -> Self {
         let shared = Shared {
             head: AtomicI64::new(head),
             listeners: Mutex::new(Listeners::default()),
+            // It goes into every token of a sync: 2^32 are enough to tell processes apart.
+            boot: 1 + i64::from(u32::try_from(chance >> 33).unwrap_or_default()),
+            count: AtomicI64::new(0),
+            fleeting: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -76,6 +93,34 @@ impl Bus {
     #[must_use]
     pub fn head(&self) -> i64 {
         self.shared.head.load(Ordering::Acquire)
+    }
+
+    /// The process that counts the changes of what is not stored; above 0.
+    #[must_use]
+    pub fn boot(&self) -> i64 {
+        self.shared.boot
+    }
+
+    /// The last change of what is not stored that readers may see: they take it once, first.
+    #[must_use]
+    pub fn count(&self) -> i64 {
+        self.shared.count.load(Ordering::Acquire)
+    }
+
+    /// Wakes those who follow `room`, of which something that is not stored has changed.
+    fn tell_room(&self, room: i64, fleeting: MutexGuard<'_, Fleeting>) {
+        let count = fleeting.count;
+        let listeners = self.shared.listeners.lock();
+        let followers = listeners.rooms.get(&room).cloned().unwrap_or_default();
+        drop(listeners);
+        for listener in &followers {
+            listener.note_fleeting(count);
+        }
+        self.shared.publish(&fleeting);
+        drop(fleeting);
+        for listener in followers {
+            listener.wake();
+        }
     }
 
     /// Tells that all up to `position` is committed and in the caches, and that the change at `position` concerns
@@ -116,6 +161,8 @@ impl Bus {
         for listener in listeners.users.get(&user).cloned().unwrap_or_default() {
             listeners.add(room, &listener);
         }
+        drop(listeners);
+        self.enter(user, room);
     }
 
     /// As [`Bus::follow`], for the rooms that one new listener's user is in. Nothing for one that was swept away.
@@ -130,6 +177,8 @@ impl Bus {
     pub fn unfollow(&self, user: i64, room: i64) {
         let mut listeners = self.shared.listeners.lock();
         listeners.remove(room, |listener| listener.user() == user);
+        drop(listeners);
+        self.exit(user, room);
     }
 
     /// Forgets listeners that nobody has used since `before_ms` and on which nobody waits.
@@ -150,6 +199,13 @@ impl Bus {
     #[must_use]
     pub fn listeners(&self) -> usize {
         self.shared.listeners.lock().devices.len()
+    }
+}
+
+impl Shared {
+    /// Lets readers see what has changed.
+    fn publish(&self, fleeting: &Fleeting) {
+        self.count.store(fleeting.count, Ordering::Release);
     }
 }
 

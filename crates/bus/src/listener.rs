@@ -21,6 +21,8 @@ pub struct Listener {
     notify: Notify,
     waiting: AtomicUsize,
     last_used_ms: AtomicI64,
+    /// The last change of what is not stored that woke it up.
+    fleeting: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl Listener {
             notify: Notify::new(),
             waiting: AtomicUsize::new(0),
             last_used_ms: AtomicI64::new(now_ms),
+            fleeting: AtomicI64::new(0),
         }
     }
 
@@ -94,13 +97,19 @@ impl Listener {
     /// Waits until something after `since` concerns this device, or it doesn't remember that far back. Returns at once
     /// if that is so already.
     pub async fn changed(&self, since: i64) {
+        self.changed_beside(since, i64::MAX).await;
+    }
+
+    /// As [`Listener::changed`], and ends also when something that is not stored concerns this device, after `count`
+    /// changes of that.
+    pub async fn changed_beside(&self, since: i64, count: i64) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _guard = Waiting(&self.waiting);
         loop {
             let notified = self.notify.notified();
             let mut notified = std::pin::pin!(notified);
             notified.as_mut().enable();
-            if self.has_changed(since) {
+            if self.has_changed(since) || self.has_fleeting(count) {
                 return;
             }
             notified.await;
@@ -116,6 +125,12 @@ impl Listener {
                 .recent
                 .back()
                 .is_some_and(|(position, _)| *position > since)
+    }
+
+    /// Whether something that is not stored concerns this device, after `count` changes of that.
+    #[must_use]
+    pub fn has_fleeting(&self, count: i64) -> bool {
+        self.fleeting.load(Ordering::Acquire) > count
     }
 
     /// Notes that it is in use, for the sweep.
@@ -137,6 +152,31 @@ impl Listener {
             changes.complete_after = changes.complete_after.max(dropped);
         }
         changes.recent.push_back((position, topic));
+    }
+
+    /// Notes a change of what is not stored; false when it was noted already.
+    pub(crate) fn note_fleeting(&self, count: i64) -> bool {
+        self.fleeting.fetch_max(count, Ordering::AcqRel) < count
+    }
+
+    /// Those of `rooms` that it follows.
+    pub(crate) fn those_followed(&self, mut rooms: Vec<i64>) -> Vec<i64> {
+        if !rooms.is_empty() {
+            let changes = self.changes.lock();
+            rooms.retain(|room| changes.rooms.contains(room));
+        }
+        rooms
+    }
+
+    /// Whether it follows one of `rooms`.
+    pub(crate) fn follows_any(&self, rooms: &FxHashSet<i64>) -> bool {
+        let changes = self.changes.lock();
+        let (few, many) = if rooms.len() < changes.rooms.len() {
+            (rooms, &changes.rooms)
+        } else {
+            (&changes.rooms, rooms)
+        };
+        few.iter().any(|room| many.contains(room))
     }
 
     pub(crate) fn wake(&self) {

@@ -13,6 +13,7 @@ mod logout;
 mod moderation;
 mod openid;
 mod password;
+mod presence;
 mod profile;
 mod push_rules;
 mod refresh;
@@ -28,6 +29,8 @@ mod whoami;
 use starling_http::Routes;
 
 use crate::State;
+
+pub(crate) use presence::StateName;
 
 /// Their routes.
 pub(crate) fn routes() -> Routes<State> {
@@ -51,6 +54,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(openid::routes())
         .merge(moderation::routes())
         .merge(profile::routes())
+        .merge(presence::routes())
         .merge(account_data::routes())
         .merge(filter::routes())
         .merge(push_rules::routes())

@@ -25,6 +25,7 @@ mod summary;
 mod sync;
 mod threads;
 mod timestamp;
+mod typing;
 
 use starling_accounts::Session;
 use starling_http::{MatrixError, Routes};
@@ -60,6 +61,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(relations::routes())
         .merge(threads::routes())
         .merge(timestamp::routes())
+        .merge(typing::routes())
         .merge(sync::routes())
 }
 

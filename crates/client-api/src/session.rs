@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use starling_accounts::{Authentication, Session};
+use starling_ephemeral::Client;
 use starling_http::{Access, BoxError, MatrixError, RateLimiter, Sessions};
 
 use crate::State;
@@ -58,6 +59,15 @@ impl Sessions for State {
 /// Too many passwords are to be hashed: those who come later wait outside, and sending goes on.
 pub(crate) fn busy() -> MatrixError {
     MatrixError::limit_exceeded(BUSY_WAIT)
+}
+
+/// The device with this session, as what it is doing is told to others.
+pub(crate) fn client(session: &Session) -> Client {
+    Client {
+        user: session.user,
+        user_id: session.user_id.clone(),
+        device: session.device,
+    }
 }
 
 /// Refuses a path that names another user than the caller.

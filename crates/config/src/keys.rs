@@ -2,7 +2,8 @@
 
 use crate::{
     appservices, compat, database, directory, federation, listeners, logging, media, outbound,
-    passwords, rate_limits, registration, rooms, server, sessions, smtp, turn, well_known,
+    passwords, presence, rate_limits, registration, rooms, server, sessions, smtp, turn,
+    well_known,
 };
 
 /// One key of a section.
@@ -106,6 +107,7 @@ pub const SECTIONS: &[Section] = &[
     federation::SECTION,
     rooms::SECTION,
     directory::SECTION,
+    presence::SECTION,
     appservices::SECTION,
     media::SECTION,
     smtp::SECTION,

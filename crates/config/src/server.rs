@@ -7,8 +7,8 @@ use serde::Deserialize;
 use crate::keys::{Key, Kind, Section, Value};
 use crate::{
     Appservices, ByteSize, Compat, Database, Directory, Federation, Listener, Logging, Media,
-    Outbound, Passwords, RateLimits, Registration, Rooms, ServerName, Sessions, Smtp, Turn,
-    WellKnown,
+    Outbound, Passwords, Presence, RateLimits, Registration, Rooms, ServerName, Sessions, Smtp,
+    Turn, WellKnown,
 };
 
 /// Everything that can be configured. [`Config::load`] makes it; all paths in it are resolved.
@@ -43,6 +43,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// `[directory]`
     pub directory: Directory,
+    /// `[presence]`
+    pub presence: Presence,
     /// `[appservices]`
     pub appservices: Appservices,
     /// `[media]`
@@ -76,6 +78,7 @@ impl Default for Config {
             federation: Federation::default(),
             rooms: Rooms::default(),
             directory: Directory::default(),
+            presence: Presence::default(),
             appservices: Appservices::default(),
             media: Media::default(),
             smtp: Smtp::default(),

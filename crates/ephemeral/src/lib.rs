@@ -1,21 +1,34 @@
 //! What is told of users and not kept in a room's history: receipts, typing, presence.
 //!
 //! * [`Ephemeral::mark_read`] sets receipts and the fully-read marker; they are stored.
+//! * [`Ephemeral::set_typing`] says who is typing; it is in memory only.
+//! * [`Ephemeral::begin_poll`], [`Ephemeral::set_presence`] and [`Ephemeral::note_activity`] say who is there;
+//!   [`Ephemeral::presence`] answers who asks. Only the text that a user sets is stored.
 //!
-//! What clients are told of it is written by `sync`: receipts from the store.
+//! What clients are told of it is written by `sync`: receipts from the store, the rest from the bus.
 
+mod keeper;
+mod presence;
 mod receipts;
+mod typing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use ruma_common::OwnedUserId;
 use starling_bus::Bus;
 use starling_db::{Error, Tx, Write};
 use starling_runtime::Clock;
-use starling_store::Store;
 use starling_store::receipts::waiting_receipts_sweep;
+use starling_store::{DeviceNum, Store, UserNum};
 
+use keeper::Memory;
+
+pub use presence::{Poll, PresenceError, STATUS_BYTES};
 pub use receipts::{Mark, Marker, ReceiptError};
+pub use starling_bus::{Presence, PresenceState};
 pub use starling_store::receipts::{ReceiptKey, ReceiptKind, ReceiptThread};
+pub use typing::{DEFAULT_TYPING, LONGEST_TYPING, TypingError};
 
 /// What [`Ephemeral`] works with.
 #[derive(Debug)]
@@ -26,29 +39,46 @@ pub struct Parts {
     pub bus: Bus,
     /// Tells the time.
     pub clock: Clock,
+    /// Whether users are told who is there.
+    pub has_presence: bool,
+}
+
+/// Who acts: a device of a local user.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The user.
+    pub user: UserNum,
+    /// The user's name.
+    pub user_id: OwnedUserId,
+    /// The device.
+    pub device: DeviceNum,
 }
 
 /// Receipts, typing and presence of this server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Ephemeral {
-    parts: Arc<Parts>,
+    store: Store,
+    memory: Arc<Memory>,
 }
 
 impl Ephemeral {
     /// Puts the domain together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let Parts {
+            store,
+            bus,
+            clock,
+            has_presence,
+        } = parts;
         Self {
-            parts: Arc::new(parts),
+            store,
+            memory: Arc::new(Memory::new(bus, clock, has_presence)),
         }
     }
 
     fn store(&self) -> &Store {
-        &self.parts.store
-    }
-
-    fn now_ms(&self) -> i64 {
-        self.parts.clock.now_ms()
+        &self.store
     }
 
     /// Forgets at most `most` receipts that have waited for their event since before `before_ms`; how many it forgot.
@@ -60,4 +90,8 @@ impl Ephemeral {
         let sweep = move |tx: &mut Tx<'_>| waiting_receipts_sweep(tx, before_ms, most);
         self.store().db().write(write, sweep).await
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

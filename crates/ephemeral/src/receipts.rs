@@ -92,7 +92,7 @@ impl Ephemeral {
             sent: Sent {
                 user,
                 room: room.ok_or(ReceiptError::NotInRoom)?,
-                at_ms: self.now_ms(),
+                at_ms: self.memory.now_ms(),
             },
         };
         let checking = marking.clone();
@@ -104,7 +104,7 @@ impl Ephemeral {
         let waits = steps.iter().any(|step| matches!(step, Step::Wait(..)));
         let room = waits.then_some(marking.sent.room.0);
         let write = Write::new("receipts").locking(room.into_iter().chain([lock_key(user)]));
-        let (working, bus) = (marking.clone(), self.parts.bus.clone());
+        let (working, bus) = (marking.clone(), self.memory.bus.clone());
         let work = move |tx: &mut Tx<'_>| working.settle(tx, &steps);
         let place = move |tx: &mut Tx<'_>, positions: &mut Positions, steps: Vec<Step>| {
             let topics = marking.write(tx, positions, &steps)?;
@@ -114,7 +114,9 @@ impl Ephemeral {
             }
             Ok(())
         };
-        self.store().db().write_placed(write, work, place).await
+        self.store().db().write_placed(write, work, place).await?;
+        self.note_activity(user);
+        Ok(())
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
         .await
         .map_err(failed)?;
     let (head, epoch) = db.head().await.map_err(failed)?;
-    let bus = Bus::new(head);
+    let bus = Bus::new(head, chance.number());
     let store = Store::new(db, epoch, CacheSizes::new(config.max_memory.0));
     let secret = starling_accounts::session_secret(&store, &chance).await;
     let secret = secret.map_err(failed)?;

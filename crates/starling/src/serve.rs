@@ -170,6 +170,7 @@ async fn state(
         store: store.clone(),
         bus: bus.clone(),
         clock: clock.clone(),
+        has_presence: config.presence.enabled,
     });
     Ok(State::new(Parts {
         config: Arc::new(config.clone()),

@@ -25,6 +25,7 @@ pub mod memberships;
 pub mod names;
 mod numbers;
 pub mod openid_tokens;
+pub mod presence;
 pub mod profiles;
 pub mod receipts;
 pub mod registration_tokens;

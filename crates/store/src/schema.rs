@@ -29,6 +29,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0006_relations",
             text: include_str!("migrations/0006_relations.sql"),
         },
+        Migration {
+            name: "0007_presence",
+            text: include_str!("migrations/0007_presence.sql"),
+        },
     ],
     // Which rooms are listed was said elsewhere before.
     oldest_program: 5,
@@ -49,6 +53,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::jobs::STATEMENTS,
         crate::memberships::STATEMENTS,
         crate::names::STATEMENTS,
+        crate::presence::STATEMENTS,
         crate::profiles::STATEMENTS,
         crate::receipts::STATEMENTS,
         crate::reports::STATEMENTS,

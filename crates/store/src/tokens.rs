@@ -13,6 +13,15 @@ pub struct Place {
     pub minor: i64,
 }
 
+/// A moment in the life of a process, for what is not stored (typing, presence).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Which process.
+    pub boot: i64,
+    /// How many changes it had seen.
+    pub count: i64,
+}
+
 /// A token of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token {
@@ -22,6 +31,16 @@ pub enum Token {
         epoch: i64,
         /// The last position that was told.
         position: i64,
+    },
+    /// All up to a position was told, and all that is not stored up to a moment. Elsewhere than in `/sync` it is as
+    /// [`Token::Sync`].
+    Moment {
+        /// The epoch of the log.
+        epoch: i64,
+        /// The last position that was told.
+        position: i64,
+        /// The last moment of which was told.
+        moment: Moment,
     },
     /// The boundary just before a place.
     Before {
@@ -46,30 +65,33 @@ impl Token {
     /// # Errors
     /// [`NotAToken`] for any other text.
     pub fn parse(text: &str) -> Result<Self, NotAToken> {
-        let mut fields = text.get(1..).ok_or(NotAToken)?.split('_');
-        let mut number = || fields.next().and_then(canonical).ok_or(NotAToken);
-        let token = match text.as_bytes().first() {
-            Some(b's') => Self::Sync {
-                epoch: number()?,
-                position: number()?,
+        let numbers = text.get(1..).ok_or(NotAToken)?.split('_').map(canonical);
+        // No token has more numbers: the fifth is one too many.
+        let numbers: Option<Vec<i64>> = numbers.take(5).collect();
+        let token = match (text.as_bytes().first(), numbers.as_deref()) {
+            (Some(b's'), Some(&[epoch, position])) => Self::Sync { epoch, position },
+            (Some(b's'), Some(&[epoch, position, boot, count])) => Self::Moment {
+                epoch,
+                position,
+                moment: Moment { boot, count },
             },
-            Some(b't') => Self::Before {
-                epoch: number()?,
-                place: Place {
-                    major: number()?,
-                    minor: number()?,
-                },
+            (Some(b't'), Some(&[epoch, major, minor])) => Self::Before {
+                epoch,
+                place: Place { major, minor },
             },
             _ => return Err(NotAToken),
         };
         let is_sane = match token {
-            Self::Sync { epoch, position } => epoch >= 1 && (0..=LAST).contains(&position),
-            Self::Before { epoch, place } => epoch >= 1 && (0..=LAST).contains(&place.major),
+            Self::Sync { position, .. } => (0..=LAST).contains(&position),
+            Self::Moment {
+                position, moment, ..
+            } => (0..=LAST).contains(&position) && moment.boot >= 1 && moment.count >= 0,
+            Self::Before { place, .. } => (0..=LAST).contains(&place.major),
         };
-        if fields.next().is_some() || !is_sane {
-            Err(NotAToken)
-        } else {
+        if token.epoch() >= 1 && is_sane {
             Ok(token)
+        } else {
+            Err(NotAToken)
         }
     }
 
@@ -77,7 +99,9 @@ impl Token {
     #[must_use]
     pub fn epoch(&self) -> i64 {
         match self {
-            Self::Sync { epoch, .. } | Self::Before { epoch, .. } => *epoch,
+            Self::Sync { epoch, .. } | Self::Moment { epoch, .. } | Self::Before { epoch, .. } => {
+                *epoch
+            }
         }
     }
 
@@ -85,7 +109,7 @@ impl Token {
     #[must_use]
     pub fn boundary(&self) -> Place {
         match self {
-            Self::Sync { position, .. } => Place {
+            Self::Sync { position, .. } | Self::Moment { position, .. } => Place {
                 major: position + 1,
                 minor: i64::MIN,
             },
@@ -97,8 +121,17 @@ impl Token {
     #[must_use]
     pub fn position(&self) -> i64 {
         match self {
-            Self::Sync { position, .. } => *position,
+            Self::Sync { position, .. } | Self::Moment { position, .. } => *position,
             Self::Before { place, .. } => (place.major - 1).max(0),
+        }
+    }
+
+    /// Up to which moment all that is not stored was told, if it says so.
+    #[must_use]
+    pub fn moment(&self) -> Option<Moment> {
+        match self {
+            Self::Moment { moment, .. } => Some(*moment),
+            Self::Sync { .. } | Self::Before { .. } => None,
         }
     }
 }
@@ -119,6 +152,11 @@ impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sync { epoch, position } => write!(f, "s{epoch}_{position}"),
+            Self::Moment {
+                epoch,
+                position,
+                moment: Moment { boot, count },
+            } => write!(f, "s{epoch}_{position}_{boot}_{count}"),
             Self::Before { epoch, place } => write!(f, "t{epoch}_{}_{}", place.major, place.minor),
         }
     }
@@ -126,7 +164,7 @@ impl fmt::Display for Token {
 
 #[cfg(test)]
 mod tests {
-    use super::{NotAToken, Place, Token};
+    use super::{Moment, NotAToken, Place, Token};
 
     #[test]
     fn tokens_come_back() {
@@ -138,6 +176,11 @@ mod tests {
             Token::Sync {
                 epoch: 7,
                 position: 1 << 53,
+            },
+            Token::Moment {
+                epoch: 1,
+                position: 12,
+                moment: Moment { boot: 9, count: 0 },
             },
             Token::Before {
                 epoch: 1,
@@ -177,6 +220,10 @@ mod tests {
             "s1_",
             "s1_x",
             "s1_1_1",
+            "s1_1_0_1",
+            "s1_1_1_-1",
+            "s1_1_1_1_1",
+            "s1_-1_1_1",
             "s0_1",
             "s1_-1",
             "s1_01",

@@ -9,17 +9,19 @@ mod invited;
 mod joined;
 mod left;
 mod plan;
+mod presence;
 mod receipts;
 mod room;
 mod summary;
+mod typing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_bus::{Listener, Topic};
+use starling_bus::{Bus, Listener, Topic};
 use starling_store::client_view::Asker;
 use starling_store::memberships::{Membership, membership_list};
-use starling_store::tokens::Token;
+use starling_store::tokens::{Moment, Token};
 use tokio::time::Instant;
 
 use crate::{Error, Filter, Reader, Sync};
@@ -56,7 +58,44 @@ pub(crate) struct Scope {
     pub(crate) since: Option<i64>,
     /// The position as of which it is answered.
     pub(crate) upto: i64,
+    /// The same for what is not stored.
+    pub(crate) moment: Moments,
     pub(crate) asker: Asker,
+    pub(crate) bus: Bus,
+    pub(crate) listener: Arc<Listener>,
+}
+
+/// From which change of what is not stored to which.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moments {
+    /// The last that the client was told of; `None` when this process doesn't know: what is so now is told then.
+    pub(crate) since: Option<i64>,
+    pub(crate) upto: i64,
+}
+
+impl Scope {
+    /// The token of an answer: all up to there was told.
+    fn next_batch(&self) -> Token {
+        Token::Moment {
+            epoch: self.store.epoch(),
+            position: self.upto,
+            moment: Moment {
+                boot: self.bus.boot(),
+                count: self.moment.upto,
+            },
+        }
+    }
+
+    /// Goes on from where it ended: all up to there was looked at, and nothing was to be told.
+    fn go_on(&mut self, upto: i64, now_ms: i64) {
+        self.since = Some(self.upto);
+        self.upto = upto;
+        self.moment = Moments {
+            since: Some(self.moment.upto),
+            upto: self.bus.count(),
+        };
+        self.asker.now_ms = now_ms;
+    }
 }
 
 impl Sync {
@@ -70,10 +109,18 @@ impl Sync {
         let token = request.since.as_deref().map(Token::parse).transpose()?;
         let deadline = self.clock.monotonic() + request.timeout.min(MAX_TIMEOUT);
         let listener = self.listener(reader).await?;
-        let mut scope = self.scope(reader, request);
-        scope.since = token
-            .filter(|token| token.epoch() == self.store.epoch() && token.position() <= scope.upto)
-            .map(|token| token.position());
+        let mut scope = self.scope(reader, request, &listener);
+        if let Some(token) = token
+            && token.epoch() == self.store.epoch()
+            && token.position() <= scope.upto
+        {
+            scope.since = Some(token.position());
+            let is_ours = |moment: &Moment| {
+                moment.boot == self.bus.boot() && moment.count <= scope.moment.upto
+            };
+            let moment = token.moment().filter(is_ours);
+            scope.moment.since = moment.map(|moment| moment.count);
+        }
         let mut is_last = request.timeout.is_zero() || request.full_state || scope.since.is_none();
         let mut has_waited = false;
         loop {
@@ -82,20 +129,22 @@ impl Sync {
             is_last |= changes.as_deref().map_or(has_waited, has_device_change);
             let answer = self.attempt(&scope, changes).await?;
             if is_last || !answer.is_empty() {
-                return Ok(answer.into_bytes(self.store.epoch(), scope.upto));
+                return Ok(answer.into_bytes(&scope));
             }
-            let Some(head) = self.wait(&listener, scope.upto, deadline).await else {
-                return Ok(answer.into_bytes(self.store.epoch(), scope.upto));
+            let Some(head) = self.wait(&scope, deadline).await else {
+                scope.go_on(scope.upto, self.clock.now_ms());
+                return Ok(answer.with_presence(&scope).into_bytes(&scope));
             };
             has_waited = true;
-            // All up to there was looked at, and nothing was to be told.
-            scope.since = Some(scope.upto);
-            scope.upto = head;
-            scope.asker.now_ms = self.clock.now_ms();
+            scope.go_on(head, self.clock.now_ms());
         }
     }
 
-    fn scope(&self, reader: &Reader, request: &SyncRequest) -> Scope {
+    fn scope(&self, reader: &Reader, request: &SyncRequest, listener: &Arc<Listener>) -> Scope {
+        let moment = Moments {
+            since: None,
+            upto: self.bus.count(),
+        };
         Scope {
             store: self.store.clone(),
             reader: reader.clone(),
@@ -104,6 +153,9 @@ impl Sync {
             use_state_after: request.use_state_after,
             since: None,
             upto: self.bus.head(),
+            moment,
+            bus: self.bus.clone(),
+            listener: Arc::clone(listener),
             asker: Asker {
                 user: reader.user,
                 device: reader.device,
@@ -112,20 +164,21 @@ impl Sync {
         }
     }
 
-    /// Waits for a head above `upto` of which something concerns the device, and returns it; `None` when the time is
-    /// up, the server stops, or nobody can tell.
-    async fn wait(&self, listener: &Listener, upto: i64, deadline: Instant) -> Option<i64> {
+    /// Waits for something that concerns the device, and returns the head then: it is above that of `scope`, or
+    /// something that is not stored has changed. `None` when the time is up, the server stops, or nobody can tell.
+    async fn wait(&self, scope: &Scope, deadline: Instant) -> Option<i64> {
+        let (listener, upto) = (&scope.listener, scope.upto);
         let mut stopping = self.stopping.clone();
         loop {
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => return None,
-                () = listener.changed(upto) => {}
+                () = listener.changed_beside(upto, scope.moment.upto) => {}
                 () = tokio::time::sleep_until(deadline) => return None,
             }
             listener.used(self.clock.now_ms());
             let head = self.bus.head();
-            if head > upto {
+            if head > upto || listener.has_fleeting(scope.moment.upto) {
                 return Some(head);
             }
             // A retired listener is told nothing more.

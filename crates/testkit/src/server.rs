@@ -125,7 +125,7 @@ impl TestServer {
     async fn over(db: Db, config: Config, (cpu, chance): (Cpu, Chance)) -> Self {
         let (head, epoch) = db.head().await.expect("the head is read");
         let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
-        let (bus, clock) = (Bus::new(head), Clock::simulated(START_MS));
+        let (bus, clock) = (Bus::new(head, chance.number()), Clock::simulated(START_MS));
         let shutdown = Shutdown::new();
         let (stop_sync, stopping) = watch::channel(false);
         let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);
@@ -154,6 +154,7 @@ impl TestServer {
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
+            has_presence: config.presence.enabled,
         });
         let jobs = Jobs::new(store.clone(), rooms.clone(), clock.clone());
         let limiter = RateLimiter::new(&config.rate_limits, clock.clone());

@@ -58,7 +58,10 @@ impl World {
     async fn over(db: Db, default_version: RoomVersion) -> Self {
         let (head, epoch) = db.head().await.expect("the head is read");
         let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
-        let (bus, clock) = (Bus::new(head), Clock::simulated(1_700_000_000_000));
+        // Two servers on one database are two processes.
+        let boot = Chance::system().expect("the system has random bytes");
+        let bus = Bus::new(head, boot.number());
+        let clock = Clock::simulated(1_700_000_000_000);
         let rooms = Rooms::new(Parts {
             store: store.clone(),
             bus: bus.clone(),

@@ -75,7 +75,7 @@ pub(crate) fn device(id: &str) -> NewDevice {
 impl World {
     pub(crate) async fn new(db: TestDb) -> Self {
         let (head, _) = db.db().head().await.unwrap();
-        let bus = Bus::new(head);
+        let bus = Bus::new(head, 7);
         let accounts = accounts_over(db.db(), &bus, START_MS, 8);
         let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
         Self {

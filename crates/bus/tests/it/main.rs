@@ -1,6 +1,8 @@
 //! Tests of waking: what concerns whom, and that no change is missed.
 #![cfg(test)]
 
+mod fleeting;
+
 use std::sync::Arc;
 
 use starling_bus::{Bus, Listener, Topic};
@@ -15,7 +17,7 @@ fn listening(bus: &Bus, user: i64, device: i64, rooms: &[i64]) -> Arc<Listener> 
 
 #[test]
 fn a_change_concerns_those_in_the_room_and_nobody_else() {
-    let bus = Bus::new(10);
+    let bus = Bus::new(10, 7);
     let (alice, bob) = (
         listening(&bus, 1, 11, &[100]),
         listening(&bus, 2, 22, &[200]),
@@ -28,7 +30,7 @@ fn a_change_concerns_those_in_the_room_and_nobody_else() {
 
 #[test]
 fn topics_reach_the_user_and_the_device() {
-    let bus = Bus::new(0);
+    let bus = Bus::new(0, 7);
     let (phone, laptop) = (listening(&bus, 1, 11, &[]), listening(&bus, 1, 12, &[]));
     bus.advance(1, &[Topic::User(1)]);
     bus.advance(2, &[Topic::Device(12)]);
@@ -41,7 +43,7 @@ fn topics_reach_the_user_and_the_device() {
 
 #[test]
 fn a_new_listener_does_not_know_the_past() {
-    let bus = Bus::new(5);
+    let bus = Bus::new(5, 7);
     let (listener, _) = bus.listen(1, 11, 0);
     assert_eq!(listener.changes_since(5), None, "not ready yet");
     listener.ready(bus.head());
@@ -51,7 +53,7 @@ fn a_new_listener_does_not_know_the_past() {
 
 #[test]
 fn a_listener_forgets_and_says_so() {
-    let bus = Bus::new(0);
+    let bus = Bus::new(0, 7);
     let listener = listening(&bus, 1, 11, &[100]);
     for position in 1..=300 {
         bus.advance(position, &[Topic::Room(100)]);
@@ -66,7 +68,7 @@ fn a_listener_forgets_and_says_so() {
 
 #[test]
 fn joining_and_leaving_change_what_is_heard() {
-    let bus = Bus::new(0);
+    let bus = Bus::new(0, 7);
     let listener = listening(&bus, 1, 11, &[]);
     bus.follow(1, 100);
     bus.follow(1, 100);
@@ -78,7 +80,7 @@ fn joining_and_leaving_change_what_is_heard() {
 
 #[tokio::test]
 async fn waiting_ends_with_the_change_and_misses_none() {
-    let bus = Bus::new(0);
+    let bus = Bus::new(0, 7);
     let listener = listening(&bus, 1, 11, &[100]);
     listener.ready(0);
     let waiting = tokio::spawn({
@@ -95,7 +97,7 @@ async fn waiting_ends_with_the_change_and_misses_none() {
 
 #[tokio::test]
 async fn the_sweep_spares_those_who_wait() {
-    let bus = Bus::new(0);
+    let bus = Bus::new(0, 7);
     let (idle, busy) = (
         listening(&bus, 1, 11, &[100]),
         listening(&bus, 2, 22, &[100]),
@@ -117,7 +119,7 @@ async fn the_sweep_spares_those_who_wait() {
 
 #[test]
 fn who_has_just_asked_for_a_listener_keeps_it() {
-    let bus = Bus::new(0);
+    let bus = Bus::new(0, 7);
     let _ = listening(&bus, 1, 11, &[100]);
     let (listener, is_new) = bus.listen(1, 11, 3_000);
     assert!(!is_new);
@@ -128,7 +130,7 @@ fn who_has_just_asked_for_a_listener_keeps_it() {
 
 #[test]
 fn a_listener_that_was_swept_away_stays_so() {
-    let bus = Bus::new(0);
+    let bus = Bus::new(0, 7);
     let (gone, _) = bus.listen(1, 11, 1_000);
     bus.sweep(2_000);
     bus.follow_all(&gone, &[100]);

@@ -54,6 +54,7 @@ async fn send(
         api.rooms.send(&actor, &room_id, draft, transaction).await
     };
     let event_id = sent.map_err(error::send)?;
+    api.ephemeral.note_activity(session.user);
     Ok(Json(EventIdAnswer { event_id }))
 }
 

@@ -10,8 +10,10 @@ use starling_accounts::{Authentication, Session};
 use starling_http::{Auth, Authenticated, JsonBytes, MatrixError, Query, Routes};
 use starling_sync::{Filter, FilterError, StoredFilterError, SyncRequest};
 
-use super::{error, reader};
+use super::{error, reader, token};
 use crate::State;
+use crate::account::StateName;
+use crate::session::client;
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new().get("/_matrix/client/v3/sync", Auth::Guest, get)
@@ -28,17 +30,7 @@ struct SyncQuery {
     /// In milliseconds.
     #[serde(default)]
     timeout: u64,
-    /// Taken, and of no effect: nobody is told who is online.
-    #[serde(rename = "set_presence")]
-    _set_presence: Option<Presence>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Presence {
-    Offline,
-    Online,
-    Unavailable,
+    set_presence: Option<StateName>,
 }
 
 async fn get(
@@ -53,6 +45,13 @@ async fn get(
         use_state_after: query.use_state_after,
         timeout: Duration::from_millis(query.timeout),
     };
+    // Who is refused has not been here.
+    request.since.as_deref().map(token).transpose()?;
+    // Until the answer is there, the user is, too.
+    let client = client(&session);
+    let state = query.set_presence.map(Into::into);
+    let poll = api.ephemeral.begin_poll(&client, state);
+    let _poll = poll.await.map_err(MatrixError::internal)?;
     let answer = api
         .sync
         .sync(&reader(&session), &request)

@@ -12,6 +12,7 @@ mod login_token;
 mod moderation;
 mod openid;
 mod password;
+mod presence;
 mod profile;
 mod push_rules;
 mod refresh;

@@ -16,6 +16,7 @@ mod send;
 mod state;
 mod summary;
 mod sync;
+mod typing;
 mod versions;
 mod visibility;
 

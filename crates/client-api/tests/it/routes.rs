@@ -43,10 +43,12 @@ const CLOSED_TO_SUSPENDED: &[&str] = &[
     "POST /_matrix/client/v3/rooms/{roomId}/unban",
     "PUT /_matrix/client/v3/directory/list/room/{roomId}",
     "PUT /_matrix/client/v3/directory/room/{roomAlias}",
+    "PUT /_matrix/client/v3/presence/{userId}/status",
     "PUT /_matrix/client/v3/profile/{userId}/{keyName}",
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}",
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+    "PUT /_matrix/client/v3/rooms/{roomId}/typing/{userId}",
 ];
 
 /// What guests may do besides: <https://spec.matrix.org/v1.19/client-server-api/#guest-access>

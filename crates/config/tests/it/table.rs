@@ -7,8 +7,8 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use starling_config::{
     Appservices, Compat, Config, Database, Directory, Federation, Listener, Logging, Media,
-    Outbound, Passwords, RateLimits, Registration, Rooms, SECTIONS, Sessions, Smtp, Tls, Turn,
-    Value, WellKnown,
+    Outbound, Passwords, Presence, RateLimits, Registration, Rooms, SECTIONS, Sessions, Smtp, Tls,
+    Turn, Value, WellKnown,
 };
 
 use crate::file;
@@ -71,6 +71,7 @@ fn every_field_is_in_the_table_and_every_key_has_a_field() {
         .chain(fields::<Federation>("federation."))
         .chain(fields::<Rooms>("rooms."))
         .chain(fields::<Directory>("directory."))
+        .chain(fields::<Presence>("presence."))
         .chain(fields::<Appservices>("appservices."))
         .chain(fields::<Media>("media."))
         .chain(fields::<Smtp>("smtp."))

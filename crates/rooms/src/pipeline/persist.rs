@@ -7,6 +7,7 @@ use starling_bus::{Bus, Topic};
 use starling_db::{Positions, Tx};
 use starling_store::UserNum;
 use starling_store::append::{AppendError, Appended, NewEvent};
+use starling_store::events::Event;
 use starling_store::memberships::Membership;
 use starling_store::rooms::RoomSnapshot;
 
@@ -74,7 +75,13 @@ pub(crate) fn announce_after_commit(
 ) {
     let (bus, room, membership) = (bus.clone(), appended.event.room.0, appended.membership);
     let readers = appended.readers.clone();
+    let speaker = is_message(&appended.event).then_some(appended.event.sender.0);
     tx.after_commit(move || {
+        let gone = membership.filter(|change| change.membership != Membership::Join);
+        let silent = gone.map(|change| change.user.0).into_iter().chain(speaker);
+        for user in silent {
+            bus.end_typing_with(room, user);
+        }
         let mut topics = vec![Topic::Room(room)];
         if !readers.is_empty() {
             topics.push(Topic::Receipts(room));
@@ -88,8 +95,13 @@ pub(crate) fn announce_after_commit(
             }
         }
         bus.advance(position, &topics);
-        if let Some(change) = membership.filter(|change| change.membership != Membership::Join) {
+        if let Some(change) = gone {
             bus.unfollow(change.user.0, room);
         }
     });
+}
+
+/// Whether it is what somebody was typing.
+fn is_message(event: &Event) -> bool {
+    event.key.is_none() && !["m.reaction", "m.room.redaction"].contains(&event.pdu.kind())
 }

@@ -1,22 +1,23 @@
 //! Putting an answer together, a few rooms at a time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use starling_bus::Presence;
 use starling_db::Tx;
 use starling_store::account_data::{AccountData, GLOBAL};
 use starling_store::events::Event;
 use starling_store::history::Viewer;
 use starling_store::rooms::RoomSnapshot;
-use starling_store::tokens::Token;
 use starling_store::{EventNum, RoomNum};
 
 use super::batch::{Batch, Pages};
+use super::ephemeral::Changed;
 use super::invited::Stripped;
 use super::joined::Joined;
 use super::plan::{Plan, Section};
 use super::room::{Part, Told};
-use super::{Scope, account_data, invited, left, receipts};
+use super::{Scope, account_data, ephemeral, invited, left, presence};
 use crate::Error;
 use crate::json::Object;
 
@@ -27,6 +28,7 @@ const ROOMS_STEP: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     account_data: Vec<AccountData>,
+    presence: Vec<Presence>,
     rooms: Rooms,
 }
 
@@ -44,8 +46,8 @@ struct Rooms {
 struct Step {
     rooms: Vec<(Arc<RoomSnapshot>, Section)>,
     account_data: HashMap<RoomNum, Vec<AccountData>>,
-    /// Those in which somebody may have read.
-    receipts: BTreeSet<RoomNum>,
+    /// Those of which there is news that is no event.
+    ephemeral: Changed,
 }
 
 impl Answer {
@@ -55,6 +57,7 @@ impl Answer {
         let user_id = scope.reader.user_id.as_str();
         let mut answer = Self {
             account_data: account_data::wanted(&global, &scope.filter.account_data, user_id),
+            presence: presence::of_plan(scope, &plan),
             rooms: Rooms::default(),
         };
         let rooms: Vec<(RoomNum, Section)> = std::mem::take(&mut plan.rooms).into_iter().collect();
@@ -65,16 +68,13 @@ impl Answer {
                 .iter()
                 .filter_map(|(snapshot, _)| plan.account_data.remove_entry(&snapshot.room))
                 .collect();
-            let receipts = snapshots
-                .iter()
-                .filter_map(|(snapshot, _)| plan.receipts.take(&snapshot.room))
-                .collect();
+            let ephemeral = plan.ephemeral.take(&snapshots);
             let (scope, step) = (
                 scope.clone(),
                 Step {
                     rooms: snapshots,
                     account_data,
-                    receipts,
+                    ephemeral,
                 },
             );
             if step.rooms.is_empty() {
@@ -102,11 +102,21 @@ impl Answer {
             knock,
             leave,
         } = &self.rooms;
-        self.account_data.is_empty() && [invite, join, knock, leave].into_iter().all(Vec::is_empty)
+        self.account_data.is_empty()
+            && self.presence.is_empty()
+            && [invite, join, knock, leave].into_iter().all(Vec::is_empty)
     }
 
-    /// The whole answer. `upto` is what the client has then been told.
-    pub(crate) fn into_bytes(self, epoch: i64, upto: i64) -> Vec<u8> {
+    /// Tells what has changed of presence since it was looked at: nobody is woken for all of it.
+    pub(crate) fn with_presence(self, scope: &Scope) -> Self {
+        Self {
+            presence: presence::changed(scope, &[]),
+            ..self
+        }
+    }
+
+    /// The whole answer: the client has then been told all up to where `scope` goes.
+    pub(crate) fn into_bytes(self, scope: &Scope) -> Vec<u8> {
         let Rooms {
             invite,
             join,
@@ -124,15 +134,9 @@ impl Answer {
         let mut object = Object::begin(&mut out);
         object.key(&mut out, "account_data");
         account_data::write(&mut out, &self.account_data);
-        object.string(
-            &mut out,
-            "next_batch",
-            &Token::Sync {
-                epoch,
-                position: upto,
-            }
-            .to_string(),
-        );
+        object.string(&mut out, "next_batch", &scope.next_batch().to_string());
+        object.key(&mut out, "presence");
+        presence::write(&mut out, &self.presence, scope.asker.now_ms);
         object.key(&mut out, "rooms");
         let mut all = Object::begin(&mut out);
         for (name, rooms) in sections {
@@ -247,7 +251,7 @@ fn write_step(
         .map(|(snapshot, _)| snapshot.room)
         .collect();
     let viewers = Viewer::load_rooms(tx, &scope.store, scope.reader.user, &numbers)?;
-    let receipts = receipts::read(scope, tx, &step.rooms, &step.receipts)?;
+    let ephemeral = ephemeral::read(scope, tx, &step.rooms, &step.ephemeral)?;
     let batch = Batch::read(scope, tx, &step.rooms)?;
     let mut contents = Vec::with_capacity(step.rooms.len());
     for (snapshot, section) in &step.rooms {
@@ -263,7 +267,7 @@ fn write_step(
             viewer,
             own,
             account_data,
-            receipts: receipts.get(&snapshot.room).map_or(&[][..], Vec::as_slice),
+            ephemeral: ephemeral.get(&snapshot.room),
         };
         let content = Content::read(scope, tx, &part, (section, &batch))?;
         contents.extend(content.map(|content| (part, content)));

@@ -82,7 +82,7 @@ impl Joined {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         self.told.state = scope.filtered(tx, self.told.state, pages)?;
-        if !self.is_news() && part.receipts.is_empty() {
+        if !self.is_news() && part.ephemeral.is_none() {
             return Ok(());
         }
         json::separate(out, 0);
@@ -91,7 +91,7 @@ impl Joined {
         let mut room = Object::begin(out);
         scope.write_room(tx, (part, &self.told), pages, (out, &mut room))?;
         room.key(out, "ephemeral");
-        ephemeral::write(out, part);
+        ephemeral::write(out, part.ephemeral);
         if let Some(summary) = &self.summary {
             room.key(out, "summary");
             summary.write(scope, tx, out)?;

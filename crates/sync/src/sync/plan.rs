@@ -1,6 +1,6 @@
 //! Which rooms an answer is about, and as what each is told.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use starling_bus::Topic;
 use starling_db::Tx;
@@ -13,7 +13,8 @@ use starling_store::memberships::{
 use starling_store::receipts::receipts_rooms_changed;
 use starling_store::{RoomNum, UserNum};
 
-use super::{Scope, receipts};
+use super::ephemeral::Changed;
+use super::{Scope, receipts, typing};
 use crate::Error;
 
 /// What an answer is about.
@@ -23,8 +24,8 @@ pub(crate) struct Plan {
     pub(crate) rooms: BTreeMap<RoomNum, Section>,
     /// What is to be told of the user's data, by room.
     pub(crate) account_data: HashMap<RoomNum, Vec<AccountData>>,
-    /// The rooms in which somebody may have read, beside those that are told whole.
-    pub(crate) receipts: BTreeSet<RoomNum>,
+    /// Of which rooms there may be news that is no event.
+    pub(crate) ephemeral: Changed,
     /// Whether it may be about all of the user's rooms: nobody knows in which of them something has happened.
     pub(crate) is_broad: bool,
 }
@@ -81,6 +82,7 @@ impl Plan {
         let Some(since) = scope.since else {
             return db.scan("sync_initial", move |tx| initial(tx, &scope)).await;
         };
+        let typing = typing::changed(&scope);
         let heard = changes
             .as_deref()
             .map(|changes| Heard::new(&scope, changes));
@@ -88,12 +90,12 @@ impl Plan {
             Some(heard) if heard.only_rooms && !scope.full_state => {
                 let mut plan = Self::default();
                 plan.add_grown(heard.grown, since);
-                plan.add_receipts(heard.receipts);
+                plan.add_ephemeral(heard.receipts, typing);
                 Ok(plan)
             }
             heard => {
                 db.read("sync_changes", move |tx| {
-                    incremental(tx, &scope, since, heard)
+                    incremental(tx, &scope, since, (heard, typing))
                 })
                 .await
             }
@@ -111,11 +113,12 @@ impl Plan {
         self.rooms.extend(sections);
     }
 
-    fn add_receipts(&mut self, rooms: Vec<RoomNum>) {
-        for room in rooms {
-            self.rooms.entry(room).or_insert(Section::Quiet);
-            self.receipts.insert(room);
+    fn add_ephemeral(&mut self, receipts: Vec<RoomNum>, typing: Vec<RoomNum>) {
+        for room in receipts.iter().chain(&typing) {
+            self.rooms.entry(*room).or_insert(Section::Quiet);
         }
+        self.ephemeral.receipts.extend(receipts);
+        self.ephemeral.typing.extend(typing);
     }
 
     fn add_account_data(&mut self, changed: Vec<AccountData>) {
@@ -205,12 +208,13 @@ fn memberships(tx: &mut Tx<'_>, user: UserNum, upto: i64) -> Result<Vec<Membersh
     Ok(rows)
 }
 
-/// What changed after `since`; `heard` is of which rooms the listener heard, if it remembers that far back.
+/// What changed after `since`; `heard` is of which rooms the listener heard, if it remembers that far back, and `typing`
+/// those in which others are typing.
 fn incremental(
     tx: &mut Tx<'_>,
     scope: &Scope,
     since: i64,
-    heard: Option<Heard>,
+    (heard, typing): (Option<Heard>, Vec<RoomNum>),
 ) -> Result<Plan, Error> {
     let (user, upto) = (scope.reader.user, scope.upto);
     let mut plan = Plan {
@@ -228,7 +232,7 @@ fn incremental(
     let with_data = plan.account_data.keys().copied();
     let grown: Vec<RoomNum> = grown.into_iter().chain(with_data).collect();
     plan.add_grown(grown, since);
-    plan.add_receipts(receipts);
+    plan.add_ephemeral(receipts, typing);
     if scope.full_state {
         let joined = memberships(tx, user, upto)?
             .into_iter()

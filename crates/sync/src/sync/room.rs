@@ -8,13 +8,13 @@ use starling_store::account_data::AccountData;
 use starling_store::client_view::ClientView;
 use starling_store::events::Event;
 use starling_store::history::Viewer;
-use starling_store::receipts::Receipt;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::timeline::RecentPage;
 use starling_store::tokens::Token;
 use starling_store::{EventNum, KeyNum};
 
 use super::batch::Pages;
+use super::ephemeral::Ephemeral;
 use super::plan::Extent;
 use super::{Scope, account_data};
 use crate::Error;
@@ -34,7 +34,7 @@ pub(crate) struct Part<'a> {
     /// The state key of the reader's own member events.
     pub(crate) own: KeyNum,
     pub(crate) account_data: &'a [AccountData],
-    pub(crate) receipts: &'a [Receipt],
+    pub(crate) ephemeral: Option<&'a Ephemeral>,
 }
 
 /// What is told of the room.

@@ -34,10 +34,9 @@ async fn an_initial_sync_tells_the_room_and_a_later_one_the_news() {
         let news = server.sync("alice", Some(&since)).await;
         let told = room(&news, "join", &room_id);
         assert_eq!(timeline(told), ["two"]);
-        assert_eq!(
-            told["timeline"]["prev_batch"].as_str(),
-            Some(since.as_str())
-        );
+        // The same position; of what is not stored it says nothing.
+        let before = told["timeline"]["prev_batch"].as_str().unwrap();
+        assert!(since.starts_with(&format!("{before}_")), "{before} {since}");
         assert_eq!(
             told["summary"],
             serde_json::Value::Null,

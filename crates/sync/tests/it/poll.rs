@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use starling_bus::Topic;
+use starling_bus::{Presence, PresenceState, Topic};
 use starling_db::Dialect;
 use starling_store::SCHEMA;
 use starling_sync::SyncRequest;
@@ -152,6 +152,65 @@ async fn a_listener_whose_maker_went_away_is_made_ready_by_the_next() {
         assert_eq!(
             timeline(room(&waiting.await.unwrap(), "join", &room_id)),
             ["heard"]
+        );
+    })
+    .await;
+}
+
+fn presence_of(name: &str, state: PresenceState) -> Presence {
+    Presence {
+        user_id: format!("@{name}:localhost").into(),
+        state,
+        currently_active: false,
+        last_active_ms: None,
+        status: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_tells_at_its_end_of_those_for_whom_it_was_not_woken() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let server = Server::start(&db).await;
+        let room_id = server.room("alice").await;
+        server.join("bob", &room_id).await;
+        let (bus, bob) = (&server.world.bus, server.reader("bob").await.user);
+        let room = server
+            .world
+            .store
+            .room_num(&room_id)
+            .await
+            .unwrap()
+            .unwrap();
+        bus.meet(bob.0, presence_of("bob", PresenceState::Offline));
+        bus.introduce(bob.0, &[room.0]);
+        let since = server.token("alice").await;
+        let waiting = start(
+            &server,
+            "alice",
+            SyncRequest {
+                timeout: Duration::from_secs(1),
+                ..request(&since, "{}")
+            },
+        )
+        .await;
+        tokio::task::yield_now().await;
+        bus.set_presence(bob.0, presence_of("bob", PresenceState::Online));
+        let answer = waiting.await.unwrap();
+        let expected = serde_json::json!([{
+            "content": { "currently_active": false, "presence": "online" },
+            "sender": "@bob:localhost", "type": "m.presence",
+        }]);
+        assert_eq!(answer["presence"]["events"], expected);
+        let next = server.sync("alice", Some(&next_batch(&answer))).await;
+        assert_eq!(next["presence"]["events"], serde_json::json!([]));
+        // Woken, it tells at once.
+        let waiting = start(&server, "alice", poll(&next_batch(&answer), "{}")).await;
+        bus.set_presence(bob.0, presence_of("bob", PresenceState::Unavailable));
+        bus.wake_for_presence(&[bob.0]);
+        let answer = waiting.await.unwrap();
+        assert_eq!(
+            answer["presence"]["events"][0]["content"]["presence"],
+            "unavailable"
         );
     })
     .await;

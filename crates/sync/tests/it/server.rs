@@ -33,10 +33,14 @@ impl Server {
 
     /// The same server as it answers one for whom the log ends at `head`.
     pub(crate) fn as_of(&self, head: i64) -> Sync {
-        let World { store, clock, .. } = &self.world;
+        let World {
+            store, clock, bus, ..
+        } = &self.world;
+        // The same process, as far as tokens tell.
+        let boot = u64::try_from(bus.boot() - 1).unwrap();
         Sync::new(
             store.clone(),
-            Bus::new(head),
+            Bus::new(head, boot << 33),
             clock.clone(),
             self.stop.subscribe(),
         )

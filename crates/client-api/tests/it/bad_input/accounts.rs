@@ -8,6 +8,7 @@ pub(super) fn cases() -> Vec<Case> {
         REGISTER,
         LOOK_UPS,
         PROFILE,
+        PRESENCE,
         PRIVATE,
         DEVICES,
         ADMINISTRATION,
@@ -29,6 +30,7 @@ fn bodies() -> Vec<Case> {
         ("alice", "POST", "delete_devices"),
         ("alice", "PUT", "devices/PHONE"),
         ("alice", "PUT", "profile/{alice}/displayname"),
+        ("alice", "PUT", "presence/{alice}/status"),
         ("alice", "PUT", "user/{alice}/account_data/org.example"),
         ("alice", "POST", "user/{alice}/filter"),
         ("admin", "PUT", "/_matrix/client/v1/admin/lock/{alice}"),
@@ -307,4 +309,20 @@ const ADMINISTRATION: &str = r#"
     admin GET /_matrix/client/v1/admin/suspend/%40nobody%3Alocalhost - 404 M_NOT_FOUND
     admin GET admin/whois/nonsense - 400 M_INVALID_PARAM
     admin GET admin/whois/%40nobody%3Alocalhost - 404 M_NOT_FOUND
+"#;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#presence>
+const PRESENCE: &str = r#"
+    alice PUT presence/{alice}/status {} 400 M_BAD_JSON
+    alice PUT presence/{alice}/status {"presence":"busy"} 400 M_BAD_JSON
+    alice PUT presence/{alice}/status {"presence":1} 400 M_BAD_JSON
+    alice PUT presence/{alice}/status {"presence":"online","status_msg":1} 400 M_BAD_JSON
+    alice PUT presence/{alice}/status {"presence":"online","status_msg":"{3000}"} 400 M_INVALID_PARAM
+    alice PUT presence/{bob}/status {"presence":"online"} 403 M_FORBIDDEN
+    alice PUT presence/alice/status {"presence":"online"} 403 M_FORBIDDEN
+    alice GET presence/{bob}/status - 403 M_FORBIDDEN
+    alice GET presence/bob/status - 403 M_FORBIDDEN
+    alice GET presence/%40a%00%3Alocalhost/status - 403 M_FORBIDDEN
+    alice GET presence/%FF/status - 400 M_INVALID_PARAM
+    guest PUT presence/{alice}/status {"presence":"online"} 403 M_GUEST_ACCESS_FORBIDDEN
 "#;

@@ -520,6 +520,17 @@ const RECEIPTS: &str = r#"
     alice POST rooms/{room}/read_markers {"m.read.private":"$a\u0000"} 400 M_INVALID_PARAM
     alice POST rooms/{room}/read_markers - 400 M_NOT_JSON
     bob POST rooms/{room}/read_markers {"m.fully_read":"{event}"} 403 M_FORBIDDEN
+    alice PUT rooms/{room}/typing/{alice} {} 400 M_BAD_JSON
+    alice PUT rooms/{room}/typing/{alice} {"typing":1} 400 M_BAD_JSON
+    alice PUT rooms/{room}/typing/{alice} {"typing":true,"timeout":-1} 400 M_BAD_JSON
+    alice PUT rooms/{room}/typing/{alice} {"typing":true,"timeout":"soon"} 400 M_BAD_JSON
+    alice PUT rooms/{room}/typing/{alice} - 400 M_NOT_JSON
+    alice PUT rooms/{room}/typing/{bob} {"typing":true} 403 M_FORBIDDEN
+    alice PUT rooms/{room}/typing/alice {"typing":true} 403 M_FORBIDDEN
+    alice PUT rooms/%21unknown%3Alocalhost/typing/{alice} {"typing":true} 403 M_FORBIDDEN
+    alice PUT rooms/%21a%00/typing/{alice} {"typing":true} 400 M_INVALID_PARAM
+    bob PUT rooms/{room}/typing/{bob} {"typing":true} 403 M_FORBIDDEN
+    mallory PUT rooms/{room}/typing/{mallory} {"typing":true} 403 M_FORBIDDEN
 "#;
 
 /// What is well-formed, and not for everybody.

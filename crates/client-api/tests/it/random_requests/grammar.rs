@@ -392,6 +392,10 @@ impl Grammar {
             "v3/rooms/{roomId}/receipt/{receiptType}/{eventId}" => {
                 json!({ "thread_id": self.one_of(&["main", event, "$unknown"]) })
             }
+            "v3/rooms/{roomId}/typing/{userId}" => json!({ "typing": true, "timeout": 100 }),
+            "v3/presence/{userId}/status" => {
+                json!({ "presence": self.one_of(&["online", "offline", "unavailable"]), "status_msg": "x" })
+            }
             "v3/rooms/{roomId}/read_markers" => {
                 json!({ "m.fully_read": event, "m.read": event, "m.read.private": "$unknown" })
             }

@@ -1,0 +1,282 @@
+//! Who is there, as it is told to others.
+//! <https://spec.matrix.org/v1.19/client-server-api/#presence>
+//!
+//! Whether somebody is there is judged elsewhere; here is what came of it, and whom it concerns: those who share a room
+//! with them.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::fleeting::{Fleeting, Log};
+use crate::{Bus, Listener};
+
+/// In a room with more active devices than this, nobody is woken up because somebody comes or goes: they are told when
+/// they are told something else, or their poll ends. So a change costs the same, however large the rooms are.
+pub const CROWD: usize = 100;
+
+/// Those who are there no longer are remembered, so that this is told: at most so many.
+const REMEMBERED: usize = 50_000;
+
+/// Whether somebody is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum PresenceState {
+    /// `offline`
+    #[default]
+    Offline,
+    /// `unavailable`
+    Unavailable,
+    /// `online`
+    Online,
+}
+
+impl PresenceState {
+    /// Its name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Unavailable => "unavailable",
+            Self::Online => "online",
+        }
+    }
+}
+
+/// What is told of a user's presence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// The user.
+    pub user_id: Arc<str>,
+    /// Whether they are there.
+    pub state: PresenceState,
+    /// Whether they have just been active: while this is so, nobody is told of further activity.
+    pub currently_active: bool,
+    /// When they were last active, if that is known.
+    pub last_active_ms: Option<i64>,
+    /// What they say of themselves.
+    pub status: Option<Arc<str>>,
+}
+
+impl Presence {
+    /// How long ago the user was last active, in milliseconds, if that is known.
+    #[must_use]
+    pub fn active_ago(&self, now_ms: i64) -> Option<i64> {
+        self.last_active_ms.map(|at_ms| (now_ms - at_ms).max(0))
+    }
+
+    /// `currently_active`, which is said of nobody but those who are online.
+    #[must_use]
+    pub fn is_active(&self) -> Option<bool> {
+        (self.state == PresenceState::Online).then_some(self.currently_active)
+    }
+}
+
+/// Users of whom something is known.
+#[derive(Debug, Default)]
+pub(crate) struct Presences {
+    users: FxHashMap<i64, Present>,
+    log: Log,
+    /// Those of them who are not there.
+    offline: usize,
+}
+
+#[derive(Debug)]
+struct Present {
+    presence: Presence,
+    /// The rooms that the user is in.
+    rooms: FxHashSet<i64>,
+    /// Those that they left while `rooms` was being read.
+    left: Option<FxHashSet<i64>>,
+    /// The number of the last change.
+    changed: i64,
+}
+
+impl Bus {
+    /// Whether anything is known of `user`: if not, call [`Bus::meet`].
+    #[must_use]
+    pub fn knows(&self, user: i64) -> bool {
+        let fleeting = self.shared.fleeting.lock();
+        let present = fleeting.presences.users.get(&user);
+        present.is_some_and(|present| present.left.is_none())
+    }
+
+    /// From now on `user`'s rooms are followed. The caller reads those that they are in, and then calls
+    /// [`Bus::introduce`].
+    pub fn meet(&self, user: i64, presence: Presence) {
+        let mut fleeting = self.shared.fleeting.lock();
+        let presences = &mut fleeting.presences;
+        if presences.users.contains_key(&user) {
+            return;
+        }
+        presences.offline += usize::from(presence.state == PresenceState::Offline);
+        let present = Present {
+            presence,
+            rooms: FxHashSet::default(),
+            left: Some(FxHashSet::default()),
+            changed: 0,
+        };
+        presences.users.insert(user, present);
+        presences.forget();
+    }
+
+    /// The rooms that `user` was in when they were read after [`Bus::meet`].
+    pub fn introduce(&self, user: i64, rooms: &[i64]) {
+        let mut fleeting = self.shared.fleeting.lock();
+        let Some(present) = fleeting.presences.users.get_mut(&user) else {
+            return;
+        };
+        if let Some(left) = present.left.take() {
+            let still = rooms.iter().filter(|room| !left.contains(room));
+            present.rooms.extend(still);
+        }
+    }
+
+    /// Changes what is told of `user`. Nobody is woken up yet: see [`Bus::wake_for_presence`].
+    pub fn set_presence(&self, user: i64, presence: Presence) {
+        let mut fleeting = self.shared.fleeting.lock();
+        let Some(present) = fleeting.presences.users.get_mut(&user) else {
+            return;
+        };
+        let was_offline = present.presence.state == PresenceState::Offline;
+        let is_offline = presence.state == PresenceState::Offline;
+        present.presence = presence;
+        let presences = &mut fleeting.presences;
+        presences.offline += usize::from(is_offline);
+        presences.offline -= usize::from(was_offline);
+        fleeting.note_presence(user);
+        self.shared.publish(&fleeting);
+    }
+
+    /// `user` is active again, or still. It is told with the next change, and to who asks.
+    pub fn note_activity(&self, user: i64, now_ms: i64) {
+        let mut fleeting = self.shared.fleeting.lock();
+        if let Some(present) = fleeting.presences.users.get_mut(&user) {
+            present.presence.last_active_ms = Some(now_ms);
+        }
+    }
+
+    /// What is known of `user`.
+    #[must_use]
+    pub fn presence(&self, user: i64) -> Option<Presence> {
+        let fleeting = self.shared.fleeting.lock();
+        let present = fleeting.presences.users.get(&user)?;
+        Some(present.presence.clone())
+    }
+
+    /// What to tell `listener`: of those who share a room with its user, the changes after `since` (when that is `None`
+    /// or too long ago: those who are there), and of those in `new_rooms` all who are there. In the order of the users'
+    /// numbers.
+    #[must_use]
+    pub fn presence_changed(
+        &self,
+        since: Option<i64>,
+        listener: &Listener,
+        new_rooms: &[i64],
+    ) -> Vec<Presence> {
+        let fleeting = self.shared.fleeting.lock();
+        let presences = &fleeting.presences;
+        let is_there = |present: &Present| present.presence.state != PresenceState::Offline;
+        let changed = since.and_then(|since| presences.log.after(since));
+        let mut found: Vec<i64> = if let Some(changed) = changed {
+            changed.collect()
+        } else {
+            let all = presences.users.iter();
+            let there = all.filter(|(_, present)| is_there(present));
+            there.map(|(user, _)| *user).collect()
+        };
+        found.retain(|user| {
+            let present = presences.users.get(user);
+            *user != listener.user() && present.is_some_and(|it| listener.follows_any(&it.rooms))
+        });
+        if !new_rooms.is_empty() {
+            let is_new =
+                |present: &Present| new_rooms.iter().any(|room| present.rooms.contains(room));
+            let all = presences.users.iter();
+            let new =
+                all.filter(|(user, it)| **user != listener.user() && is_there(it) && is_new(it));
+            found.extend(new.map(|(user, _)| *user));
+        }
+        found.sort_unstable();
+        found.dedup();
+        let told = found.iter().filter_map(|user| presences.users.get(user));
+        told.map(|present| present.presence.clone()).collect()
+    }
+
+    /// Wakes those who share a room with one of `users` that is no [`CROWD`]; each once, for all of them together.
+    pub fn wake_for_presence(&self, users: &[i64]) {
+        let fleeting = self.shared.fleeting.lock();
+        let present = users
+            .iter()
+            .filter_map(|user| fleeting.presences.users.get(user));
+        let mut rooms: Vec<i64> = present.flat_map(|it| it.rooms.iter().copied()).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        let count = fleeting.count;
+        let listeners = self.shared.listeners.lock();
+        drop(fleeting);
+        let followers = rooms.iter().filter_map(|room| listeners.rooms.get(room));
+        let few = followers.filter(|followers| followers.len() <= CROWD);
+        let woken: Vec<Arc<Listener>> = few
+            .flatten()
+            .filter(|listener| listener.note_fleeting(count))
+            .cloned()
+            .collect();
+        drop(listeners);
+        for listener in woken {
+            listener.wake();
+        }
+    }
+
+    /// `user` is in `room` from now on: those in it are told of them.
+    pub(crate) fn enter(&self, user: i64, room: i64) {
+        let mut fleeting = self.shared.fleeting.lock();
+        let Some(present) = fleeting.presences.users.get_mut(&user) else {
+            return;
+        };
+        if let Some(left) = &mut present.left {
+            left.remove(&room);
+        }
+        if present.rooms.insert(room) && present.presence.state != PresenceState::Offline {
+            fleeting.note_presence(user);
+            self.shared.publish(&fleeting);
+        }
+    }
+
+    /// `user` is no longer in `room`.
+    pub(crate) fn exit(&self, user: i64, room: i64) {
+        let mut fleeting = self.shared.fleeting.lock();
+        if let Some(present) = fleeting.presences.users.get_mut(&user) {
+            present.rooms.remove(&room);
+            if let Some(left) = &mut present.left {
+                left.insert(room);
+            }
+        }
+    }
+}
+
+impl Fleeting {
+    fn note_presence(&mut self, user: i64) {
+        let count = self.next();
+        if let Some(present) = self.presences.users.get_mut(&user) {
+            self.presences.log.note(user, present.changed, count);
+            present.changed = count;
+        }
+    }
+}
+
+impl Presences {
+    fn forget(&mut self) {
+        if self.offline <= REMEMBERED {
+            return;
+        }
+        let users = &self.users;
+        let is_gone = |user: i64| {
+            let present = users.get(&user);
+            present.is_some_and(|it| it.presence.state == PresenceState::Offline)
+        };
+        for user in self.log.forget(REMEMBERED / 10, is_gone) {
+            self.users.remove(&user);
+            self.offline = self.offline.saturating_sub(1);
+        }
+    }
+}
