@@ -1,8 +1,6 @@
 //! Account data: reading it, and setting and deleting what isn't the server's to set.
 //! <https://spec.matrix.org/v1.19/client-server-api/#client-config>
 
-use std::sync::Arc;
-
 use starling_bus::Topic;
 use starling_db::{Error, Positions, Tx, Write};
 use starling_store::account_data::{self, AccountData, DELETED, GLOBAL};
@@ -64,12 +62,12 @@ impl Accounts {
         kind: &str,
     ) -> Result<Option<String>, Error> {
         let (kind, room) = (kind.to_owned(), room.unwrap_or(GLOBAL));
-        let names = Arc::clone(self.store().names());
+        let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
             if kind == PUSH_RULES && room == GLOBAL {
-                let user_id = names.user_id(tx, user)?;
-                let ruleset = starling_pushrules::default_ruleset(user_id.as_str());
-                return Ok(Some(ruleset));
+                let user_id = store.names().user_id(tx, user)?;
+                let ruleset = store.push_rules(tx, user)?;
+                return Ok(Some(ruleset.to_content(user_id.as_str())));
             }
             account_data::account_data_read(tx, user, room, &kind)
         };

@@ -16,6 +16,7 @@ mod password;
 mod presence;
 mod profile;
 mod push_rules;
+mod pushers;
 mod refresh;
 mod register;
 mod third_party_ids;
@@ -58,6 +59,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(account_data::routes())
         .merge(filter::routes())
         .merge(push_rules::routes())
+        .merge(pushers::routes())
 }
 
 /// Those that other servers and services ask.

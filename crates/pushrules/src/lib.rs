@@ -1,19 +1,31 @@
-//! The push rules that every account starts with.
-//! <https://spec.matrix.org/v1.19/client-server-api/#predefined-rules>
+//! Push rules: which events a user wants to be told of, and how.
+//! <https://spec.matrix.org/v1.19/client-server-api/#push-rules>
 //!
-//! They are data: `default_rules.json`, in the order of the specification, with `@user:server` where a rule names the
-//! user.
+//! * [`Ruleset`] is what one user has: the predefined rules (`default_rules.json`, in the order of the specification),
+//!   as the user changed them, and the user's own. It is read from what is stored of it ([`Ruleset::from_stored`]),
+//!   changed ([`Ruleset::put`] and its neighbours) and shown ([`Ruleset::to_json`], [`Ruleset::rule_json`]).
+//! * [`Ruleset::evaluate`] is the whole truth about one event: the first rule that matches it.
+//! * [`Ruleset::verdict`] is the truth about all events of one [`Shape`], as far as their shape decides it. What a
+//!   shape doesn't decide is found by [`Ruleset::interest`]: the words and senders, and the kinds of events, for which
+//!   this user's rules must be evaluated.
+//!
+//! Nothing here does I/O. Matching is bounded by a [`Budget`], whatever patterns people think of.
 
-/// The rules, one in each line.
-const RULES: &str = include_str!("default_rules.json");
+mod budget;
+mod condition;
+mod edit;
+mod event;
+mod glob;
+mod rule;
+mod ruleset;
+mod shape;
+mod verdict;
 
-/// What stands in [`RULES`] for the user, quotes included: a user id goes in as a JSON string of its own.
-const PLACEHOLDER: &str = "\"@user:server\"";
-
-/// The rules that the server gives to `user_id`, as the JSON text of a whole ruleset: the answer to `GET /pushrules/`,
-/// and the content of `m.push_rules`.
-#[must_use]
-pub fn default_ruleset(user_id: &str) -> String {
-    let user_id = serde_json::Value::from(user_id).to_string();
-    RULES.trim_end().replace(PLACEHOLDER, &user_id)
-}
+pub use budget::Budget;
+pub use edit::{EditError, Place, RuleBody};
+pub use event::EventView;
+pub use glob::words;
+pub use rule::{Kind, Rule};
+pub use ruleset::Ruleset;
+pub use shape::Shape;
+pub use verdict::{Interest, Room, Situation, Verdict};

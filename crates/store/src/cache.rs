@@ -32,12 +32,17 @@ impl CacheSizes {
 
     /// Bytes for events.
     pub(crate) fn events(self) -> u64 {
-        self.bytes * 48 / 100
+        self.bytes * 46 / 100
     }
 
     /// Bytes for the filters that clients have stored, as they are when parsed.
     #[must_use]
     pub fn filters(self) -> u64 {
+        self.bytes * 2 / 100
+    }
+
+    /// Bytes for users' push rules.
+    pub(crate) fn rulesets(self) -> u64 {
         self.bytes * 2 / 100
     }
 

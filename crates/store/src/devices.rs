@@ -14,6 +14,7 @@ use starling_db::{Error, Row, Tx};
 
 use crate::accounts::{AccountKind, read_user_id};
 use crate::numbers::{DeviceNum, UserNum};
+use crate::pushers::{pusher_delete_of_device, pusher_delete_of_user};
 
 starling_db::statements! {
     /// A device, made unless it is there; one that is there keeps its name.
@@ -252,7 +253,7 @@ pub fn device_seen(
     Ok(())
 }
 
-/// Deletes `device` and its access tokens.
+/// Deletes `device`, its access tokens and its pushers.
 ///
 /// # Errors
 /// When the database fails.
@@ -262,11 +263,12 @@ pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession,
     Ok(ended)
 }
 
-/// Deletes the access and refresh tokens of `device`, which stays.
+/// Deletes the access and refresh tokens and the pushers of `device`, which stays.
 ///
 /// # Errors
 /// When the database fails.
 pub fn device_tokens_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession, Error> {
+    pusher_delete_of_device(tx, device)?;
     let tokens = device_tokens(tx, device)?;
     if !tokens.is_empty() {
         tx.execute(&TOKEN_DELETE_OF_DEVICE, &[device.into()])?;
@@ -281,7 +283,7 @@ fn device_tokens(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Vec<TokenHash>, E
     })
 }
 
-/// Deletes all devices of `user`, but `keep`, and their access tokens. The answer holds those that had a session.
+/// Deletes all devices of `user`, but `keep`, and their access tokens and pushers. The answer holds those that had a session.
 ///
 /// # Errors
 /// When the database fails.
@@ -291,6 +293,7 @@ pub fn user_devices_delete(
     keep: Option<DeviceNum>,
 ) -> Result<Vec<EndedSession>, Error> {
     let ended = user_sessions(tx, user, keep)?;
+    pusher_delete_of_user(tx, user, keep.unwrap_or(NO_DEVICE))?;
     let params = [user.into(), keep.unwrap_or(NO_DEVICE).into()];
     tx.execute(&TOKEN_DELETE_OF_USER, &params)?;
     tx.execute(&REFRESH_DELETE_OF_USER, &params)?;

@@ -27,6 +27,8 @@ mod numbers;
 pub mod openid_tokens;
 pub mod presence;
 pub mod profiles;
+pub mod push_rules;
+pub mod pushers;
 pub mod receipts;
 pub mod registration_tokens;
 pub mod relations;

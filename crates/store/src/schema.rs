@@ -33,6 +33,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0007_presence",
             text: include_str!("migrations/0007_presence.sql"),
         },
+        Migration {
+            name: "0008_push",
+            text: include_str!("migrations/0008_push.sql"),
+        },
     ],
     // Which rooms are listed was said elsewhere before.
     oldest_program: 5,
@@ -59,6 +63,8 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::reports::STATEMENTS,
         crate::room_details::STATEMENTS,
         crate::relations::STATEMENTS,
+        crate::push_rules::STATEMENTS,
+        crate::pushers::STATEMENTS,
         crate::rooms::STATEMENTS,
         crate::server::STATEMENTS,
         crate::snapshots::STATEMENTS,

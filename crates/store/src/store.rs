@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use crate::cache::{CacheSizes, EventCache};
 use crate::erased::Erased;
 use crate::names::Names;
+use crate::push_rules::RulesCache;
 use crate::rooms::RoomCache;
 use crate::timeline::TimelineCache;
 
@@ -25,6 +26,7 @@ struct Shared {
     rooms: RoomCache,
     timelines: TimelineCache,
     erased: Erased,
+    rulesets: RulesCache,
     jobs: Notify,
     sizes: CacheSizes,
     epoch: i64,
@@ -40,6 +42,7 @@ impl Store {
             rooms: RoomCache::new(sizes.rooms(), db.commits().clone()),
             timelines: TimelineCache::new(sizes.timelines()),
             erased: Erased::new(db.commits().clone()),
+            rulesets: RulesCache::new(sizes.rulesets(), db.commits().clone()),
             jobs: Notify::new(),
             sizes,
             epoch,
@@ -90,6 +93,11 @@ impl Store {
     #[must_use]
     pub fn erased(&self) -> &Erased {
         &self.shared.erased
+    }
+
+    /// Users' push rules.
+    pub(crate) fn rulesets(&self) -> &RulesCache {
+        &self.shared.rulesets
     }
 
     /// Told after the commit of a note of something to be done (see [`crate::jobs`]).

@@ -154,7 +154,7 @@ async fn what_the_server_manages_is_read_but_not_set() {
         let rules = world
             .accounts
             .account_data(alice.user, None, "m.push_rules");
-        let expected = starling_pushrules::default_ruleset("@alice:example.org");
+        let expected = starling_pushrules::Ruleset::default().to_content("@alice:example.org");
         assert_eq!(rules.await.unwrap(), Some(expected));
         let of_room = world
             .accounts

@@ -15,6 +15,7 @@ mod password;
 mod presence;
 mod profile;
 mod push_rules;
+mod pushers;
 mod refresh;
 mod register;
 mod registration_tokens;

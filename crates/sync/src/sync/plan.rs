@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use starling_bus::Topic;
 use starling_db::Tx;
+use starling_pushrules::Ruleset;
 use starling_store::account_data::{
     AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_rooms,
 };
 use starling_store::memberships::{
     Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
 };
+use starling_store::push_rules::push_rules_changed;
 use starling_store::receipts::receipts_rooms_changed;
 use starling_store::{RoomNum, UserNum};
 
@@ -182,17 +184,18 @@ fn initial(tx: &mut Tx<'_>, scope: &Scope) -> Result<Plan, Error> {
         plan.rooms.insert(row.room, section);
     }
     plan.add_account_data(account_data_all(tx, user, scope.upto)?);
-    plan.add_account_data(vec![push_rules(scope)]);
+    let rules = scope.store.push_rules(tx, user)?;
+    plan.add_account_data(vec![push_rules(scope, &rules)]);
     Ok(plan)
 }
 
-/// The push rules, which every account has without having set them.
+/// The push rules, which every account has, also without having set any.
 /// <https://spec.matrix.org/v1.19/client-server-api/#mpush_rules>
-fn push_rules(scope: &Scope) -> AccountData {
+fn push_rules(scope: &Scope, rules: &Ruleset) -> AccountData {
     AccountData {
         room: GLOBAL,
         kind: "m.push_rules".to_owned(),
-        content: starling_pushrules::default_ruleset(scope.reader.user_id.as_str()),
+        content: rules.to_content(scope.reader.user_id.as_str()),
         position: 0,
     }
 }
@@ -222,6 +225,9 @@ fn incremental(
         ..Plan::default()
     };
     plan.add_account_data(account_data_changed(tx, user, since, upto)?);
+    if let Some(rules) = push_rules_changed(tx, user, since, upto)? {
+        plan.add_account_data(vec![push_rules(scope, &rules)]);
+    }
     let (grown, receipts) = match heard {
         Some(heard) => (heard.grown, heard.receipts),
         None => (

@@ -51,8 +51,10 @@ async fn changes_are_told_where_they_belong() {
         set(&server, "alice", number, "m.tag", &json!({"tags": {}})).await;
         set(&server, "bob", GLOBAL, "m.direct", &json!({"b": 1})).await;
         let direct = json!({"content": {"a": 1}, "type": "m.direct"});
-        let push_rules: serde_json::Value =
-            serde_json::from_str(&starling_pushrules::default_ruleset("@alice:localhost")).unwrap();
+        let push_rules: serde_json::Value = serde_json::from_str(
+            &starling_pushrules::Ruleset::default().to_content("@alice:localhost"),
+        )
+        .unwrap();
         // The push rules are there without having been set; only the first answer tells of them.
         let push_rules = json!({"content": push_rules, "type": "m.push_rules"});
         for (answer, global) in [

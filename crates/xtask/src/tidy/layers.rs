@@ -11,11 +11,11 @@ struct Row {
 const ROWS: &[Row] = &[
     Row {
         layer: PURE,
-        crates: &["config", "events", "pushrules"],
+        crates: &["config", "events"],
     },
     Row {
         layer: PURE,
-        crates: &["stateres"],
+        crates: &["pushrules", "stateres"],
     },
     Row {
         layer: STORAGE,

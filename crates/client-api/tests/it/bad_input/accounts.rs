@@ -259,6 +259,34 @@ const PRIVATE: &str = r#"
     alice GET pushrules/global/override/nonsense - 404 M_NOT_FOUND
     alice GET pushrules/global/override/nonsense/enabled - 404 M_NOT_FOUND
     alice GET pushrules/global/override/%00/actions - 404 M_NOT_FOUND
+    alice PUT pushrules/global/override/a - 400 M_NOT_JSON
+    alice PUT pushrules/global/override/a {} 400 M_MISSING_PARAM
+    alice PUT pushrules/global/override/a {"actions":1} 400 M_BAD_JSON
+    alice PUT pushrules/global/override/a {"actions":[null]} 400 M_INVALID_PARAM
+    alice PUT pushrules/global/override/a {"actions":[],"conditions":{}} 400 M_BAD_JSON
+    alice PUT pushrules/global/override/a {"actions":[],"conditions":[[]]} 400 M_INVALID_PARAM
+    alice PUT pushrules/global/override/.a {"actions":[]} 400 M_INVALID_PARAM
+    alice PUT pushrules/global/override/{3000} {"actions":[]} 400 M_INVALID_PARAM
+    alice PUT pushrules/global/override/a?before=nobody {"actions":[]} 400 M_UNKNOWN
+    alice PUT pushrules/global/override/a?after=%00 {"actions":[]} 400 M_UNKNOWN
+    alice PUT pushrules/global/content/a {"actions":[],"pattern":1} 400 M_BAD_JSON
+    alice PUT pushrules/global/content/a {"actions":[]} 400 M_INVALID_PARAM
+    alice PUT pushrules/global/sneeze/a {"actions":[]} 400 M_INVALID_PARAM
+    alice DELETE pushrules/global/sneeze/a - 400 M_INVALID_PARAM
+    alice DELETE pushrules/global/override/a - 404 M_NOT_FOUND
+    alice DELETE pushrules/global/override/.m.rule.master - 400 M_INVALID_PARAM
+    alice PUT pushrules/global/override/.m.rule.master/enabled {} 400 M_BAD_JSON
+    alice PUT pushrules/global/override/.m.rule.master/enabled {"enabled":"yes"} 400 M_BAD_JSON
+    alice PUT pushrules/global/override/nonsense/enabled {"enabled":true} 404 M_NOT_FOUND
+    alice PUT pushrules/global/override/.m.rule.master/actions {} 400 M_MISSING_PARAM
+    alice PUT pushrules/global/override/.m.rule.master/actions {"actions":["sneeze"]} 400 M_INVALID_PARAM
+    alice PUT pushrules/global/override/nonsense/actions {"actions":[]} 404 M_NOT_FOUND
+    alice POST pushers/set - 400 M_NOT_JSON
+    alice POST pushers/set {} 400 M_MISSING_PARAM
+    alice POST pushers/set {"app_id":"a","pushkey":"k"} 400 M_MISSING_PARAM
+    alice POST pushers/set {"app_id":"a","pushkey":"k","kind":"http"} 400 M_MISSING_PARAM
+    alice POST pushers/set {"app_id":"a","pushkey":"k","kind":"email"} 400 M_INVALID_PARAM
+    alice POST pushers/set {"app_id":"a","pushkey":1,"kind":null} 400 M_BAD_JSON
     alice POST user/{bob}/openid/request_token {} 403 M_FORBIDDEN
 "#;
 

@@ -408,6 +408,20 @@ impl Grammar {
             }),
             "v3/user_directory/search" => json!({ "search_term": name, "limit": 2 }),
             _ if path.contains("/report") => json!({ "reason": "x", "score": -100 }),
+            "v3/pushers/set" => json!({
+                "kind": *self.one_of(&[json!("http"), json!("http"), Value::Null]), "app_id": "com.example", "pushkey": "x",
+                "app_display_name": "x", "device_display_name": "x", "lang": "en", "append": true,
+                "data": { "url": "https://push.example/_matrix/push/v1/notify" },
+            }),
+            _ if path.contains("/pushrules/") => json!({
+                "enabled": true, "pattern": *self.one_of(&["x", "x*y?", "*"]),
+                "actions": ["notify", { "set_tweak": "highlight" }],
+                "conditions": [
+                    { "kind": "event_match", "key": "content.body", "pattern": "x" },
+                    { "kind": "room_member_count", "is": *self.one_of(&["2", ">1"]) },
+                    { "kind": *self.one_of(&["contains_display_name", "x"]) },
+                ],
+            }),
             _ if path.contains("/state/") || path.contains("/send/") => self.content(),
             _ if path.contains("/rooms/") => {
                 json!({ "user_id": self.one_of(&[bob, bob, carol, alice]), "reason": "x" })
@@ -478,6 +492,7 @@ impl Grammar {
                     "rel_type": *self.one_of(&["m.thread", "m.reference", "m.annotation", "org.example"]),
                     "event_id": event, "key": "x",
                 },
+                "m.mentions": { "room": true, "user_ids": [bob, alice] },
             }),
             _ => json!({ "msgtype": "m.text", "body": "x" }),
         }
