@@ -57,6 +57,7 @@ const OPEN_TO_GUESTS: &[&str] = &[
     "GET /_matrix/client/v3/account/whoami",
     "GET /_matrix/client/v3/devices",
     "GET /_matrix/client/v3/devices/{deviceId}",
+    "GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}",
     "GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}",
     "GET /_matrix/client/v3/rooms/{roomId}/members",
     "GET /_matrix/client/v3/rooms/{roomId}/messages",
