@@ -10,6 +10,7 @@ mod event;
 mod hierarchy;
 mod join;
 mod joined_rooms;
+mod knock;
 mod members;
 mod membership;
 mod messages;
@@ -23,6 +24,7 @@ mod send;
 mod state;
 mod summary;
 mod sync;
+mod third_party;
 mod threads;
 mod timestamp;
 mod typing;
@@ -48,6 +50,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(mutual_rooms::routes())
         .merge(reports::routes())
         .merge(join::routes())
+        .merge(knock::routes())
         .merge(membership::routes())
         .merge(joined_rooms::routes())
         .merge(members::routes())

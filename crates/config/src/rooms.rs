@@ -11,12 +11,15 @@ use crate::keys::{Key, Kind, Section, Value};
 pub struct Rooms {
     /// The version of a room whose creator asks for none.
     pub default_version: String,
+    /// Whether who leaves a room, is kicked or is banned forgets it at once.
+    pub forget_on_leave: bool,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
         Self {
             default_version: "12".to_owned(),
+            forget_on_leave: false,
         }
     }
 }
@@ -48,11 +51,20 @@ pub(crate) const SECTION: Section = Section {
     name: "rooms",
     repeated: false,
     doc: "Rooms made here.",
-    keys: &[Key {
-        name: "default_version",
-        kind: Kind::Text,
-        value: Value::Default("\"12\""),
-        doc: "The room version for a room whose creator asks for none: one of \"1\" to \"12\".",
-        built: true,
-    }],
+    keys: &[
+        Key {
+            name: "default_version",
+            kind: Kind::Text,
+            value: Value::Default("\"12\""),
+            doc: "The room version for a room whose creator asks for none: one of \"1\" to \"12\".",
+            built: true,
+        },
+        Key {
+            name: "forget_on_leave",
+            kind: Kind::Boolean,
+            value: Value::Default("false"),
+            doc: "Whether users forget a room, with its history, as soon as they leave it or are sent out.",
+            built: true,
+        },
+    ],
 };

@@ -22,6 +22,12 @@ use crate::rooms::{Actor, Rooms};
 /// How often a room is built anew because its creator's profile has changed meanwhile.
 const ATTEMPTS: u32 = 16;
 
+/// The type of the event that ends a room for another.
+pub(crate) const TOMBSTONE: &str = "m.room.tombstone";
+
+/// Above what any moderator gets by default: only creators upgrade the room.
+pub(crate) const TOMBSTONE_LEVEL: i64 = 150;
+
 /// A set of settings for a new room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
@@ -213,8 +219,7 @@ impl Rooms {
             if !(key.is_empty() && overridden(kind)) {
                 let sender = actor.user_id.clone();
                 let draft = Draft::state(sender, kind.clone(), key.clone(), content.clone());
-                self.check_initial(&draft, alias).await?;
-                drafts.push(draft);
+                drafts.push(self.checked_initial(actor, draft, alias).await?);
             }
         }
         if let Some(name) = &wanted.name {
@@ -233,15 +238,16 @@ impl Rooms {
         Ok(drafts)
     }
 
-    /// What a client may not write into a room's first state itself.
-    async fn check_initial(
+    /// Refuses what a client may not write into a room's first state itself.
+    async fn checked_initial(
         &self,
-        draft: &Draft,
+        actor: &Actor,
+        mut draft: Draft,
         alias: Option<&OwnedRoomAliasId>,
-    ) -> Result<(), CreateError> {
+    ) -> Result<Draft, CreateError> {
         if draft.kind == "m.room.member" {
-            let checked = self.check_member_event(draft).await;
-            checked.map_err(CreateError::InvalidState)?;
+            let checked = self.checked_member_content(actor, None, &draft).await;
+            draft.content = checked.map_err(CreateError::InvalidState)?;
         }
         if draft.kind == "m.room.canonical_alias" {
             let named = crate::aliases::aliases_of(draft.content.value());
@@ -251,7 +257,7 @@ impl Rooms {
                 return Err(CreateError::InvalidState(SendError::BadAlias(other)));
             }
         }
-        Ok(())
+        Ok(draft)
     }
 
     async fn invite_draft(
@@ -312,6 +318,7 @@ impl Rooms {
                 profile: shows_profile.then_some(seen),
                 relates_to: None,
                 now_ms,
+                forgets_left: self.parts.forget_on_leave,
             });
         }
         let room_id = events
@@ -426,15 +433,11 @@ fn power_levels(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Val
             );
         }
     }
-    let mut events = json!({
+    let events = json!({
         "m.room.avatar": 50, "m.room.canonical_alias": 50, "m.room.encryption": 100,
         "m.room.history_visibility": 100, "m.room.name": 50, "m.room.power_levels": 100,
         "m.room.server_acl": 100, "m.room.tombstone": 100,
     });
-    if has_infinite_power && let Some(events) = events.as_object_mut() {
-        // Above what any moderator gets by default: only creators upgrade the room.
-        events.insert("m.room.tombstone".to_owned(), 150.into());
-    }
     let invite = if wanted.preset == Preset::PublicChat {
         50
     } else {
@@ -446,8 +449,26 @@ fn power_levels(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Val
     });
     if let Some(levels) = levels.as_object_mut() {
         levels.extend(wanted.power_levels.clone());
+        if has_infinite_power {
+            raise_tombstone_level(levels, &wanted.power_levels);
+        }
     }
     levels
+}
+
+/// From version 12 on, upgrading a room takes more power than other state does by default: also where the creator has
+/// replaced levels (`stated`), unless they say what it takes.
+fn raise_tombstone_level(levels: &mut Map<String, Value>, stated: &Map<String, Value>) {
+    let is_stated = stated
+        .get("events")
+        .is_some_and(|events| events.get(TOMBSTONE).is_some());
+    let state_default = levels.get("state_default").and_then(Value::as_i64);
+    if let (false, Some(state_default), Some(Value::Object(events))) =
+        (is_stated, state_default, levels.get_mut("events"))
+    {
+        let level = TOMBSTONE_LEVEL.max(state_default.saturating_add(1));
+        events.insert(TOMBSTONE.to_owned(), level.into());
+    }
 }
 
 fn preset_state(preset: Preset) -> [(&'static str, Value); 3] {

@@ -1,5 +1,6 @@
 //! What can go wrong with a room, in the words that a caller can act on.
 
+use ruma_common::OwnedUserId;
 use starling_events::{BuildError, JsonError};
 use starling_stateres::AuthError;
 
@@ -21,6 +22,20 @@ pub enum SendError {
     /// Somebody's membership is not the one that could be changed so.
     #[error("{0}")]
     BadState(&'static str),
+    /// The user wants no invites.
+    #[error("{0} does not want to be invited")]
+    InviteBlocked(OwnedUserId),
+    /// None of the conditions under which a room lets users in can be looked at here.
+    #[error("whether you may join cannot be found out here")]
+    ConditionsUnknown,
+    /// The user may come in, but nobody is in the room who could let them.
+    #[error("nobody here may let you in")]
+    NobodyToLetIn,
+    /// Only another server could say whether a key is valid.
+    #[error(
+        "the invite's keys can only be checked with another server, which this one does not ask"
+    )]
+    UncheckedKey,
     /// The room takes no guests.
     #[error("this room takes no guests")]
     NoGuests,

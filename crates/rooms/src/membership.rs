@@ -1,10 +1,14 @@
-//! Membership of local users: joining, inviting, leaving, kicking, banning, forgetting.
+//! Membership of local users: joining, inviting, knocking, leaving, kicking, banning, forgetting.
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
+
+mod restricted;
+mod third_party;
 
 use ruma_common::{OwnedRoomId, RoomId, UserId};
 use serde_json::{Map, Value};
 use starling_db::{Error, Write};
 use starling_events::CanonicalObject;
+use starling_store::account_data::blocks_invites;
 use starling_store::memberships::{
     Membership, membership_forget, membership_list, membership_read,
 };
@@ -21,7 +25,9 @@ pub enum MembershipAction {
     Join,
     /// Asks another in.
     Invite,
-    /// Goes, or declines an invite.
+    /// Asks to be let in.
+    Knock,
+    /// Goes, declines an invite, or asks no longer.
     Leave,
     /// Sends another out.
     Kick,
@@ -36,18 +42,23 @@ impl MembershipAction {
         match self {
             Self::Join => Membership::Join,
             Self::Invite => Membership::Invite,
+            Self::Knock => Membership::Knock,
             Self::Leave | Self::Kick | Self::Unban => Membership::Leave,
             Self::Ban => Membership::Ban,
         }
     }
 }
 
+/// The property of a member event that names who lets a user into a restricted room.
+const AUTHORISED_VIA: &str = "join_authorised_via_users_server";
+
 impl Rooms {
-    /// Changes the membership of `target` in a room (of the actor, for joining and leaving).
+    /// Changes the membership of `target` in a room (of the actor, for joining, knocking and leaving).
     ///
     /// # Errors
     /// [`SendError::Forbidden`] when the room's rules don't allow it, [`SendError::BadState`] for unbanning somebody who
-    /// isn't banned, [`SendError::UnknownUser`] for an invite of somebody who doesn't exist; else [`SendError`].
+    /// isn't banned, [`SendError::UnknownUser`] for an invite of somebody who doesn't exist,
+    /// [`SendError::InviteBlocked`] for one of somebody who wants none; else [`SendError`].
     pub async fn change_membership(
         &self,
         actor: &Actor,
@@ -75,6 +86,11 @@ impl Rooms {
         };
         let mut content = self.member_content(action.membership(), target).await?;
         content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));
+        if action == MembershipAction::Join {
+            let authoriser = self.authoriser(room, actor, current).await?;
+            content
+                .extend(authoriser.map(|user| (AUTHORISED_VIA.to_owned(), user.as_str().into())));
+        }
         let content = CanonicalObject::from_serialize(&content)?;
         let draft = Draft::state(
             actor.user_id.clone(),
@@ -115,7 +131,7 @@ impl Rooms {
         self.store().db().read("membership", read).await
     }
 
-    /// The content of a member event; a local user who comes in or is asked in brings their profile.
+    /// The content of a member event; a local user who comes in, is asked in or asks to be brings their profile.
     pub(crate) async fn member_content(
         &self,
         membership: Membership,
@@ -123,7 +139,7 @@ impl Rooms {
     ) -> Result<Map<String, Value>, SendError> {
         let mut content = Map::new();
         content.insert("membership".to_owned(), membership.as_str().into());
-        if !matches!(membership, Membership::Join | Membership::Invite) {
+        if matches!(membership, Membership::Leave | Membership::Ban) {
             return Ok(content);
         }
         if target.server_name() != self.server_name() {
@@ -132,7 +148,7 @@ impl Rooms {
             )));
         }
         let profile = self
-            .profile_of(target)
+            .profile_of(target, membership)
             .await?
             .ok_or(SendError::UnknownUser)?;
         for field in profile
@@ -145,41 +161,68 @@ impl Rooms {
         Ok(content)
     }
 
-    /// Checks a member event that a client wrote itself for what the room's rules leave to this server.
-    pub(crate) async fn check_member_event(&self, draft: &Draft) -> Result<(), SendError> {
+    /// The content of a member event that a client wrote itself, with what the room's rules leave to this server:
+    /// whether the user may be named at all, and who lets them into a restricted room. `room` is `None` while it is
+    /// being made.
+    pub(crate) async fn checked_member_content(
+        &self,
+        actor: &Actor,
+        room: Option<RoomNum>,
+        draft: &Draft,
+    ) -> Result<CanonicalObject, SendError> {
         let content = draft.content.value();
-        // It says that this server has checked the conditions of a restricted room, which it doesn't yet.
-        if content.get("join_authorised_via_users_server").is_some() {
-            let why = "joins of restricted rooms are not supported yet";
-            return Err(SendError::Forbidden(why.to_owned()));
-        }
         let membership = content
             .get("membership")
             .and_then(starling_events::Value::as_str);
         let membership = membership.and_then(|word| Membership::parse(&word));
         let target = draft.state_key.as_deref().map(<&UserId>::try_from);
-        match (membership, target) {
-            // Whom such an event names must be a user of this server.
-            (Some(membership), Some(Ok(target))) => {
-                self.member_content(membership, target).await.map(drop)
-            }
-            _ => Ok(()),
+        let (Some(membership), Some(Ok(target))) = (membership, target) else {
+            return Ok(draft.content.clone());
+        };
+        if membership == Membership::Knock && actor.is_guest {
+            return Err(SendError::NoGuests);
         }
+        // Whom such an event names must be a user of this server.
+        self.member_content(membership, target).await?;
+        let authoriser = match room {
+            Some(room) if membership == Membership::Join && *target == actor.user_id => {
+                let current = self.current_membership(room, target).await?;
+                self.authoriser(room, actor, current).await?
+            }
+            _ => None,
+        };
+        // Clients copy it from the event that was there before, and it is not theirs to say.
+        if authoriser.is_none() && content.get(AUTHORISED_VIA).is_none() {
+            return Ok(draft.content.clone());
+        }
+        let members: Result<Map<String, Value>, _> =
+            serde_json::from_slice(draft.content.as_bytes());
+        let mut members = members.map_err(|_| SendError::Invalid("content"))?;
+        members.remove(AUTHORISED_VIA);
+        members.extend(authoriser.map(|user| (AUTHORISED_VIA.to_owned(), user.as_str().into())));
+        Ok(CanonicalObject::from_serialize(&members)?)
     }
 
-    /// The profile of a local user whose account is in use.
+    /// The profile of a local user whose account is in use, unless they don't want to be invited and that is what it is
+    /// for. <https://spec.matrix.org/v1.19/client-server-api/#invite-permission>
     async fn profile_of(
         &self,
         user: &UserId,
-    ) -> Result<Option<Vec<profiles::ProfileField>>, Error> {
-        let user = user.to_owned();
-        let read = move |tx: &mut starling_db::Tx<'_>| match accounts::account_find(tx, &user)? {
-            Some(account) if account.deactivated_at.is_none() => {
-                profiles::profile_read(tx, account.user).map(Some)
-            }
-            _ => Ok(None),
+        membership: Membership,
+    ) -> Result<Option<Vec<profiles::ProfileField>>, SendError> {
+        let user_id = user.to_owned();
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            let account = accounts::account_find(tx, &user_id)?;
+            let Some(account) = account.filter(|account| account.deactivated_at.is_none()) else {
+                return Ok::<_, Error>((false, None));
+            };
+            let blocks = membership == Membership::Invite && blocks_invites(tx, account.user)?;
+            Ok((blocks, Some(profiles::profile_read(tx, account.user)?)))
         };
-        self.store().db().read("profile", read).await
+        match self.store().db().read("profile", read).await? {
+            (true, _) => Err(SendError::InviteBlocked(user.to_owned())),
+            (false, profile) => Ok(profile),
+        }
     }
 
     /// Forgets a room that the user has left: it is no longer told of.
@@ -231,7 +274,8 @@ fn damaged(user: &UserId) -> Error {
 fn is_needed(action: MembershipAction, current: Option<Membership>) -> Result<bool, SendError> {
     let refuse = |why: &str| Err(SendError::Forbidden(why.to_owned()));
     match (action, current) {
-        (MembershipAction::Join, Some(Membership::Join)) => Ok(false),
+        (MembershipAction::Join, Some(Membership::Join))
+        | (MembershipAction::Knock, Some(Membership::Knock)) => Ok(false),
         (MembershipAction::Unban, Some(Membership::Ban)) => Ok(true),
         (MembershipAction::Unban, _) => Err(SendError::BadState("the user is not banned")),
         (MembershipAction::Kick, Some(Membership::Ban)) => {

@@ -32,6 +32,8 @@ pub struct Parts {
     pub signing_key: Arc<SigningKey>,
     /// The version of a new room when its creator names none.
     pub default_version: RoomVersion,
+    /// Whether who leaves a room forgets it at once.
+    pub forget_on_leave: bool,
 }
 
 /// The rooms. Cheap to clone.

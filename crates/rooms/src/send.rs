@@ -23,7 +23,7 @@ impl Rooms {
         &self,
         actor: &Actor,
         room_id: &RoomId,
-        draft: Draft,
+        mut draft: Draft,
         transaction: Option<(RequestPath, &str)>,
     ) -> Result<OwnedEventId, SendError> {
         // A redaction takes effect however it is sent.
@@ -35,13 +35,15 @@ impl Rooms {
         if draft.kind == "m.room.create" {
             return Err(SendError::Forbidden("the room exists already".to_owned()));
         }
-        if draft.kind == "m.room.member" && draft.state_key.is_some() {
-            self.check_member_event(&draft).await?;
-        }
         if draft.kind == "m.room.canonical_alias" && draft.state_key.as_deref() == Some("") {
             self.check_canonical_alias(room_id, &draft.content).await?;
         }
         let room = self.room_num(room_id, SendError::UnknownRoom).await?;
+        if draft.kind == "m.room.member" && draft.state_key.is_some() {
+            draft.content = self
+                .checked_member_content(actor, Some(room), &draft)
+                .await?;
+        }
         let extras = Extras {
             guest_joins: actor.is_guest && is_join(&draft),
             ..Extras::default()

@@ -165,6 +165,7 @@ async fn state(
         server_name: server_name.clone(),
         signing_key: Arc::new(signing_key),
         default_version: configuration.default_version,
+        forget_on_leave: config.rooms.forget_on_leave,
     });
     let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
         store: store.clone(),

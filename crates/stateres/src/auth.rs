@@ -44,6 +44,7 @@ use crate::{
 pub use auth_events::check_auth_events;
 pub use error::AuthError;
 use room::Room;
+pub use third_party_invite::is_signed as is_signed_invite;
 
 /// The state to check an event against. What it keeps parsed must be what its own events say.
 pub trait AuthState {

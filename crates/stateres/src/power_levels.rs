@@ -292,6 +292,23 @@ impl RoomPower {
         })
     }
 
+    /// The power of who is neither a creator nor named in the power levels.
+    #[must_use]
+    pub fn default_level(&self) -> PowerLevel {
+        self.level(USERS_DEFAULT, |levels| levels.users_default)
+    }
+
+    /// The users with at least this power whom the room names, as creators or in its power levels.
+    pub fn named_with(&self, least: PowerLevel) -> impl Iterator<Item = &str> {
+        let creators = self.creators.iter().map(|creator| creator.as_str());
+        let levels = self.levels.as_deref().into_iter();
+        let users = levels.flat_map(|levels| levels.users.iter().map(|(user, _)| &**user));
+        let named = creators.chain(users);
+        named.filter(move |user| {
+            <&UserId>::try_from(*user).is_ok_and(|user| self.user_level(user) >= least)
+        })
+    }
+
     /// The power that sending an event of this type takes.
     #[must_use]
     pub fn event_level(&self, kind: &str, is_state: bool) -> PowerLevel {

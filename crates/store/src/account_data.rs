@@ -68,6 +68,29 @@ pub fn account_data_read(
     Ok(content.filter(|content| content != DELETED))
 }
 
+/// The type that says who may invite the user:
+/// <https://spec.matrix.org/v1.19/client-server-api/#minvite_permission_config>
+const INVITE_PERMISSION: &str = "m.invite_permission_config";
+
+/// Whether the user wants no invites at all. What the server doesn't understand blocks nothing.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn blocks_invites(tx: &mut Tx<'_>, user: UserNum) -> Result<bool, Error> {
+    let content = account_data_read(tx, user, GLOBAL, INVITE_PERMISSION)?;
+    Ok(content.is_some_and(|content| is_block(&content)))
+}
+
+fn is_block(content: &str) -> bool {
+    let content: Result<serde_json::Value, _> = serde_json::from_str(content);
+    content.is_ok_and(|content| {
+        content
+            .get("default_action")
+            .and_then(serde_json::Value::as_str)
+            == Some("block")
+    })
+}
+
 /// Stores what changed at `data.position`. A content that equals the old one is a change all the same.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use starling_events::Pdu;
 use crate::aggregations::is_aggregated;
 use crate::events::{Event, SentAs, Status, event_insert, event_redact};
 use crate::jobs::Task;
-use crate::memberships::{Membership, membership_set};
+use crate::memberships::{Membership, membership_forget, membership_set};
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
 use crate::profiles::{ProfileSeen, profile_has_changed};
@@ -41,6 +41,8 @@ pub struct NewEvent {
     pub relates_to: Option<Arc<Event>>,
     /// The time, for the transaction id.
     pub now_ms: i64,
+    /// Whether a local user who leaves by it forgets the room at once.
+    pub forgets_left: bool,
 }
 
 /// A local user's membership that the event changed.
@@ -192,7 +194,8 @@ impl Store {
             };
             state_delta_insert(tx, &delta)?;
             if entry.kind == types::MEMBER && old.map(|old| old.tag) != Some(entry.tag) {
-                membership = self.change_membership(tx, positions, event, server)?;
+                membership =
+                    self.change_membership(tx, positions, event, (server, new.forgets_left))?;
             }
         }
         let is_replaced = change.is_some_and(|change| change.old.is_some());
@@ -273,7 +276,7 @@ impl Store {
         tx: &mut Tx<'_>,
         positions: &mut Positions,
         event: &Event,
-        server: &ServerName,
+        (server, forgets_left): (&ServerName, bool),
     ) -> Result<Option<MembershipChange>, Error> {
         let target = event
             .pdu
@@ -288,6 +291,9 @@ impl Store {
         }
         let user = self.names().user_intern(tx, target)?;
         membership_set(tx, positions, user, (event.room, membership, event.num))?;
+        if forgets_left && matches!(membership, Membership::Leave | Membership::Ban) {
+            membership_forget(tx, user, event.room)?;
+        }
         Ok(Some(MembershipChange { user, membership }))
     }
 

@@ -7,11 +7,12 @@ use starling_db::{Error, Positions, Row, Tx, Value};
 use crate::numbers::{EventNum, RoomNum, UserNum};
 
 starling_db::statements! {
-    /// Sets a membership; a forgotten room is remembered again.
+    /// Sets a membership. A forgotten room is remembered again by who may come in, not by who is kept out or let off.
     MEMBERSHIP_SET = "INSERT INTO memberships (user_num, room_num, membership, event_num, position, forgotten)
         VALUES (?1, ?2, ?3, ?4, ?5, 0)
         ON CONFLICT (user_num, room_num) DO UPDATE SET membership = excluded.membership,
-            event_num = excluded.event_num, position = excluded.position, forgotten = 0";
+            event_num = excluded.event_num, position = excluded.position,
+            forgotten = CASE WHEN excluded.membership IN (4, 5) THEN memberships.forgotten ELSE 0 END";
     /// Notes a change of a membership.
     MEMBERSHIP_CHANGE_INSERT = "INSERT INTO membership_changes (position, user_num, room_num, membership, event_num)
         VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -56,6 +57,12 @@ starling_db::statements! {
     JOINED_OF = "SELECT rooms.room_id FROM rooms
         JOIN memberships ON memberships.room_num = rooms.room_num AND memberships.user_num = ?1
         WHERE memberships.membership = 2 AND rooms.room_id IN {texts ?2}";
+    /// Which of some rooms are known here, and what a user is in each. A join, since SQLite makes a table of what stands
+    /// after `IN`.
+    MEMBERSHIP_BY_ROOM_ID = "SELECT memberships.membership
+        FROM {texts ?2} AS wanted CROSS JOIN rooms
+        LEFT JOIN memberships ON memberships.room_num = rooms.room_num AND memberships.user_num = ?1
+        WHERE rooms.room_id = wanted.value";
     /// The joined rooms of a user in which something happened in a stretch of the log.
     ROOMS_CHANGED = "SELECT rooms.room_num FROM memberships JOIN rooms ON rooms.room_num = memberships.room_num
         WHERE memberships.user_num = ?1 AND memberships.membership = 2 AND rooms.last_position > ?2
@@ -242,6 +249,22 @@ pub fn membership_read(
 ) -> Result<Option<MembershipRow>, Error> {
     tx.query_one(&MEMBERSHIP_READ, &[user.into(), room.into()], |row| {
         read(row, row.truth(4)?)
+    })
+}
+
+/// What `user` is in each of the rooms with these ids that are known here: `None` where they never were anything.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn membership_by_room_id(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    room_ids: &[String],
+) -> Result<Vec<Option<Membership>>, Error> {
+    let room_ids: Vec<&str> = room_ids.iter().map(String::as_str).collect();
+    let params = [user.into(), Value::Texts(&room_ids)];
+    tx.query_all(&MEMBERSHIP_BY_ROOM_ID, &params, |row| {
+        Ok(row.opt_int(0)?.and_then(Membership::from_code))
     })
 }
 

@@ -149,6 +149,7 @@ impl TestServer {
             signing_key: Arc::new(SigningKey::generate([7; 32], "test").expect("a key")),
             default_version: RoomVersion::parse(&config.rooms.default_version)
                 .expect("a known room version"),
+            forget_on_leave: config.rooms.forget_on_leave,
         });
         let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
             store: store.clone(),

@@ -70,6 +70,7 @@ impl World {
             server_name: owned_server_name!("localhost"),
             signing_key: Arc::new(SigningKey::generate([7; 32], "test").expect("a key")),
             default_version,
+            forget_on_leave: false,
         });
         Self {
             store,

@@ -24,6 +24,7 @@ async fn capabilities(
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
+        "m.forget_forced_upon_leave": { "enabled": state.config.rooms.forget_on_leave },
         "m.get_login_token": { "enabled": true },
         "m.profile_fields": { "enabled": true },
     });

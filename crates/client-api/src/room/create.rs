@@ -3,7 +3,6 @@
 
 use axum::extract;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use starling_accounts::Session;
@@ -12,6 +11,7 @@ use starling_rooms::{CanonicalObject, CreateRoom, Invite, Preset};
 
 use super::join::RoomIdAnswer;
 use super::path::user_in_body;
+use super::third_party::{InviteByThirdPartyId, refusal};
 use super::{actor, error};
 use crate::State;
 
@@ -40,7 +40,7 @@ struct CreateBody {
     #[serde(default)]
     invite: Vec<String>,
     #[serde(default)]
-    invite_3pid: Vec<IgnoredAny>,
+    invite_3pid: Vec<InviteByThirdPartyId>,
     #[serde(default)]
     is_direct: bool,
     #[serde(default)]
@@ -92,9 +92,7 @@ async fn create(
 impl CreateBody {
     fn check(self) -> Result<CreateRoom, MatrixError> {
         if !self.invite_3pid.is_empty() {
-            let message =
-                "This server does not send third-party invites: invite_3pid must be empty";
-            return Err(MatrixError::forbidden(message));
+            return Err(refusal());
         }
         let preset = self.preset();
         Ok(CreateRoom {

@@ -15,6 +15,21 @@ pub(super) fn send(error: SendError) -> MatrixError {
         SendError::UnknownRoom => MatrixError::forbidden("You are not in this room"),
         SendError::Forbidden(_) => MatrixError::forbidden(message),
         SendError::BadState(_) => MatrixError::new(StatusCode::FORBIDDEN, "M_BAD_STATE", message),
+        SendError::InviteBlocked(_) => {
+            MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", message)
+        }
+        // The specification gives these two for joins between servers: there is no better word for the same here.
+        SendError::ConditionsUnknown => MatrixError::new(
+            StatusCode::BAD_REQUEST,
+            "M_UNABLE_TO_AUTHORISE_JOIN",
+            message,
+        ),
+        SendError::NobodyToLetIn => {
+            MatrixError::new(StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN", message)
+        }
+        SendError::UncheckedKey => {
+            MatrixError::new(StatusCode::BAD_REQUEST, "M_SERVER_NOT_TRUSTED", message)
+        }
         SendError::NoGuests => MatrixError::guest_access_forbidden(message),
         SendError::UnknownUser | SendError::UnknownEvent => MatrixError::not_found(message),
         SendError::TooLarge(_) => MatrixError::too_large(message),

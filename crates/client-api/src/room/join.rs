@@ -3,11 +3,11 @@
 
 use axum::extract;
 use ruma_common::OwnedRoomId;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, Limited, MatrixError, OptionalJson, Path, Routes};
-use starling_rooms::MembershipAction;
+use starling_rooms::{CanonicalObject, MembershipAction};
 
 use super::path::{RoomIdPart, RoomOrAliasPart};
 use super::{actor, error};
@@ -31,7 +31,7 @@ pub(super) fn routes() -> Routes<State> {
 #[derive(Debug, Deserialize)]
 struct JoinBody {
     reason: Option<String>,
-    third_party_signed: Option<IgnoredAny>,
+    third_party_signed: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,17 +47,23 @@ async fn join_by_id_or_alias(
     Path(room): Path<RoomOrAliasPart>,
     body: OptionalJson<JoinBody>,
 ) -> Result<Json<RoomIdAnswer>, MatrixError> {
-    let room_id = match room {
-        RoomOrAliasPart::Room(room_id) => room_id,
-        RoomOrAliasPart::Alias(alias) => {
-            let target = state.0.rooms.resolve_alias(&alias).await;
-            let target = target.map_err(MatrixError::internal)?;
-            target
-                .ok_or_else(|| MatrixError::not_found("There is no such alias"))?
-                .room_id
-        }
-    };
+    let room_id = room_of(&state, room).await?;
     join(state, session, Path(RoomIdPart(room_id)), body).await
+}
+
+/// The room that a path names.
+pub(super) async fn room_of(
+    api: &State,
+    room: RoomOrAliasPart,
+) -> Result<OwnedRoomId, MatrixError> {
+    let alias = match room {
+        RoomOrAliasPart::Room(room_id) => return Ok(room_id),
+        RoomOrAliasPart::Alias(alias) => alias,
+    };
+    let target = api.rooms.resolve_alias(&alias).await;
+    let target = target.map_err(MatrixError::internal)?;
+    let target = target.ok_or_else(|| MatrixError::not_found("There is no such alias"))?;
+    Ok(target.room_id)
 }
 
 async fn join(
@@ -66,11 +72,14 @@ async fn join(
     Path(RoomIdPart(room_id)): Path<RoomIdPart>,
     OptionalJson(body): OptionalJson<JoinBody>,
 ) -> Result<Json<RoomIdAnswer>, MatrixError> {
-    if body.third_party_signed.is_some() {
-        let message = "This server does not take part in third-party invites";
-        return Err(MatrixError::forbidden(message));
-    }
     let (actor, action) = (actor(&session), MembershipAction::Join);
+    if let Some(signed) = body.third_party_signed {
+        let signed = CanonicalObject::from_raw(&signed).map_err(error::content)?;
+        let accepted = api
+            .rooms
+            .accept_third_party_invite(&actor, &room_id, &signed);
+        accepted.await.map_err(error::enter_or_leave)?;
+    }
     let change = api
         .rooms
         .change_membership(&actor, &room_id, action, &actor.user_id, body.reason);

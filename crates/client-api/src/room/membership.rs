@@ -3,7 +3,6 @@
 
 use axum::extract;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use starling_accounts::Session;
 use starling_http::{
     Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, OptionalJson, Path, Routes,
@@ -11,6 +10,7 @@ use starling_http::{
 use starling_rooms::MembershipAction;
 
 use super::path::{RoomIdPart, user_in_body};
+use super::third_party::{InviteByThirdPartyId, refusal};
 use super::{actor, error};
 use crate::State;
 
@@ -56,7 +56,8 @@ struct TargetBody {
 struct InviteBody {
     user_id: Option<String>,
     reason: Option<String>,
-    medium: Option<IgnoredAny>,
+    #[serde(flatten)]
+    third_party: Option<InviteByThirdPartyId>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,10 +72,8 @@ async fn invite(
     Json(body): Json<InviteBody>,
 ) -> Result<JsonBytes, MatrixError> {
     let Some(user_id) = body.user_id else {
-        return Err(match body.medium {
-            Some(_) => MatrixError::forbidden("This server does not send third-party invites"),
-            None => MatrixError::bad_json("missing field `user_id`"),
-        });
+        let missing = || MatrixError::bad_json("missing field `user_id`");
+        return Err(body.third_party.map_or_else(missing, |_| refusal()));
     };
     let body = TargetBody {
         user_id,

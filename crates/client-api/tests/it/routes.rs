@@ -36,6 +36,7 @@ const CLOSED_TO_SUSPENDED: &[&str] = &[
     "DELETE /_matrix/client/v3/profile/{userId}/{keyName}",
     "POST /_matrix/client/v3/createRoom",
     "POST /_matrix/client/v3/join/{roomIdOrAlias}",
+    "POST /_matrix/client/v3/knock/{roomIdOrAlias}",
     "POST /_matrix/client/v3/rooms/{roomId}/ban",
     "POST /_matrix/client/v3/rooms/{roomId}/invite",
     "POST /_matrix/client/v3/rooms/{roomId}/join",

@@ -242,6 +242,7 @@ impl Rooms {
             profile: extras.profile,
             relates_to: extras.relates_to.clone(),
             now_ms,
+            forgets_left: self.parts.forget_on_leave,
             pdu: built.pdu,
         };
         tip.advance(&new.pdu);

@@ -1,6 +1,8 @@
 //! Rule 5.4.1: an invitation by way of a third party, whose key has signed the invited user's id.
 //! <https://spec.matrix.org/v1.19/server-server-api/#verifying-the-invite>
 
+use std::iter;
+
 use ruma_common::UserId;
 use starling_events::{
     Pdu, Value, VerifyingKey,
@@ -46,19 +48,25 @@ pub(super) fn check<S: AuthState>(
         return Err(AuthError::ThirdPartyInviteSender);
     }
     // 5.4.1.7
-    if is_signed(signed, made) {
+    if is_signed(signed, made, |_| true) {
         Ok(())
     } else {
         Err(AuthError::ThirdPartyInviteSignature)
     }
 }
 
-fn is_signed(signed: Value<'_>, made: &Pdu) -> bool {
+/// Whether a key of `made`, an `m.room.third_party_invite`, has signed `signed`. Only keys count whose
+/// `key_validity_url` (`None`: they are valid for ever) `counts` accepts.
+pub fn is_signed(
+    signed: Value<'_>,
+    made: &Pdu,
+    counts: impl Fn(Option<Value<'_>>) -> bool,
+) -> bool {
     let signatures: Vec<Signature> = signatures(signed.as_bytes())
         .filter(is_ed25519)
         .take(MAX_TRIES)
         .collect();
-    let pairs = public_keys(made).flat_map(|key| {
+    let pairs = public_keys(made, counts).flat_map(|key| {
         signatures
             .iter()
             .map(move |signature| (key.clone(), signature))
@@ -81,16 +89,21 @@ fn is_ed25519(signature: &Signature) -> bool {
         .is_some_and(|(algorithm, _)| algorithm == ALGORITHM)
 }
 
-/// The keys of an `m.room.third_party_invite`. What isn't a key is left out.
-fn public_keys(made: &Pdu) -> impl Iterator<Item = VerifyingKey> {
+/// The keys of an `m.room.third_party_invite` that count. What isn't a key is left out.
+fn public_keys(
+    made: &Pdu,
+    counts: impl Fn(Option<Value<'_>>) -> bool,
+) -> impl Iterator<Item = VerifyingKey> {
     let content = Value::new(made.content());
     let listed = content
         .get("public_keys")
         .into_iter()
         .flat_map(Value::elements);
-    let keys = content
-        .get("public_key")
-        .into_iter()
-        .chain(listed.filter_map(|entry| entry.get("public_key")));
-    keys.filter_map(|key| VerifyingKey::from_bytes(&decode_either(&key.as_str()?)?).ok())
+    // The content itself names a key and its URL as an entry of the list does.
+    let entries = iter::once(content).chain(listed);
+    let keys = entries.filter(move |entry| counts(entry.get("key_validity_url")));
+    keys.filter_map(|entry| {
+        let key = entry.get("public_key")?.as_str()?;
+        VerifyingKey::from_bytes(&decode_either(&key)?).ok()
+    })
 }

@@ -77,6 +77,7 @@ async fn append(store: &Store, number: i64) -> Vec<UserNum> {
         redacts: None,
         relates_to: None,
         now_ms: 0,
+        forgets_left: false,
     };
     let appending = store.clone();
     let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {

@@ -80,6 +80,7 @@ async fn capabilities_are_what_works() {
         ("m.change_password", true),
         ("m.3pid_changes", false),
         ("m.get_login_token", true),
+        ("m.forget_forced_upon_leave", false),
     ] {
         assert_eq!(capabilities[name], json!({ "enabled": enabled }), "{name}");
     }

@@ -102,6 +102,7 @@ fn body_cases() -> Vec<Case> {
     let paths = [
         "createRoom",
         "join/{room}",
+        "knock/{room}",
         "rooms/{room}/join",
         "rooms/{room}/invite",
         "rooms/{room}/leave",
@@ -211,7 +212,8 @@ const EVENTS: &str = r##"
     alice POST rooms/{room}/invite {"user_id":"bob"} 400 M_INVALID_PARAM
     alice POST rooms/{room}/invite {"user_id":"@nobody:localhost"} 404 M_NOT_FOUND
     alice POST rooms/{room}/invite {} 400 M_BAD_JSON
-    alice POST rooms/{room}/invite {"medium":"email","address":"a@b","id_server":"c","id_access_token":"d"} 403 M_FORBIDDEN
+    alice POST rooms/{room}/invite {"medium":"email","address":"a@b","id_server":"c","id_access_token":"d"} 400 M_SERVER_NOT_TRUSTED
+    alice POST rooms/{room}/invite {"medium":"email","address":1,"id_server":"c"} 400 M_BAD_JSON
     alice POST rooms/{room}/kick {"user_id":"@:"} 400 M_INVALID_PARAM
     alice POST rooms/{room}/ban {"user_id":""} 400 M_INVALID_PARAM
     alice POST rooms/{room}/unban {"user_id":"@a:localhost\u0000"} 400 M_INVALID_PARAM
@@ -294,7 +296,8 @@ const CREATION: &str = r#"
     alice POST createRoom {"invite":["bob"]} 400 M_INVALID_PARAM
     alice POST createRoom {"invite":["@bob\u0000:localhost"]} 400 M_INVALID_PARAM
     alice POST createRoom {"invite":["@unknown:localhost"]} 400 M_INVALID_PARAM
-    alice POST createRoom {"invite_3pid":[{}]} 403 M_FORBIDDEN
+    alice POST createRoom {"invite_3pid":[{}]} 400 M_BAD_JSON
+    alice POST createRoom {"invite_3pid":[{"medium":"email","address":"a@b","id_server":"c"}]} 400 M_SERVER_NOT_TRUSTED
     alice POST createRoom {"initial_state":{}} 400 M_BAD_JSON
     alice POST createRoom {"initial_state":[{}]} 400 M_BAD_JSON
     alice POST createRoom {"initial_state":[{"type":"a"}]} 400 M_BAD_JSON
@@ -476,7 +479,20 @@ const MEMBERSHIPS: &str = r#"
     bob POST rooms/{room}/forget {} 404 M_NOT_FOUND
     alice POST rooms/{room}/forget {} 400 M_UNKNOWN
     alice POST join/%23unknown%3Alocalhost {} 404 M_NOT_FOUND
-    bob POST rooms/{room}/join {"third_party_signed":{}} 403 M_FORBIDDEN
+    bob POST rooms/{room}/join {"third_party_signed":{}} 400 M_INVALID_PARAM
+    bob POST rooms/{room}/join {"third_party_signed":[]} 400 M_BAD_JSON
+    bob POST rooms/{room}/join {"third_party_signed":{"sender":"{alice}","mxid":"{bob}","token":"a","n":1.5}} 400 M_BAD_JSON
+    bob POST rooms/{room}/join {"third_party_signed":{"sender":"{alice}","mxid":"{alice}","token":"a"}} 403 M_FORBIDDEN
+    bob POST join/{room} {"third_party_signed":{"sender":"{alice}","mxid":"{bob}","token":"a\u0000"}} 403 M_FORBIDDEN
+    bob POST knock/{room} {} 403 M_FORBIDDEN
+    mallory POST knock/{room} {} 403 M_FORBIDDEN
+    carol POST knock/{room} {} 403 M_FORBIDDEN
+    bob POST knock/{room} {"reason":1} 400 M_BAD_JSON
+    bob POST knock/room {} 400 M_INVALID_PARAM
+    bob POST knock/%23alias {} 400 M_INVALID_PARAM
+    bob POST knock/%23unknown%3Alocalhost {} 404 M_NOT_FOUND
+    bob POST knock/%21unknown%3Alocalhost {} 404 M_NOT_FOUND
+    guest POST knock/{room} {} 403 M_GUEST_ACCESS_FORBIDDEN
     bob POST join/{room} {"reason":1} 400 M_BAD_JSON
     alice POST rooms/{room}/invite {"user_id":"{carol}"} 403 M_FORBIDDEN
     alice POST rooms/{room}/invite {"user_id":"{mallory}"} 403 M_FORBIDDEN

@@ -238,7 +238,7 @@ async fn a_room_that_cannot_be_is_refused_and_leaves_nothing_behind() {
             (json!({ "invite": ["@nobody:localhost"] }), 400, "M_INVALID_PARAM"),
             (json!({ "invite": [alice.user_id] }), 400, "M_INVALID_ROOM_STATE"),
             (json!({ "invite": many }), 400, "M_INVALID_PARAM"),
-            (json!({ "invite_3pid": third_party }), 403, "M_FORBIDDEN"),
+            (json!({ "invite_3pid": third_party }), 400, "M_SERVER_NOT_TRUSTED"),
         ];
         for (wanted, status, errcode) in cases {
             let shown: String = wanted.to_string().chars().take(200).collect();
@@ -248,6 +248,33 @@ async fn a_room_that_cannot_be_is_refused_and_leaves_nothing_behind() {
         let joined = alice.get("joined_rooms").await.ok();
         assert_eq!(joined, json!({ "joined_rooms": [other] }));
         alice.get("directory/room/%23free%3Alocalhost").await.fails(404, "M_NOT_FOUND");
+    })
+    .await;
+}
+
+/// `POST /_matrix/client/v3/createRoom`
+#[tokio::test]
+async fn ending_a_room_takes_more_power_than_other_state_unless_its_creator_says_so() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let cases = [
+            (json!({}), json!(150)),
+            (json!({ "events": { "m.room.name": 10 } }), json!(150)),
+            (json!({ "state_default": 200 }), json!(201)),
+            (json!({ "events": { "m.room.tombstone": 60 } }), json!(60)),
+        ];
+        for (levels, expected) in cases {
+            let wanted = json!({ "room_version": "12", "power_level_content_override": levels });
+            let room = alice.create(wanted).await;
+            let content = alice.state(&room, "m.room.power_levels", "").await.ok();
+            assert_eq!(content["events"]["m.room.tombstone"], expected, "{levels}");
+        }
+        // Before, whoever may change power levels may do so, and a replaced list is what it says.
+        let wanted =
+            json!({ "room_version": "11", "power_level_content_override": { "events": {} } });
+        let room = alice.create(wanted).await;
+        let content = alice.state(&room, "m.room.power_levels", "").await.ok();
+        assert_eq!(content["events"], json!({}));
     })
     .await;
 }

@@ -206,6 +206,7 @@ async fn a_room_is_joined_by_id_or_alias_whatever_the_servers_named() {
         eve.post("join/%23open%3Aother.example", &json!({})).await.fails(404, "M_NOT_FOUND");
         let signed = json!({ "third_party_signed": { "sender": "@a:b", "mxid": "@c:d", "token": "x", "signatures": {} } });
         eve.post(&format!("join/{by_id}"), &signed).await.fails(403, "M_FORBIDDEN");
+        assert_eq!(membership(&alice, &room, &eve).await, "none");
     })
     .await;
 }
