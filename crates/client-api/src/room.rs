@@ -28,6 +28,7 @@ mod third_party;
 mod threads;
 mod timestamp;
 mod typing;
+mod upgrade;
 
 use starling_accounts::Session;
 use starling_http::{MatrixError, Routes};
@@ -43,6 +44,7 @@ const EVENT_BODY_BYTES: usize = 400_000;
 /// Their routes.
 pub(crate) fn routes() -> Routes<State> {
     create::routes()
+        .merge(upgrade::routes())
         .merge(aliases::routes())
         .merge(directory::routes())
         .merge(summary::routes())

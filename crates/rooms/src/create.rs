@@ -17,7 +17,7 @@ use starling_store::{RoomNum, UserNum};
 
 use crate::error::{CreateError, SendError};
 use crate::pipeline::{Chain, Draft, Link, Tip};
-use crate::rooms::{Actor, Rooms};
+use crate::rooms::{Actor, Parts, Rooms};
 
 /// How often a room is built anew because its creator's profile has changed meanwhile.
 const ATTEMPTS: u32 = 16;
@@ -27,6 +27,9 @@ pub(crate) const TOMBSTONE: &str = "m.room.tombstone";
 
 /// Above what any moderator gets by default: only creators upgrade the room.
 pub(crate) const TOMBSTONE_LEVEL: i64 = 150;
+
+/// The level that state takes where nothing else is said.
+const STATE_DEFAULT: i64 = 50;
 
 /// A set of settings for a new room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +77,9 @@ pub struct CreateRoom {
 }
 
 /// A room that was built and not yet stored.
-struct Built {
-    room_id: OwnedRoomId,
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) room_id: OwnedRoomId,
     version: RoomVersion,
     alias: Option<OwnedRoomAliasId>,
     is_public: bool,
@@ -143,7 +147,16 @@ impl Rooms {
             .first_drafts(actor, wanted, version, alias.as_ref())
             .await?;
         let names = drafts.iter().flat_map(crate::pipeline::names_of).collect();
-        let built = self.build_first((actor, seen), drafts, version, (alias, wanted.is_public))?;
+        let room_id = match version.rules().room_id {
+            RoomIdForm::CreateEventHash => None,
+            RoomIdForm::WithDomain => {
+                Some(self.random_room_id().map_err(CreateError::InvalidState)?)
+            }
+        };
+        let place = (alias, wanted.is_public);
+        let built = self
+            .build_first((actor, seen), drafts, (version, room_id), place)
+            .map_err(CreateError::InvalidState)?;
         self.store()
             .names()
             .intern_ahead(self.store().db(), names)
@@ -279,18 +292,14 @@ impl Rooms {
         )
     }
 
-    /// Builds, signs and checks the events, each on the last.
-    fn build_first(
+    /// Builds, signs and checks the events, each on the last. Without an id, the room has that of its create event.
+    pub(crate) fn build_first(
         &self,
         (actor, seen): (&Actor, ProfileSeen),
         drafts: Vec<Draft>,
-        version: RoomVersion,
+        (version, room_id): (RoomVersion, Option<OwnedRoomId>),
         (alias, is_public): (Option<OwnedRoomAliasId>, bool),
-    ) -> Result<Built, CreateError> {
-        let room_id = match version.rules().room_id {
-            RoomIdForm::CreateEventHash => None,
-            RoomIdForm::WithDomain => Some(self.random_room_id()?),
-        };
+    ) -> Result<Built, SendError> {
         let mut tip = Tip::new(version, room_id);
         let now_ms = self.time_of_new_room();
         let mut events: Vec<NewEvent> = Vec::with_capacity(drafts.len());
@@ -301,14 +310,8 @@ impl Rooms {
             }
             let shows_profile = draft.kind == "m.room.member"
                 && draft.state_key.as_deref() == Some(actor.user_id.as_str());
-            let built = tip
-                .build(
-                    draft,
-                    now_ms,
-                    &self.parts.server_name,
-                    &self.parts.signing_key,
-                )
-                .map_err(CreateError::InvalidState)?;
+            let (server, key) = (&self.parts.server_name, &self.parts.signing_key);
+            let built = tip.build(draft, now_ms, server, key)?;
             tip.advance(&built.pdu);
             events.push(NewEvent {
                 pdu: built.pdu,
@@ -324,7 +327,7 @@ impl Rooms {
         let room_id = events
             .first()
             .map(|event| Pdu::room_id(&event.pdu).to_owned());
-        let room_id = room_id.ok_or(CreateError::InvalidState(SendError::Invalid("room")))?;
+        let room_id = room_id.ok_or(SendError::Invalid("room"))?;
         Ok(Built {
             room_id,
             version,
@@ -335,23 +338,22 @@ impl Rooms {
         })
     }
 
-    fn random_room_id(&self) -> Result<OwnedRoomId, CreateError> {
+    pub(crate) fn random_room_id(&self) -> Result<OwnedRoomId, SendError> {
         OwnedRoomId::try_from(format!(
             "!{}:{}",
             self.parts.chance.token(18),
             self.server_name()
         ))
-        .map_err(|_| CreateError::InvalidState(SendError::Invalid("room id")))
+        .map_err(|_| SendError::Invalid("room id"))
     }
 
     async fn store_new(&self, built: Built) -> Result<(), StoreError> {
         let parts = Arc::clone(&self.parts);
-        let links: Vec<Arc<Link>> = built.events.iter().map(|_| Arc::default()).collect();
         let built = Arc::new(built);
         let (rows, clock) = (Arc::clone(&built), self.parts.clock.clone());
         // Rows that another node may hold are written before the positions are locked.
         let work = move |tx: &mut Tx<'_>| {
-            let room = room_insert(tx, &rows.room_id, rows.version, rows.is_public)?;
+            let room = rows.insert_row(tx)?;
             if let Some(alias) = &rows.alias {
                 let to = Alias {
                     room,
@@ -364,17 +366,35 @@ impl Rooms {
             Ok(room)
         };
         let place = move |tx: &mut Tx<'_>, positions: &mut Positions, room: RoomNum| {
-            let (room_id, version) = (built.room_id.clone(), built.version);
-            let empty = RoomSnapshot::new(room, room_id, version);
-            let mut chain = Chain::Committed(Arc::new(empty));
-            for (new, link) in built.events.iter().zip(&links) {
-                link.place(&parts, (tx, positions), &chain, new)?;
-                chain = Chain::Queued(Arc::clone(link));
-            }
-            Ok(())
+            Ok(built.place(&parts, (tx, positions), room)?)
         };
         let write = Write::new("create_room");
         self.store().db().write_placed(write, work, place).await
+    }
+}
+
+impl Built {
+    /// Makes the room's row, in the first step of a transaction.
+    pub(crate) fn insert_row(&self, tx: &mut Tx<'_>) -> Result<RoomNum, starling_db::Error> {
+        room_insert(tx, &self.room_id, self.version, self.is_public)
+    }
+
+    /// Writes the room's events, in the second step.
+    pub(crate) fn place(
+        &self,
+        parts: &Arc<Parts>,
+        (tx, positions): (&mut Tx<'_>, &mut Positions),
+        room: RoomNum,
+    ) -> Result<(), AppendError> {
+        let (room_id, version) = (self.room_id.clone(), self.version);
+        let empty = RoomSnapshot::new(room, room_id, version);
+        let mut chain = Chain::Committed(Arc::new(empty));
+        for new in &self.events {
+            let link = Arc::new(Link::default());
+            link.place(parts, (tx, positions), &chain, new)?;
+            chain = Chain::Queued(link);
+        }
+        Ok(())
     }
 }
 
@@ -391,15 +411,7 @@ fn state_draft(
 
 fn create_content(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Value {
     let mut content = wanted.creation_content.clone();
-    match version.rules().creator {
-        CreatorPlace::Content => {
-            content.insert("creator".to_owned(), actor.user_id.as_str().into());
-        }
-        CreatorPlace::Sender => {
-            content.remove("creator");
-        }
-    }
-    content.insert("room_version".to_owned(), version.as_str().into());
+    complete_creation(&mut content, actor, version);
     if wanted.preset == Preset::TrustedPrivateChat && version.rules().privileged_creators {
         let mut creators = content
             .get("additional_creators")
@@ -417,6 +429,23 @@ fn create_content(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> V
         }
     }
     Value::Object(content)
+}
+
+/// Adds to the content of a create event what only the server says.
+pub(crate) fn complete_creation(
+    content: &mut Map<String, Value>,
+    actor: &Actor,
+    version: RoomVersion,
+) {
+    match version.rules().creator {
+        CreatorPlace::Content => {
+            content.insert("creator".to_owned(), actor.user_id.as_str().into());
+        }
+        CreatorPlace::Sender => {
+            content.remove("creator");
+        }
+    }
+    content.insert("room_version".to_owned(), version.as_str().into());
 }
 
 fn power_levels(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Value {
@@ -458,11 +487,13 @@ fn power_levels(actor: &Actor, wanted: &CreateRoom, version: RoomVersion) -> Val
 
 /// From version 12 on, upgrading a room takes more power than other state does by default: also where the creator has
 /// replaced levels (`stated`), unless they say what it takes.
-fn raise_tombstone_level(levels: &mut Map<String, Value>, stated: &Map<String, Value>) {
+pub(crate) fn raise_tombstone_level(levels: &mut Map<String, Value>, stated: &Map<String, Value>) {
     let is_stated = stated
         .get("events")
         .is_some_and(|events| events.get(TOMBSTONE).is_some());
-    let state_default = levels.get("state_default").and_then(Value::as_i64);
+    let state_default = levels
+        .get("state_default")
+        .map_or(Some(STATE_DEFAULT), Value::as_i64);
     if let (false, Some(state_default), Some(Value::Object(events))) =
         (is_stated, state_default, levels.get_mut("events"))
     {

@@ -97,6 +97,17 @@ pub enum CreateError {
     Db(#[from] starling_db::Error),
 }
 
+/// Why a room was not upgraded.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// This server has no rooms of that version.
+    #[error("room version {0} is not supported")]
+    UnsupportedVersion(String),
+    /// An event of the old room or of the new one cannot be.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
 /// Why nothing can be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

@@ -3,7 +3,8 @@
 //! [`Rooms::send`] takes a [`Draft`] through the pipeline (`pipeline/`): it is built on the room's head, checked
 //! against the state there, queued, and acknowledged when its commit is durable. Everything else that changes a room
 //! is a draft too: [`Rooms::change_membership`], [`Rooms::redact`], and [`Rooms::create`], which sends a whole room's
-//! first events as one transaction. [`Rooms::work`] does what has to be done in many rooms. What is read ([`Rooms::state`], [`Rooms::members`], …) is read as of what the
+//! first events as one transaction; [`Rooms::upgrade`] does both in one. [`Rooms::work`] does what has to be done in
+//! many rooms. What is read ([`Rooms::state`], [`Rooms::members`], …) is read as of what the
 //! asking user may see.
 
 mod aliases;
@@ -24,11 +25,12 @@ mod rooms;
 mod send;
 mod summary;
 mod transaction;
+mod upgrade;
 
 pub use aliases::{AliasError, AliasTarget};
 pub use create::{CreateRoom, Invite, Preset};
 pub use directory::{DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE};
-pub use error::{CreateError, ReadError, SendError};
+pub use error::{CreateError, ReadError, SendError, UpgradeError};
 pub use hierarchy::{
     HierarchyPage, HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH,
     MAX_HIERARCHY_PAGE,

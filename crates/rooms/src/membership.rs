@@ -79,14 +79,16 @@ impl Rooms {
         if !is_needed(action, current)? {
             return Ok(());
         }
-        // Before its content, so that no change is missed.
-        let profile = match action {
-            MembershipAction::Join => Some(self.shown(actor.user).await?.seen()),
-            _ => None,
-        };
+        let mut extras = Extras::default();
+        if action == MembershipAction::Join {
+            // Before its content, so that no change is missed.
+            extras.profile = Some(self.shown(actor.user).await?.seen());
+        }
         let mut content = self.member_content(action.membership(), target).await?;
         content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));
         if action == MembershipAction::Join {
+            extras.guest_joins = actor.is_guest;
+            extras.carry = self.carry_into(room, actor).await?;
             let authoriser = self.authoriser(room, actor, current).await?;
             content
                 .extend(authoriser.map(|user| (AUTHORISED_VIA.to_owned(), user.as_str().into())));
@@ -98,11 +100,6 @@ impl Rooms {
             target.as_str(),
             content,
         );
-        let extras = Extras {
-            guest_joins: actor.is_guest && action == MembershipAction::Join,
-            profile,
-            ..Extras::default()
-        };
         self.append_new(room, draft, extras).await.map(drop)
     }
 

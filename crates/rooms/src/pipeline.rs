@@ -1,5 +1,5 @@
 //! The way of a local event: built on the room's head and checked there (`build.rs`), queued and written
-//! (`persist.rs`), acknowledged after the commit.
+//! (`persist.rs`), acknowledged after the commit. A room that replaces another comes with the other's end (`replace.rs`).
 //!
 //! The head's lock (`head.rs`) is held while one event is built, signed and queued: never across the commit, never over
 //! I/O. The next event builds on the last at once; many events of a busy room share one commit, and each is
@@ -10,6 +10,7 @@
 mod build;
 mod head;
 mod persist;
+mod replace;
 
 pub use build::Draft;
 pub(crate) use build::{GUEST_ACCESS, Tip};

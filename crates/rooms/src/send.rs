@@ -44,10 +44,11 @@ impl Rooms {
                 .checked_member_content(actor, Some(room), &draft)
                 .await?;
         }
-        let extras = Extras {
-            guest_joins: actor.is_guest && is_join(&draft),
-            ..Extras::default()
-        };
+        let mut extras = Extras::default();
+        if is_join(&draft) {
+            extras.guest_joins = actor.is_guest;
+            extras.carry = self.carry_into(room, actor).await?;
+        }
         self.send_with(actor, room, draft, transaction, extras)
             .await
     }
@@ -152,6 +153,7 @@ impl Rooms {
     }
 }
 
+/// Whether its sender joins by it, or is joined already and says something new of themself.
 fn is_join(draft: &Draft) -> bool {
     let membership = draft.content.value().get("membership");
     let membership = membership.and_then(starling_events::Value::as_str);

@@ -17,6 +17,8 @@ starling_db::statements! {
     ALIASES_TO = "SELECT alias FROM aliases WHERE room_num = ?1 AND alias IN {texts ?2}";
     /// Removes an alias.
     ALIAS_DELETE = "DELETE FROM aliases WHERE alias = ?1";
+    /// Leads all aliases of a room to another.
+    ALIASES_MOVE = "UPDATE aliases SET room_num = ?2 WHERE room_num = ?1";
     /// All aliases of a room.
     ALIAS_LIST = "SELECT alias FROM aliases WHERE room_num = ?1 ORDER BY created_at, alias";
 }
@@ -68,6 +70,15 @@ pub fn alias_read(tx: &mut Tx<'_>, alias: &RoomAliasId) -> Result<Option<Alias>,
 /// When the database fails.
 pub fn alias_delete(tx: &mut Tx<'_>, alias: &RoomAliasId) -> Result<bool, Error> {
     Ok(tx.execute(&ALIAS_DELETE, &[alias.as_str().into()])? == 1)
+}
+
+/// Leads all aliases of `from` to `to`.
+///
+/// # Errors
+/// When the database fails.
+pub fn aliases_move(tx: &mut Tx<'_>, from: RoomNum, to: RoomNum) -> Result<(), Error> {
+    tx.execute(&ALIASES_MOVE, &[from.into(), to.into()])?;
+    Ok(())
 }
 
 /// The aliases of a room, oldest first.

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use starling_events::JsonError;
 use starling_http::MatrixError;
-use starling_rooms::{AliasError, CreateError, ReadError, SendError};
+use starling_rooms::{AliasError, CreateError, ReadError, SendError, UpgradeError};
 
 /// Sending events, and everything that is an event in the end.
 ///
@@ -88,6 +88,14 @@ pub(super) fn create(error: CreateError) -> MatrixError {
         ) => MatrixError::invalid_room_state(message),
         CreateError::InvalidState(other) => send(other),
         CreateError::Db(error) => MatrixError::internal(error),
+    }
+}
+
+/// Upgrading a room.
+pub(super) fn upgrade(error: UpgradeError) -> MatrixError {
+    match error {
+        UpgradeError::UnsupportedVersion(_) => MatrixError::unsupported_room_version(),
+        UpgradeError::Send(error) => send(error),
     }
 }
 

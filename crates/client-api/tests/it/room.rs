@@ -22,6 +22,7 @@ mod summary;
 mod sync;
 mod third_party_invites;
 mod typing;
+mod upgrade;
 mod versions;
 mod visibility;
 

@@ -42,6 +42,7 @@ const CLOSED_TO_SUSPENDED: &[&str] = &[
     "POST /_matrix/client/v3/rooms/{roomId}/join",
     "POST /_matrix/client/v3/rooms/{roomId}/kick",
     "POST /_matrix/client/v3/rooms/{roomId}/unban",
+    "POST /_matrix/client/v3/rooms/{roomId}/upgrade",
     "PUT /_matrix/client/v3/directory/list/room/{roomId}",
     "PUT /_matrix/client/v3/directory/room/{roomAlias}",
     "PUT /_matrix/client/v3/presence/{userId}/status",

@@ -14,12 +14,13 @@ use starling_store::names::Name;
 use starling_store::profiles::ProfileSeen;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::Transaction;
-use starling_store::{EventNum, RoomNum};
+use starling_store::{EventNum, RoomNum, Store};
 
 use super::build::{Draft, GUEST_ACCESS, Tip, decides};
 use super::persist::{Chain, Link};
 use crate::error::SendError;
 use crate::rooms::Rooms;
+use crate::upgrade::Carry;
 
 /// A tip that knows more state than this (in bytes) is made anew, once nothing is queued on it.
 const KNOWN_BYTES: usize = 256 << 10;
@@ -44,12 +45,12 @@ pub(crate) struct Heads {
 
 /// What queued events build on, private to the pipeline.
 #[derive(Debug, Default)]
-struct Head {
-    state: Mutex<HeadState>,
+pub(super) struct Head {
+    pub(super) state: Mutex<HeadState>,
 }
 
 #[derive(Debug, Default)]
-struct HeadState {
+pub(super) struct HeadState {
     /// Counts resets, so that a failed event resets only the tip that it was built on.
     generation: u64,
     tip: Option<(Tip, Chain)>,
@@ -69,12 +70,15 @@ pub(crate) struct Extras {
     pub(crate) profile: Option<ProfileSeen>,
     /// The event that the state must hold at its key, for it to be sent at all.
     pub(crate) replaces: Option<OwnedEventId>,
+    /// What its target takes along from the room that this one replaces.
+    pub(crate) carry: Option<Carry>,
 }
 
 type Receiving = Receipt<Arc<Event>, AppendError>;
 
-enum Queued {
-    Receipt(Receiving),
+/// How an attempt to queue something ended: with a receipt, or with what must be done first.
+pub(super) enum Queued<T> {
+    Receipt(Receipt<T, AppendError>),
     /// These keys of the state must be looked up first.
     Missing(Vec<(Box<str>, Box<str>)>),
     /// These names must be stored before the event is.
@@ -114,18 +118,38 @@ impl Rooms {
         mut draft: Draft,
         mut extras: Extras,
     ) -> Result<Appending, SendError> {
+        for _ in 0..ATTEMPTS {
+            let stored = self.on_head(room, |head, ready| {
+                self.try_queue(head, room, (&draft, &extras), ready)
+            });
+            match stored.await? {
+                Stored::Done(event) => return Ok(Appending::Sent(event)),
+                Stored::UsedTransaction => return Ok(Appending::UsedTransaction),
+                Stored::ProfileChanged => self.show_anew(&mut draft, &mut extras).await?,
+            }
+        }
+        Err(SendError::Db(Error::Unavailable(
+            "the profile changed too often".to_owned(),
+        )))
+    }
+
+    /// Has something built on the room's head and queued (with a place in the queue, and knowing whether its names are
+    /// stored), as often as it takes until it is durable.
+    pub(super) async fn on_head<T>(
+        &self,
+        room: RoomNum,
+        try_queue: impl Fn(&Arc<Head>, (Slot, bool)) -> Result<Queued<T>, SendError>,
+    ) -> Result<Stored<T>, SendError> {
         let head = self.heads.head(room);
         for attempt in 0..ATTEMPTS {
             self.pause_before(attempt).await;
-            let receipt = self.queue(&head, room, &draft, &extras).await?;
+            let receipt = self.queue(&head, room, &try_queue).await?;
             match receipt.await {
-                Ok(event) => return Ok(Appending::Sent(event)),
+                Ok(stored) => return Ok(Stored::Done(stored)),
                 // Something before it was not written, or another node was faster: build it on what is there now.
                 Err(AppendError::Moved) => {}
-                Err(AppendError::ProfileChanged) => {
-                    self.show_anew(&mut draft, &mut extras).await?;
-                }
-                Err(AppendError::UsedTransaction) => return Ok(Appending::UsedTransaction),
+                Err(AppendError::ProfileChanged) => return Ok(Stored::ProfileChanged),
+                Err(AppendError::UsedTransaction) => return Ok(Stored::UsedTransaction),
                 Err(AppendError::Db(error)) => return Err(SendError::Db(error)),
             }
         }
@@ -145,20 +169,18 @@ impl Rooms {
         tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
     }
 
-    async fn queue(
+    async fn queue<T>(
         &self,
         head: &Arc<Head>,
         room: RoomNum,
-        draft: &Draft,
-        extras: &Extras,
-    ) -> Result<Receiving, SendError> {
+        try_queue: &impl Fn(&Arc<Head>, (Slot, bool)) -> Result<Queued<T>, SendError>,
+    ) -> Result<Receipt<T, AppendError>, SendError> {
         let (names, db) = (self.store().names(), self.store().db());
         let mut has_names = false;
         loop {
             // A place in the queue is never held while something else is waited for that needs one itself.
             let slot = db.slot().await?;
-            let queued = self.try_queue(head, room, (draft, extras), (slot, has_names))?;
-            match queued {
+            match try_queue(head, (slot, has_names))? {
                 Queued::Receipt(receipt) => return Ok(receipt),
                 Queued::Missing(keys) => self.learn(head, room, &keys).await?,
                 Queued::NewNames(new) => {
@@ -191,17 +213,11 @@ impl Rooms {
         room: RoomNum,
         (draft, extras): (&Draft, &Extras),
         (slot, has_names): (Slot, bool),
-    ) -> Result<Queued, SendError> {
+    ) -> Result<Queued<Arc<Event>>, SendError> {
         let mut state = head.state.lock();
-        if state.known_bytes() > KNOWN_BYTES {
-            state.make_anew(self.store().rooms().get(room).as_ref());
-            if state.known_bytes() > CROWDED_BYTES {
-                return Ok(Queued::Crowded);
-            }
-        }
-        let generation = state.generation;
-        let Some((tip, chain)) = &mut state.tip else {
-            return Ok(Queued::NoTip);
+        let (generation, tip, chain) = match state.ready(self.store(), room) {
+            Ok(ready) => ready,
+            Err(first) => return Ok(first),
         };
         let mut keys = draft.auth_keys(tip.version);
         let redacted = extras.target.as_ref().and_then(|event| decides(&event.pdu));
@@ -251,7 +267,8 @@ impl Rooms {
         }
         let link = Arc::new(Link::default());
         let before = std::mem::replace(chain, Chain::Queued(Arc::clone(&link)));
-        let receipt = self.submit(slot, room, (before, link, new), (head, generation));
+        let carry = extras.carry.clone();
+        let receipt = self.submit(slot, room, (before, link, new, carry), (head, generation));
         Ok(Queued::Receipt(receipt))
     }
 
@@ -259,7 +276,7 @@ impl Rooms {
         &self,
         slot: Slot,
         room: RoomNum,
-        (before, link, new): (Chain, Arc<Link>, NewEvent),
+        (before, link, new, carry): (Chain, Arc<Link>, NewEvent, Option<Carry>),
         (head, generation): (&Arc<Head>, u64),
     ) -> Receiving {
         let parts = Arc::clone(&self.parts);
@@ -268,8 +285,12 @@ impl Rooms {
             Write::new("append").locking([room.0]),
             |_| Ok(()),
             move |tx, positions, ()| {
-                link.place(&parts, (tx, positions), &before, &new)
-                    .map(|appended| appended.event)
+                // First, since whoever wakes up is told of all positions up to the event's.
+                if let Some(carry) = &carry {
+                    carry.apply(tx, positions, (room, new.pdu.room_id()))?;
+                }
+                let appended = link.place(&parts, (tx, positions), &before, &new)?;
+                Ok(appended.event)
             },
             move || {
                 // The next tip is made from the database. Nothing more is built on this one; what was, fails by itself
@@ -338,6 +359,17 @@ impl Rooms {
     }
 }
 
+/// How it ended to have something built and queued.
+#[derive(Debug)]
+pub(super) enum Stored<T> {
+    /// It is durable.
+    Done(T),
+    /// Its transaction id had led to another event before.
+    UsedTransaction,
+    /// The profile that it shows has changed.
+    ProfileChanged,
+}
+
 /// How an append ended well.
 #[derive(Debug)]
 pub(crate) enum Appending {
@@ -348,7 +380,7 @@ pub(crate) enum Appending {
 }
 
 impl Head {
-    fn reset(&self, generation: u64) {
+    pub(super) fn reset(&self, generation: u64) {
         let mut state = self.state.lock();
         if state.generation == generation {
             state.generation += 1;
@@ -358,6 +390,24 @@ impl Head {
 }
 
 impl HeadState {
+    /// The head's generation, and the tip to build on; or what must be done first.
+    pub(super) fn ready<T>(
+        &mut self,
+        store: &Store,
+        room: RoomNum,
+    ) -> Result<(u64, &mut Tip, &mut Chain), Queued<T>> {
+        if self.known_bytes() > KNOWN_BYTES {
+            self.make_anew(store.rooms().get(room).as_ref());
+            if self.known_bytes() > CROWDED_BYTES {
+                return Err(Queued::Crowded);
+            }
+        }
+        match &mut self.tip {
+            Some((tip, chain)) => Ok((self.generation, tip, chain)),
+            None => Err(Queued::NoTip),
+        }
+    }
+
     fn known_bytes(&self) -> usize {
         self.tip.as_ref().map_or(0, |(tip, _)| tip.known_bytes())
     }

@@ -8,4 +8,5 @@ mod pipeline;
 mod positions;
 mod profiles;
 mod state;
+mod upgrade;
 mod versions;

@@ -109,13 +109,17 @@ fn body_cases() -> Vec<Case> {
         "rooms/{room}/kick",
         "rooms/{room}/ban",
         "rooms/{room}/unban",
+        "rooms/{room}/upgrade",
     ];
     let bodies: [(&[u8], &str); 5] = [
         (b"{", "M_NOT_JSON"),
         (b"{\"reason\":\"\xff\"}", "M_NOT_JSON"),
         (b"[]", "M_BAD_JSON"),
         (b"1", "M_BAD_JSON"),
-        (b"{\"reason\":1,\"invite\":1,\"user_id\":1}", "M_BAD_JSON"),
+        (
+            b"{\"reason\":1,\"invite\":1,\"user_id\":1,\"new_version\":1}",
+            "M_BAD_JSON",
+        ),
     ];
     let with = |path: &'static str| {
         bodies.map(|(body, errcode)| case("POST", path.to_owned(), body, (400, errcode)))
@@ -485,6 +489,14 @@ const MEMBERSHIPS: &str = r#"
     bob POST rooms/{room}/join {"third_party_signed":{"sender":"{alice}","mxid":"{alice}","token":"a"}} 403 M_FORBIDDEN
     bob POST join/{room} {"third_party_signed":{"sender":"{alice}","mxid":"{bob}","token":"a\u0000"}} 403 M_FORBIDDEN
     bob POST knock/{room} {} 403 M_FORBIDDEN
+    alice POST rooms/{room}/upgrade {} 400 M_BAD_JSON
+    alice POST rooms/{room}/upgrade {"new_version":"13"} 400 M_UNSUPPORTED_ROOM_VERSION
+    alice POST rooms/{room}/upgrade {"new_version":"12","additional_creators":["@a\u0000:localhost"]} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/upgrade {"new_version":"12","additional_creators":["@{256}:localhost"]} 400 M_INVALID_PARAM
+    alice POST rooms/{room}/upgrade {"new_version":"12","additional_creators":{}} 400 M_BAD_JSON
+    bob POST rooms/{room}/upgrade {"new_version":"12"} 403 M_FORBIDDEN
+    carol POST rooms/{room}/upgrade {"new_version":"12"} 403 M_FORBIDDEN
+    guest POST rooms/{room}/upgrade {"new_version":"12"} 403 M_GUEST_ACCESS_FORBIDDEN
     mallory POST knock/{room} {} 403 M_FORBIDDEN
     carol POST knock/{room} {} 403 M_FORBIDDEN
     bob POST knock/{room} {"reason":1} 400 M_BAD_JSON

@@ -389,6 +389,14 @@ impl Grammar {
             }),
             "v3/directory/room/{roomAlias}" => json!({ "room_id": room }),
             "v3/createRoom" => self.creation(),
+            "v3/rooms/{roomId}/upgrade" => {
+                json!({ "new_version": (self.below(12) + 1).to_string(), "additional_creators": [bob] })
+            }
+            "v3/rooms/{roomId}/join" => {
+                let signed =
+                    json!({ "sender": alice, "mxid": bob, "token": "a", "signatures": {} });
+                json!({ "reason": "x", "third_party_signed": signed })
+            }
             "v3/rooms/{roomId}/receipt/{receiptType}/{eventId}" => {
                 json!({ "thread_id": self.one_of(&["main", event, "$unknown"]) })
             }
