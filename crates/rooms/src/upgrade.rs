@@ -137,7 +137,7 @@ impl Rooms {
             version,
             creation,
             drafts,
-            is_public: old.snapshot.is_public,
+            is_public: old.is_public,
         })
     }
 }

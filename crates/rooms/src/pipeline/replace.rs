@@ -111,6 +111,7 @@ impl Rooms {
             auth: built.auth,
             transaction: None,
             redacts: None,
+            relates_to: None,
             profile: None,
             now_ms,
             forgets_left: self.parts.forget_on_leave,

@@ -8,6 +8,7 @@ use starling_db::{Error, Tx};
 use starling_events::{CanonicalObject, Pdu, RoomVersion};
 use starling_store::events::Event;
 use starling_store::names::{EMPTY_KEY, types};
+use starling_store::room_details::public_read;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::{EventNum, RoomNum, Store};
 
@@ -37,6 +38,8 @@ const MAX_CHILDREN: usize = 200;
 #[derive(Debug)]
 pub(super) struct OldRoom {
     pub(super) snapshot: Arc<RoomSnapshot>,
+    /// Whether the directory lists it.
+    pub(super) is_public: bool,
     pub(super) create: Pdu,
     pub(super) levels: Option<Pdu>,
     /// What is taken over, in no order.
@@ -75,6 +78,7 @@ impl OldRoom {
             .ok_or_else(|| Error::Damaged(format!("room {} has no create event", room.0)))?;
         let levels = take(types::POWER_LEVELS);
         Ok(Some(Self {
+            is_public: public_read(tx, room)?,
             snapshot,
             create,
             levels,

@@ -7,6 +7,7 @@ use starling_db::Tx;
 use starling_pushrules::Ruleset;
 use starling_store::account_data::{
     AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_rooms,
+    blocks_invites,
 };
 use starling_store::memberships::{
     Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
@@ -186,7 +187,18 @@ fn initial(tx: &mut Tx<'_>, scope: &Scope) -> Result<Plan, Error> {
     plan.add_account_data(account_data_all(tx, user, scope.upto)?);
     let rules = scope.store.push_rules(tx, user)?;
     plan.add_account_data(vec![push_rules(scope, &rules)]);
+    leave_out_invites(tx, user, &mut plan)?;
     Ok(plan)
+}
+
+/// Who wants no invites is told of none, also of those that there are.
+/// <https://spec.matrix.org/v1.19/client-server-api/#invite-permission>
+fn leave_out_invites(tx: &mut Tx<'_>, user: UserNum, plan: &mut Plan) -> Result<(), Error> {
+    let is_invite = |section: &Section| matches!(section, Section::Invited);
+    if plan.rooms.values().any(is_invite) && blocks_invites(tx, user)? {
+        plan.rooms.retain(|_, section| !is_invite(section));
+    }
+    Ok(())
 }
 
 /// The push rules, which every account has, also without having set any.
@@ -274,6 +286,7 @@ fn incremental(
     }
     plan.add_account_data(account_data_of_rooms(tx, user, &new, (since, upto))?);
     plan.rooms.remove(&GLOBAL);
+    leave_out_invites(tx, user, &mut plan)?;
     Ok(plan)
 }
 

@@ -353,9 +353,7 @@ impl Grammar {
             room,
             alice,
             bob,
-            carol,
             device,
-            event,
             ..
         } = &self.known;
         let name = alice.trim_start_matches('@').trim_end_matches(":localhost");
@@ -387,6 +385,21 @@ impl Grammar {
                 "room": { "timeline": { "limit": 3, "types": ["m.*"], "not_senders": [bob] }, "rooms": [room] },
                 "event_fields": ["content.body"], "event_format": "client",
             }),
+            _ => self.wanted_of_room(path, ending),
+        }
+    }
+
+    /// What a route wants that is of rooms, or of what is told of them.
+    fn wanted_of_room(&self, path: &str, ending: &str) -> Value {
+        let Known {
+            room,
+            alice,
+            bob,
+            carol,
+            event,
+            ..
+        } = &self.known;
+        match ending {
             "v3/directory/room/{roomAlias}" => json!({ "room_id": room }),
             "v3/createRoom" => self.creation(),
             "v3/rooms/{roomId}/upgrade" => {
@@ -414,7 +427,7 @@ impl Grammar {
                 "limit": 2, "since": self.one_of(&["n1_1", "p1_1", "n9_9_"]), "include_all_networks": true,
                 "filter": { "generic_search_term": "room", "room_types": [null, "m.space"] },
             }),
-            "v3/user_directory/search" => json!({ "search_term": name, "limit": 2 }),
+            "v3/user_directory/search" => json!({ "search_term": "alice", "limit": 2 }),
             _ if path.contains("/report") => json!({ "reason": "x", "score": -100 }),
             "v3/pushers/set" => json!({
                 "kind": *self.one_of(&[json!("http"), json!("http"), Value::Null]), "app_id": "com.example", "pushkey": "x",

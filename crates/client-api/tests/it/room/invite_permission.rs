@@ -75,3 +75,27 @@ async fn who_blocks_invites_cannot_be_invited() {
     })
     .await;
 }
+
+/// `GET /_matrix/client/v3/sync`
+#[tokio::test]
+async fn who_blocks_invites_is_told_of_none() {
+    on_servers(async |server| {
+        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+        let since = bob.get("sync").await.ok()["next_batch"].clone();
+        let since = format!("sync?since={}", since.as_str().unwrap());
+        let room = alice.create(json!({ "invite": [bob.user_id] })).await;
+        let invites = async |path: &str| bob.get(path).await.ok()["rooms"]["invite"].clone();
+        assert_ne!(invites(&since).await[&room], Value::Null);
+        set(&bob, &json!({ "default_action": "block" })).await;
+        assert_eq!(invites("sync").await, json!({}));
+        assert_eq!(invites(&since).await, json!({}));
+        // Nothing else is any different: the room knows of the invite, and it can be taken up.
+        let member = alice.state(&room, "m.room.member", &bob.user_id).await.ok();
+        assert_eq!(member["membership"], "invite");
+        set(&bob, &json!({})).await;
+        assert_ne!(invites("sync").await[&room], Value::Null);
+        set(&bob, &json!({ "default_action": "block" })).await;
+        bob.join(&room).await.ok();
+    })
+    .await;
+}
