@@ -163,13 +163,13 @@ impl Bus {
         Some(present.presence.clone())
     }
 
-    /// What to tell `listener`: of those who share a room with its user, the changes after `since` (when that is `None`
-    /// or too long ago: those who are there), and of those in `new_rooms` all who are there. In the order of the users'
-    /// numbers.
+    /// What to tell `listener` as of `upto`: of those who share a room with its user, the changes after `since` (when that
+    /// is `None` or too long ago: those who are there), and of those in `new_rooms` all who are there. Whoever has changed
+    /// after `upto` is for the next answer. In the order of the users' numbers.
     #[must_use]
     pub fn presence_changed(
         &self,
-        since: Option<i64>,
+        (since, upto): (Option<i64>, i64),
         listener: &Listener,
         new_rooms: &[i64],
     ) -> Vec<Presence> {
@@ -199,7 +199,9 @@ impl Bus {
         found.sort_unstable();
         found.dedup();
         let told = found.iter().filter_map(|user| presences.users.get(user));
-        told.map(|present| present.presence.clone()).collect()
+        told.filter(|present| present.changed <= upto)
+            .map(|present| present.presence.clone())
+            .collect()
     }
 
     /// Wakes those who share a room with one of `users` that is no [`CROWD`]; each once, for all of them together.

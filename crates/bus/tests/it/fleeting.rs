@@ -112,27 +112,41 @@ fn presence_concerns_those_who_share_a_room() {
         come(&bus, user);
     }
     assert_eq!(
-        names(&bus.presence_changed(Some(0), &alice, &[])),
+        names(&bus.presence_changed((Some(0), i64::MAX), &alice, &[])),
         ["@carol"]
     );
-    assert_eq!(names(&bus.presence_changed(None, &alice, &[])), ["@carol"]);
-    assert!(bus.presence_changed(Some(2), &alice, &[]).is_empty());
-    assert!(bus.presence_changed(None, &bob, &[]).is_empty());
+    assert_eq!(
+        names(&bus.presence_changed((None, i64::MAX), &alice, &[])),
+        ["@carol"]
+    );
+    assert!(
+        bus.presence_changed((Some(2), i64::MAX), &alice, &[])
+            .is_empty()
+    );
+    // The second change was carol's: as of the first there is nothing to tell.
+    assert!(bus.presence_changed((Some(0), 1), &alice, &[]).is_empty());
+    assert!(bus.presence_changed((None, i64::MAX), &bob, &[]).is_empty());
     // Of a room that is new to the reader, all who are there.
     bus.follow(2, ROOM);
     assert_eq!(
-        names(&bus.presence_changed(Some(2), &bob, &[ROOM])),
+        names(&bus.presence_changed((Some(2), i64::MAX), &bob, &[ROOM])),
         ["@alice", "@carol"]
     );
     // Who comes into a room is told to those in it; who has left is not.
     bus.follow(3, 200);
-    assert_eq!(names(&bus.presence_changed(Some(2), &bob, &[])), ["@carol"]);
+    assert_eq!(
+        names(&bus.presence_changed((Some(2), i64::MAX), &bob, &[])),
+        ["@carol"]
+    );
     bus.unfollow(3, ROOM);
     bus.unfollow(3, 200);
     let count = bus.count();
     bus.set_presence(3, presence("@carol", PresenceState::Offline));
-    assert!(bus.presence_changed(Some(count), &bob, &[]).is_empty());
-    assert!(names(&bus.presence_changed(None, &alice, &[])).is_empty());
+    assert!(
+        bus.presence_changed((Some(count), i64::MAX), &bob, &[])
+            .is_empty()
+    );
+    assert!(names(&bus.presence_changed((None, i64::MAX), &alice, &[])).is_empty());
 }
 
 #[test]
@@ -148,7 +162,10 @@ fn who_left_a_room_while_it_was_read_is_not_in_it() {
     assert!(bus.knows(3));
     come(&bus, (3, "@carol"));
     bus.unfollow(3, 200);
-    assert!(bus.presence_changed(None, &alice, &[]).is_empty());
+    assert!(
+        bus.presence_changed((None, i64::MAX), &alice, &[])
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -178,7 +195,7 @@ async fn presence_wakes_nobody_in_a_crowd() {
     }
     // They are told all the same.
     assert_eq!(
-        names(&bus.presence_changed(Some(0), &crowd[9], &[])),
+        names(&bus.presence_changed((Some(0), i64::MAX), &crowd[9], &[])),
         ["@carol"]
     );
 }

@@ -26,10 +26,10 @@ pub(crate) fn changed(scope: &Scope, new_rooms: &[i64]) -> Vec<Presence> {
     }
     // Without a moment all of the user's rooms are new.
     let new_rooms = scope.moment.since.map_or(&[][..], |_| new_rooms);
-    let since = scope.moment.since;
+    let stretch = (scope.moment.since, scope.moment.upto);
     let mut changed = scope
         .bus
-        .presence_changed(since, &scope.listener, new_rooms);
+        .presence_changed(stretch, &scope.listener, new_rooms);
     changed.retain(|presence| filter.allows_sender(&presence.user_id));
     changed
 }
