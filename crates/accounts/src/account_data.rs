@@ -135,7 +135,7 @@ impl Accounts {
         data: AccountData,
         is_change: impl FnMut(&mut Tx<'_>) -> Result<bool, AccountDataError> + Send + 'static,
     ) -> Result<(), AccountDataError> {
-        let bus = self.setup().bus.clone();
+        let (store, bus) = (self.store().clone(), self.setup().bus.clone());
         let place = move |tx: &mut Tx<'_>, positions: &mut Positions, is_change: bool| {
             if !is_change {
                 return Ok(());
@@ -146,6 +146,7 @@ impl Accounts {
                 ..data.clone()
             };
             account_data::account_data_set(tx, user, &data)?;
+            store.account_data_changed_after_commit(tx, user, (data.room, &data.kind));
             let bus = bus.clone();
             tx.after_commit(move || bus.advance(position, &[Topic::User(user.0)]));
             Ok(())

@@ -48,15 +48,16 @@ impl Accounts {
             let before = push_rules_read(tx, user)?;
             let mut ruleset = before.clone();
             edit(&mut ruleset)?;
-            Ok::<_, PushRulesError>((ruleset != before).then_some(ruleset))
+            Ok::<_, PushRulesError>((ruleset != before).then_some((before, ruleset)))
         };
         let (store, bus) = (self.store().clone(), self.setup().bus.clone());
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, changed: Option<Ruleset>| {
-            let Some(ruleset) = changed else {
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, changed: Option<_>| {
+            let Some((before, ruleset)) = changed else {
                 return Ok(());
             };
             let position = positions.give()?;
-            store.push_rules_set(tx, (user, user_id.as_str()), &ruleset, position)?;
+            let change = (&before, &ruleset);
+            store.push_rules_set(tx, (user, user_id.as_str()), change, position)?;
             let bus = bus.clone();
             tx.after_commit(move || bus.advance(position, &[Topic::User(user.0)]));
             Ok(())

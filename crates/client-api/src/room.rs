@@ -15,6 +15,7 @@ mod members;
 mod membership;
 mod messages;
 mod mutual_rooms;
+mod notifications;
 mod path;
 mod receipts;
 mod redact;
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(state::routes())
         .merge(event::routes())
         .merge(messages::routes())
+        .merge(notifications::routes())
         .merge(receipts::routes())
         .merge(context::routes())
         .merge(relations::routes())

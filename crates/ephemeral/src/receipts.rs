@@ -11,7 +11,7 @@ use starling_store::account_data::{AccountData, account_data_read, account_data_
 use starling_store::accounts::lock_key;
 use starling_store::events::{Event, Status};
 use starling_store::memberships::{Membership, membership_read};
-use starling_store::receipts::{ReceiptKey, Sent, receipt_advance, receipt_read, receipt_wait};
+use starling_store::receipts::{ReceiptKey, Sent, receipt_read, receipt_wait};
 use starling_store::tokens::Place;
 use starling_store::{RoomNum, Store, UserNum};
 
@@ -220,7 +220,9 @@ impl Marking {
                 }
                 Step::Receipt(key, event_id, place) => {
                     let event = (&**event_id, *place);
-                    let moved = receipt_advance(tx, positions, self.sent, key, event)?;
+                    let moved = self
+                        .store
+                        .receipt_advance(tx, positions, self.sent, key, event)?;
                     if moved.is_some() {
                         topics.extend(told(key, user, room));
                     }

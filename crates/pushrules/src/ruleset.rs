@@ -190,6 +190,15 @@ impl Ruleset {
         serde_json::to_string(&stored).unwrap_or_default()
     }
 
+    /// Whether the user has changed anything.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        let mut given = DEFAULT_RULES.iter().zip(&self.rules);
+        given.any(|(given, now)| {
+            given.len() != now.len() || given.iter().zip(now).any(|(a, b)| !Arc::ptr_eq(a, b))
+        })
+    }
+
     /// The rules of one kind, in the order in which they are looked at.
     #[must_use]
     pub fn of_kind(&self, kind: Kind) -> &[Arc<Rule>] {

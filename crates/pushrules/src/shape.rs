@@ -159,6 +159,15 @@ impl Shape {
         }
     }
 
+    /// The codes from here on are those of member events.
+    pub const FIRST_MEMBER: u8 = EventKind::Member as u8 * VARIANTS;
+
+    /// Whether it is that of member events.
+    #[must_use]
+    pub fn is_member(self) -> bool {
+        self.kind == EventKind::Member
+    }
+
     /// All shapes.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let codes = 0..u8::MAX;
@@ -201,6 +210,9 @@ mod tests {
             assert_eq!(shape.code(), code);
         }
         assert_eq!(Shape::all().count(), 13 * 12);
+        for shape in Shape::all() {
+            assert_eq!(shape.is_member(), shape.code() >= Shape::FIRST_MEMBER);
+        }
         for (at, kind) in EventKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
         }

@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::timeline::{StateDelta, state_delta_insert};
 use crate::tokens::Place;
 use crate::transactions::{Transaction, transaction_insert};
+use crate::unread::note::exceptions_delete_of_room;
 
 /// An event to append, and what goes with it.
 #[derive(Debug, Clone)]
@@ -136,6 +137,7 @@ impl Store {
             )?);
         }
         let has_waiting_receipts = room_advance(tx, before, &after)?.ok_or(AppendError::Moved)?;
+        let counted = self.count(tx, &mut after, &new.pdu, num)?;
         let event = Event {
             sent_as: new.transaction.as_ref().map(|transaction| SentAs {
                 device: transaction.device,
@@ -149,7 +151,7 @@ impl Store {
             .map(|extremity| extremity.num.0)
             .collect();
         let auth = self.auth_numbers(tx, before, &new.auth)?;
-        event_insert(tx, &event, &prev, &auth)?;
+        event_insert(tx, &event, (&prev, &auth), Some(&counted))?;
         details_follow(tx, (before, &after), new)?;
         if let Some(relation) = &relation {
             self.relate(tx, &event, relation, new.relates_to.as_deref())?;
@@ -158,6 +160,10 @@ impl Store {
             self.redact(tx, positions, (before, &event), target)?;
         }
         let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
+        if let Some(place) = new.redacts.as_ref().and_then(|target| target.place) {
+            after.unread.last_redacted = after.unread.last_redacted.max(place.major);
+        }
+        self.note_exceptions(tx, (&event, &counted), &mut after, server)?;
         let readers = if has_waiting_receipts {
             self.receipts_arrive(tx, positions, &event)?
         } else {
@@ -294,6 +300,9 @@ impl Store {
         if forgets_left && matches!(membership, Membership::Leave | Membership::Ban) {
             membership_forget(tx, user, event.room)?;
         }
+        if membership != Membership::Join {
+            exceptions_delete_of_room(tx, user, event.room)?;
+        }
         Ok(Some(MembershipChange { user, membership }))
     }
 
@@ -313,6 +322,8 @@ impl Store {
                 store.events().replace(pruned);
             }
             store.timelines().push(&appended.event, before);
+            let sender = appended.event.sender;
+            store.unread_cache().changed(sender, appended.event.room);
             store.rooms().replace(appended.snapshot);
         });
     }

@@ -23,16 +23,16 @@ impl CacheSizes {
         Self { bytes }
     }
 
-    /// Entries for each direction of each kind of name (about 150 bytes each, six maps).
+    /// Entries for each direction of each kind of name (about 150 bytes each, seven maps).
     pub(crate) fn names(self) -> usize {
-        usize::try_from(self.bytes / 10 / 900)
+        usize::try_from(self.bytes / 10 / 1050)
             .unwrap_or(usize::MAX)
             .max(64)
     }
 
     /// Bytes for events.
     pub(crate) fn events(self) -> u64 {
-        self.bytes * 46 / 100
+        self.bytes * 44 / 100
     }
 
     /// Bytes for the filters that clients have stored, as they are when parsed.
@@ -43,6 +43,11 @@ impl CacheSizes {
 
     /// Bytes for users' push rules.
     pub(crate) fn rulesets(self) -> u64 {
+        self.bytes * 2 / 100
+    }
+
+    /// Bytes for what users have not read.
+    pub(crate) fn unread(self) -> u64 {
         self.bytes * 2 / 100
     }
 

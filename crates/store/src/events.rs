@@ -10,6 +10,7 @@ use starling_events::{Pdu, RoomVersion};
 use crate::numbers::{DeviceNum, EventNum, KeyNum, RoomNum, SnapshotNum, TypeNum, UserNum};
 use crate::store::Store;
 use crate::tokens::Place;
+use crate::unread::note::Counted;
 use crate::varint;
 
 /// The columns of an event, in the order in which [`read`] takes them.
@@ -36,8 +37,9 @@ starling_db::statements! {
     /// Stores an event.
     EVENT_INSERT = "INSERT INTO events (event_num, room_num, event_id, type_num, key_num, sender_num, place_major,
             place_minor, status, snapshot_num, replaces, redacted_by, visibility_before, visibility_after, prev, auth,
-            json, txn_device, txn_id, origin_server_ts)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+            json, txn_device, txn_id, origin_server_ts, shape, thread_num, totals, thread_totals)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+            ?24)";
     /// Prunes a redacted event.
     EVENT_REDACT = "UPDATE events SET redacted_by = ?2, json = ?3 WHERE event_num = ?1";
 }
@@ -201,15 +203,16 @@ fn sent_as(row: &dyn Row) -> Result<Option<SentAs>, Error> {
     Ok(Some(SentAs { device, txn_id }))
 }
 
-/// Stores an event. `prev` and `auth` are the numbers of the events that its `prev_events` and `auth_events` name.
+/// Stores an event. `prev` and `auth` are the numbers of the events that its `prev_events` and `auth_events`
+/// name; `counted` is where it stands in the totals, if it is live.
 ///
 /// # Errors
 /// [`Error::Constraint`] when it is stored already; else when the database fails.
 pub fn event_insert(
     tx: &mut Tx<'_>,
     event: &Event,
-    prev: &[i64],
-    auth: &[i64],
+    (prev, auth): (&[i64], &[i64]),
+    counted: Option<&Counted>,
 ) -> Result<(), Error> {
     let prev = varint::list(prev.iter().copied());
     let auth = varint::list(auth.iter().copied());
@@ -237,6 +240,14 @@ pub fn event_insert(
             None => Value::Null,
         },
         event.pdu.origin_server_ts().into(),
+        counted
+            .map(|counted| i64::from(counted.shape.code()))
+            .into(),
+        counted.map_or(0, |counted| counted.thread.0).into(),
+        counted.map(|counted| counted.totals.as_slice()).into(),
+        counted
+            .and_then(|counted| counted.thread_totals.as_deref())
+            .into(),
     ];
     tx.execute_one(&EVENT_INSERT, &params)
 }

@@ -218,6 +218,14 @@ impl Viewer {
         left
     }
 
+    /// The position of the join that made the user a member, if they were one as of `upto`.
+    #[must_use]
+    pub fn joined_at(&self, upto: i64) -> Option<i64> {
+        let mut past = self.changes.iter().rev();
+        let (place, membership) = past.find(|(place, _)| place.major <= upto)?;
+        (*membership == Membership::Join).then_some(place.major)
+    }
+
     /// Whether the user has ever been joined.
     #[must_use]
     pub fn ever_joined(&self) -> bool {

@@ -18,6 +18,7 @@ pub mod events;
 pub mod filters;
 pub mod heroes;
 pub mod history;
+pub mod ignored;
 pub mod interactive_sessions;
 pub mod jobs;
 pub mod login_tokens;
@@ -44,6 +45,7 @@ mod threads;
 pub mod timeline;
 pub mod tokens;
 pub mod transactions;
+pub mod unread;
 pub mod user_words;
 mod varint;
 

@@ -39,6 +39,9 @@ pub struct RulesCache {
     commits: Commits,
     /// The commit of the last change: what a reader that began before it has read may be stale.
     changed: AtomicU64,
+    /// Counts changes of rules that rooms watch for (see [`crate::unread`]), from within the transactions that change
+    /// them: what was read of a room before one is read again.
+    version: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +61,13 @@ impl RulesCache {
             defaults: Arc::new(Ruleset::default()),
             commits,
             changed: AtomicU64::new(0),
+            version: AtomicU64::new(0),
         }
+    }
+
+    /// Of which change of anybody's rules it is.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
     }
 
     /// Forgets a user's: from the hook of the commit that changed them.
@@ -116,7 +125,7 @@ pub fn push_rules_changed(
 }
 
 impl Store {
-    /// Gives `user`, called `user_id`, other rules, at `position`.
+    /// Gives `user`, called `user_id`, other rules than those `before`, at `position`.
     ///
     /// # Errors
     /// When the database fails.
@@ -124,10 +133,14 @@ impl Store {
         &self,
         tx: &mut Tx<'_>,
         (user, user_id): (UserNum, &str),
-        ruleset: &Ruleset,
+        (before, ruleset): (&Ruleset, &Ruleset),
         position: i64,
     ) -> Result<(), Error> {
         let is_special = !ruleset.interest(None, user_id).is_empty();
+        if is_special || !before.interest(None, user_id).is_empty() {
+            // Now and not after the commit: events that are appended in the same one must know it.
+            self.rulesets().version.fetch_add(1, Ordering::SeqCst);
+        }
         let stored = ruleset.to_stored();
         let params = [
             user.into(),

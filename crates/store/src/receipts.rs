@@ -11,6 +11,7 @@ use crate::events::Event;
 use crate::numbers::{RoomNum, UserNum};
 use crate::store::Store;
 use crate::tokens::Place;
+use crate::unread::note::exceptions_delete_read;
 
 starling_db::statements! {
     /// One receipt.
@@ -39,6 +40,8 @@ starling_db::statements! {
         WHERE memberships.user_num = ?1 AND memberships.membership = 2 AND EXISTS (SELECT 1 FROM receipts
             WHERE receipts.room_num = memberships.room_num AND receipts.position > ?2)
         ORDER BY memberships.room_num";
+    /// The rooms in which a user has read since a position.
+    RECEIPTS_OWN_ROOMS = "SELECT DISTINCT room_num FROM receipts WHERE user_num = ?1 AND position > ?2";
     /// Keeps a receipt for an event that isn't here.
     WAITING_RECEIPT_SET = "INSERT INTO waiting_receipts (room_num, user_num, kind, thread, event_id, sent_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -237,38 +240,6 @@ pub fn receipts_of_rooms(
     })
 }
 
-/// Sets a receipt, in the second step of a transaction, at the next position. One that would go backwards, or stay where
-/// it is, changes nothing, and `None` is returned.
-///
-/// # Errors
-/// When the database fails.
-pub fn receipt_advance(
-    tx: &mut Tx<'_>,
-    positions: &mut Positions,
-    sent: Sent,
-    key: &ReceiptKey,
-    (event, place): (&EventId, Place),
-) -> Result<Option<i64>, Error> {
-    let before = receipt_read(tx, sent.user, sent.room, key)?;
-    if before.is_some_and(|before| before.place >= place) {
-        return Ok(None);
-    }
-    let position = positions.give()?;
-    let params = [
-        sent.user.into(),
-        sent.room.into(),
-        (key.kind as i64).into(),
-        key.thread.stored().into(),
-        event.as_str().into(),
-        place.major.into(),
-        place.minor.into(),
-        sent.at_ms.into(),
-        position.into(),
-    ];
-    tx.execute_one(&RECEIPT_SET, &params)?;
-    Ok(Some(position))
-}
-
 /// What changed in `rooms` after `since` up to `upto`, in no order: the public receipts of all, and the private ones of
 /// `user`. What has changed again since `upto` isn't among it.
 ///
@@ -313,6 +284,20 @@ pub fn receipts_rooms_changed(
     )
 }
 
+/// The rooms in which `user` has read after `since`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn receipts_own_rooms(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    since: i64,
+) -> Result<Vec<RoomNum>, Error> {
+    tx.query_all(&RECEIPTS_OWN_ROOMS, &[user.into(), since.into()], |row| {
+        Ok(RoomNum(row.int(0)?))
+    })
+}
+
 /// Keeps a receipt for an event that isn't in the timeline, until it comes; of one user and room the newest 16. The
 /// write locks the room, so that the event is appended either before (and then it is found) or after.
 ///
@@ -338,6 +323,46 @@ pub fn receipt_wait(
 }
 
 impl Store {
+    /// Sets a receipt, in the second step of a transaction, at the next position. One that would go backwards, or stay where
+    /// it is, changes nothing, and `None` is returned.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn receipt_advance(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &mut Positions,
+        sent: Sent,
+        key: &ReceiptKey,
+        (event, place): (&EventId, Place),
+    ) -> Result<Option<i64>, Error> {
+        let before = receipt_read(tx, sent.user, sent.room, key)?;
+        if before.is_some_and(|before| before.place >= place) {
+            return Ok(None);
+        }
+        let position = positions.give()?;
+        let params = [
+            sent.user.into(),
+            sent.room.into(),
+            (key.kind as i64).into(),
+            key.thread.stored().into(),
+            event.as_str().into(),
+            place.major.into(),
+            place.minor.into(),
+            sent.at_ms.into(),
+            position.into(),
+        ];
+        tx.execute_one(&RECEIPT_SET, &params)?;
+        let read = ReadUpTo {
+            key: key.clone(),
+            event_id: event.to_owned(),
+            place,
+        };
+        exceptions_delete_read(tx, sent.user, sent.room, &read)?;
+        self.unread_changed_after_commit(tx, sent.user, sent.room);
+        Ok(Some(position))
+    }
+
     /// Applies the receipts that waited for `event`, which is being appended to a room that may have some. Returns whose
     /// they are.
     pub(crate) fn receipts_arrive(
@@ -364,7 +389,9 @@ impl Store {
         for (sent, key) in &waiting {
             let fits = self.receipt_fits(tx, event, &key.thread)?;
             if let Some(place) = event.place.filter(|_| fits)
-                && receipt_advance(tx, positions, *sent, key, (id, place))?.is_some()
+                && self
+                    .receipt_advance(tx, positions, *sent, key, (id, place))?
+                    .is_some()
             {
                 readers.push(sent.user);
             }

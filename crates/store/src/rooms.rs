@@ -20,6 +20,8 @@ use crate::room_details::details_insert;
 use crate::snapshots::{Stored, snapshots_load};
 use crate::state_map::StateMap;
 use crate::store::Store;
+use crate::unread::RoomUnread;
+use crate::unread::counts::room_counts;
 use crate::varint;
 
 starling_db::statements! {
@@ -91,6 +93,8 @@ pub struct RoomSnapshot {
     pub heroes: KnownHeroes,
     /// Whether an event of the room was ever an edit, of a thread, or a reference: if not, no event has aggregations.
     pub has_aggregations: bool,
+    /// What its unread counts are made of.
+    pub unread: RoomUnread,
 }
 
 impl RoomSnapshot {
@@ -112,6 +116,7 @@ impl RoomSnapshot {
             invited: 0,
             heroes: KnownHeroes::default(),
             has_aggregations: false,
+            unread: RoomUnread::default(),
         }
     }
 
@@ -120,6 +125,13 @@ impl RoomSnapshot {
     pub fn first_members(&self) -> Arc<FirstMembers> {
         self.heroes
             .get(|| FirstMembers::of(self.state.members().copied()))
+    }
+
+    /// Whether the user with this state key has joined.
+    #[must_use]
+    pub(crate) fn has_joined(&self, key: crate::numbers::KeyNum) -> bool {
+        let entry = self.state.get(types::MEMBER, key);
+        entry.is_some_and(|entry| entry.tag == Membership::Join.code())
     }
 
     /// The event that holds a key of the current state.
@@ -258,7 +270,7 @@ impl Store {
     }
 
     /// As [`Store::room_read`], for many: in the order asked for, without those that don't exist. What isn't at hand
-    /// takes five queries for all of them.
+    /// takes six queries for all of them.
     ///
     /// # Errors
     /// As [`Store::room`].
@@ -330,7 +342,9 @@ impl Store {
             }
             snapshot
         };
-        Ok(snapshots.into_iter().map(finish).collect())
+        let mut snapshots: Vec<RoomSnapshot> = snapshots.into_iter().map(finish).collect();
+        room_counts(tx, &mut snapshots)?;
+        Ok(snapshots)
     }
 }
 

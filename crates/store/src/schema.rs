@@ -37,9 +37,13 @@ pub static SCHEMA: Schema = Schema {
             name: "0008_push",
             text: include_str!("migrations/0008_push.sql"),
         },
+        Migration {
+            name: "0009_unread",
+            text: include_str!("migrations/0009_unread.sql"),
+        },
     ],
-    // Which rooms are listed was said elsewhere before.
-    oldest_program: 5,
+    // An older program would append events without counting them.
+    oldest_program: 9,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.
@@ -54,6 +58,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::events::STATEMENTS,
         crate::filters::STATEMENTS,
         crate::history::STATEMENTS,
+        crate::ignored::STATEMENTS,
         crate::jobs::STATEMENTS,
         crate::memberships::STATEMENTS,
         crate::names::STATEMENTS,
@@ -71,6 +76,10 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::timeline::STATEMENTS,
         crate::transactions::STATEMENTS,
         crate::user_words::STATEMENTS,
+        crate::unread::counts::STATEMENTS,
+        crate::unread::marks::STATEMENTS,
+        crate::unread::note::STATEMENTS,
+        crate::unread::watch::STATEMENTS,
     ]
     .concat()
 }

@@ -7,10 +7,12 @@ use tokio::sync::Notify;
 
 use crate::cache::{CacheSizes, EventCache};
 use crate::erased::Erased;
+use crate::ignored::IgnoredCache;
 use crate::names::Names;
 use crate::push_rules::RulesCache;
 use crate::rooms::RoomCache;
 use crate::timeline::TimelineCache;
+use crate::unread::cache::UnreadCache;
 
 /// The database and what is kept in memory of it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ struct Shared {
     timelines: TimelineCache,
     erased: Erased,
     rulesets: RulesCache,
+    unread: UnreadCache,
+    ignored: IgnoredCache,
     jobs: Notify,
     sizes: CacheSizes,
     epoch: i64,
@@ -43,6 +47,8 @@ impl Store {
             timelines: TimelineCache::new(sizes.timelines()),
             erased: Erased::new(db.commits().clone()),
             rulesets: RulesCache::new(sizes.rulesets(), db.commits().clone()),
+            unread: UnreadCache::new(sizes.unread(), db.commits().clone()),
+            ignored: IgnoredCache::new(sizes.names(), db.commits().clone()),
             jobs: Notify::new(),
             sizes,
             epoch,
@@ -98,6 +104,16 @@ impl Store {
     /// Users' push rules.
     pub(crate) fn rulesets(&self) -> &RulesCache {
         &self.shared.rulesets
+    }
+
+    /// What users have not read.
+    pub(crate) fn unread_cache(&self) -> &UnreadCache {
+        &self.shared.unread
+    }
+
+    /// Whom users ignore.
+    pub(crate) fn ignored_cache(&self) -> &IgnoredCache {
+        &self.shared.ignored
     }
 
     /// Told after the commit of a note of something to be done (see [`crate::jobs`]).

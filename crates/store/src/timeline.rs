@@ -38,6 +38,10 @@ starling_db::statements! {
             FROM walk WHERE walk.steps < ?4 AND walk.position IS NOT NULL
         )
         SELECT room_num, position FROM walk WHERE steps > 0 AND position IS NOT NULL";
+    /// The position of the last live event of each of some rooms up to another.
+    TIMELINES_LAST = "SELECT wanted.value, (SELECT MAX(events.place_major) FROM events
+            WHERE events.room_num = wanted.value AND events.place_major <= ?2)
+        FROM {ints ?1} AS wanted";
     /// The changes of rooms' states in a stretch of the log, oldest first.
     STATE_DELTAS = "SELECT deltas.type_num, deltas.key_num, deltas.new_event, deltas.position, deltas.room_num,
             deltas.old_event
@@ -83,6 +87,25 @@ pub struct Stretch {
 }
 
 impl Store {
+    /// The position of the last event of each of `rooms` up to `upto`, of those that have one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn timelines_last(
+        &self,
+        tx: &mut Tx<'_>,
+        rooms: &[RoomNum],
+        upto: i64,
+    ) -> Result<Vec<(RoomNum, i64)>, Error> {
+        let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+        let params = [Value::Ints(&rooms), upto.into()];
+        let last = tx.query_all(&TIMELINES_LAST, &params, |row| {
+            let room = RoomNum(row.int(0)?);
+            Ok(row.opt_int(1)?.map(|last| (room, last)))
+        })?;
+        Ok(last.into_iter().flatten().collect())
+    }
+
     /// Up to `limit` events of a stretch of a room's order, in `direction`, from the end that it starts with.
     ///
     /// # Errors

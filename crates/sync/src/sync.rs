@@ -14,6 +14,7 @@ mod receipts;
 mod room;
 mod summary;
 mod typing;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;

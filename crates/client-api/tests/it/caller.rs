@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use starling_accounts::{AccountKind, NewAccount, NewDevice, Report};
 use starling_config::Config;
-use starling_store::{SCHEMA, UserNum};
+use starling_store::{SCHEMA, Store, UserNum};
 use starling_testkit::{TestAnswer, TestServer, on_each_engine};
 use tower::ServiceExt as _;
 
@@ -135,6 +135,11 @@ impl Server {
             token: Some(text("access_token")),
             user_id: text("user_id"),
         }
+    }
+
+    /// What it has stored.
+    pub(super) fn store(&self) -> &Store {
+        &self.0.state.store
     }
 
     /// The server after a restart: nothing is left but what is stored.

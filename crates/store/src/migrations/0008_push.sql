@@ -1,7 +1,7 @@
 -- What users have made of their push rules; who has changed nothing has no row. rules: see Ruleset::to_stored. is_special:
 -- some of them look at more than the shape of an event.
 CREATE TABLE push_rules (
-    user_num BIGINT PRIMARY KEY,
+    user_num {key},
     rules {bytes} NOT NULL,
     is_special BIGINT NOT NULL,
     position BIGINT NOT NULL UNIQUE

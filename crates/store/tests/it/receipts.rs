@@ -4,8 +4,8 @@ use ruma_common::{EventId, owned_event_id, owned_user_id};
 use starling_db::{Positions, Tx, Write};
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::receipts::{
-    ReceiptKey, ReceiptKind, ReceiptThread, Sent, receipt_advance, receipt_wait, receipts_changed,
-    receipts_of, waiting_receipts_sweep,
+    ReceiptKey, ReceiptKind, ReceiptThread, Sent, receipt_wait, receipts_changed, receipts_of,
+    waiting_receipts_sweep,
 };
 use starling_store::tokens::Place;
 use starling_store::{RoomNum, SCHEMA, Store, UserNum};
@@ -48,8 +48,9 @@ async fn advance(
         major: place.0,
         minor: place.1,
     };
+    let cloned = store.clone();
     let set = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
-        receipt_advance(tx, positions, sent(user, 5), &key, (&event, place))
+        cloned.receipt_advance(tx, positions, sent(user, 5), &key, (&event, place))
     };
     let write = Write::new("receipt");
     store

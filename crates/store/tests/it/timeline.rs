@@ -69,7 +69,7 @@ pub(crate) async fn room_with_backfill(db: &TestDb) -> Store {
             (31, (20, -2)),
             (32, (20, -1)),
         ] {
-            event_insert(tx, &event(num, place, pdu(num)), &[], &[])?;
+            event_insert(tx, &event(num, place, pdu(num)), (&[], &[]), None)?;
         }
         Ok::<_, Error>(())
     };

@@ -1,6 +1,6 @@
 //! Putting an answer together, a few rooms at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use starling_bus::Presence;
@@ -17,7 +17,8 @@ use super::invited::Stripped;
 use super::joined::Joined;
 use super::plan::{Plan, Section};
 use super::room::{Part, Told};
-use super::{Scope, account_data, ephemeral, invited, left, presence};
+use super::unread::Recount;
+use super::{Scope, account_data, ephemeral, invited, left, presence, unread};
 use crate::Error;
 use crate::json::Object;
 
@@ -48,6 +49,8 @@ struct Step {
     account_data: HashMap<RoomNum, Vec<AccountData>>,
     /// Those of which there is news that is no event.
     ephemeral: Changed,
+    /// Those of which counts are told in any case.
+    recounts: BTreeMap<RoomNum, Recount>,
 }
 
 impl Answer {
@@ -69,12 +72,17 @@ impl Answer {
                 .filter_map(|(snapshot, _)| plan.account_data.remove_entry(&snapshot.room))
                 .collect();
             let ephemeral = plan.ephemeral.take(&snapshots);
+            let recounts = snapshots
+                .iter()
+                .filter_map(|(snapshot, _)| plan.recounts.remove_entry(&snapshot.room))
+                .collect();
             let (scope, step) = (
                 scope.clone(),
                 Step {
                     rooms: snapshots,
                     account_data,
                     ephemeral,
+                    recounts,
                 },
             );
             if step.rooms.is_empty() {
@@ -252,6 +260,7 @@ fn write_step(
         .collect();
     let viewers = Viewer::load_rooms(tx, &scope.store, scope.reader.user, &numbers)?;
     let ephemeral = ephemeral::read(scope, tx, &step.rooms, &step.ephemeral)?;
+    let unread = unread::read(scope, tx, &step.rooms, &viewers)?;
     let batch = Batch::read(scope, tx, &step.rooms)?;
     let mut contents = Vec::with_capacity(step.rooms.len());
     for (snapshot, section) in &step.rooms {
@@ -268,6 +277,8 @@ fn write_step(
             own,
             account_data,
             ephemeral: ephemeral.get(&snapshot.room),
+            unread: unread.get(&snapshot.room),
+            recount: step.recounts.get(&snapshot.room).copied(),
         };
         let content = Content::read(scope, tx, &part, (section, &batch))?;
         contents.extend(content.map(|content| (part, content)));

@@ -8,7 +8,7 @@ use super::batch::{Batch, Pages};
 use super::plan::Extent;
 use super::room::{Part, Told};
 use super::summary::Summary;
-use super::{Scope, ephemeral};
+use super::{Scope, ephemeral, unread};
 use crate::Error;
 use crate::json::{self, Object};
 use crate::state::{Changed, StateAt};
@@ -82,7 +82,10 @@ impl Joined {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         self.told.state = scope.filtered(tx, self.told.state, pages)?;
-        if !self.is_news() && part.ephemeral.is_none() {
+        let is_news = self.is_news()
+            || part.ephemeral.is_some()
+            || unread::is_news(part.recount, part.unread);
+        if !is_news {
             return Ok(());
         }
         json::separate(out, 0);
@@ -92,6 +95,9 @@ impl Joined {
         scope.write_room(tx, (part, &self.told), pages, (out, &mut room))?;
         room.key(out, "ephemeral");
         ephemeral::write(out, part.ephemeral);
+        if let Some(counts) = part.unread {
+            unread::write(scope, out, &mut room, counts);
+        }
         if let Some(summary) = &self.summary {
             room.key(out, "summary");
             summary.write(scope, tx, out)?;

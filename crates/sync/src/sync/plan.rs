@@ -9,14 +9,17 @@ use starling_store::account_data::{
     AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_rooms,
     blocks_invites,
 };
+use starling_store::ignored::IGNORED_USER_LIST;
 use starling_store::memberships::{
     Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
 };
 use starling_store::push_rules::push_rules_changed;
-use starling_store::receipts::receipts_rooms_changed;
+use starling_store::receipts::{receipts_own_rooms, receipts_rooms_changed};
+use starling_store::unread::rooms_behind;
 use starling_store::{RoomNum, UserNum};
 
 use super::ephemeral::Changed;
+use super::unread::Recount;
 use super::{Scope, receipts, typing};
 use crate::Error;
 
@@ -29,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) account_data: HashMap<RoomNum, Vec<AccountData>>,
     /// Of which rooms there may be news that is no event.
     pub(crate) ephemeral: Changed,
+    /// Rooms of which counts are told in any case, and why.
+    pub(crate) recounts: BTreeMap<RoomNum, Recount>,
     /// Whether it may be about all of the user's rooms: nobody knows in which of them something has happened.
     pub(crate) is_broad: bool,
 }
@@ -94,6 +99,7 @@ impl Plan {
                 let mut plan = Self::default();
                 plan.add_grown(heard.grown, since);
                 plan.add_ephemeral(heard.receipts, typing);
+                plan.add_recounts(heard.read, Recount::Read);
                 Ok(plan)
             }
             heard => {
@@ -124,6 +130,13 @@ impl Plan {
         self.ephemeral.typing.extend(typing);
     }
 
+    fn add_recounts(&mut self, rooms: impl IntoIterator<Item = RoomNum>, why: Recount) {
+        for room in rooms {
+            self.rooms.entry(room).or_insert(Section::Quiet);
+            self.recounts.entry(room).or_insert(why);
+        }
+    }
+
     fn add_account_data(&mut self, changed: Vec<AccountData>) {
         for data in changed {
             self.account_data.entry(data.room).or_default().push(data);
@@ -138,6 +151,8 @@ struct Heard {
     grown: Vec<RoomNum>,
     /// Rooms in which somebody has read.
     receipts: Vec<RoomNum>,
+    /// Rooms in which the user has.
+    read: Vec<RoomNum>,
     /// Whether that is all.
     only_rooms: bool,
 }
@@ -147,14 +162,17 @@ impl Heard {
         let mut heard = Self {
             grown: Vec::new(),
             receipts: Vec::new(),
+            read: Vec::new(),
             only_rooms: true,
         };
         for (_, topic) in changes {
             match topic {
                 Topic::Room(room) => heard.grown.push(RoomNum(*room)),
                 Topic::Receipts(_) if !receipts::are_wanted(scope) => {}
-                Topic::Receipts(room) | Topic::Reading { room, .. } => {
+                Topic::Receipts(room) => heard.receipts.push(RoomNum(*room)),
+                Topic::Reading { room, .. } => {
                     heard.receipts.push(RoomNum(*room));
+                    heard.read.push(RoomNum(*room));
                 }
                 Topic::User(_) | Topic::Device(_) => heard.only_rooms = false,
             }
@@ -201,6 +219,9 @@ fn leave_out_invites(tx: &mut Tx<'_>, user: UserNum, plan: &mut Plan) -> Result<
     Ok(())
 }
 
+/// The account data that says what counts.
+const COUNTING: [&str; 2] = ["m.push_rules", IGNORED_USER_LIST];
+
 /// The push rules, which every account has, also without having set any.
 /// <https://spec.matrix.org/v1.19/client-server-api/#mpush_rules>
 fn push_rules(scope: &Scope, rules: &Ruleset) -> AccountData {
@@ -240,17 +261,24 @@ fn incremental(
     if let Some(rules) = push_rules_changed(tx, user, since, upto)? {
         plan.add_account_data(vec![push_rules(scope, &rules)]);
     }
-    let (grown, receipts) = match heard {
-        Some(heard) => (heard.grown, heard.receipts),
+    let (grown, receipts, read) = match heard {
+        Some(heard) => (heard.grown, heard.receipts, heard.read),
         None => (
             grown_since(tx, user, since, upto)?,
             receipts_rooms_changed(tx, user, since)?,
+            receipts_own_rooms(tx, user, since)?,
         ),
     };
     let with_data = plan.account_data.keys().copied();
     let grown: Vec<RoomNum> = grown.into_iter().chain(with_data).collect();
     plan.add_grown(grown, since);
     plan.add_ephemeral(receipts, typing);
+    plan.add_recounts(read, Recount::Read);
+    let changes_counts = |data: &AccountData| COUNTING.contains(&data.kind.as_str());
+    let global = plan.account_data.get(&GLOBAL);
+    if global.is_some_and(|global| global.iter().any(changes_counts)) {
+        plan.add_recounts(rooms_behind(tx, user)?, Recount::Rules);
+    }
     if scope.full_state {
         let joined = memberships(tx, user, upto)?
             .into_iter()

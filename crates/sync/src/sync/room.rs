@@ -11,11 +11,13 @@ use starling_store::history::Viewer;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::timeline::RecentPage;
 use starling_store::tokens::Token;
+use starling_store::unread::Unread;
 use starling_store::{EventNum, KeyNum};
 
 use super::batch::Pages;
 use super::ephemeral::Ephemeral;
 use super::plan::Extent;
+use super::unread::Recount;
 use super::{Scope, account_data};
 use crate::Error;
 use crate::json::{self, Object};
@@ -35,6 +37,10 @@ pub(crate) struct Part<'a> {
     pub(crate) own: KeyNum,
     pub(crate) account_data: &'a [AccountData],
     pub(crate) ephemeral: Option<&'a Ephemeral>,
+    /// What the reader has not read, if they are in the room.
+    pub(crate) unread: Option<&'a Unread>,
+    /// Why that is told in any case.
+    pub(crate) recount: Option<Recount>,
 }
 
 /// What is told of the room.

@@ -412,6 +412,9 @@ const READING: &str = r#"
     alice GET sync?timeout=soon - 400 M_INVALID_PARAM
     alice GET sync?timeout=99999999999999999999999 - 400 M_INVALID_PARAM
     alice GET sync?timeout=1&timeout=2 - 400 M_INVALID_PARAM
+    alice GET notifications?from=nonsense - 400 M_INVALID_PARAM
+    alice GET notifications?from=s9999999_1 - 400 M_INVALID_PARAM
+    alice GET notifications?limit=many - 400 M_INVALID_PARAM
     alice GET sync?since=forged - 400 M_INVALID_PARAM
     alice GET sync?since= - 400 M_INVALID_PARAM
     alice GET sync?since=%00 - 400 M_INVALID_PARAM

@@ -1,0 +1,494 @@
+//! Unread counts, read: for some rooms of one user at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ruma_common::OwnedEventId;
+use starling_db::{Error, Tx, Value};
+use starling_pushrules::{Ruleset, Shape, Verdict};
+
+use crate::numbers::{EventNum, RoomNum, UserNum};
+use crate::rooms::RoomSnapshot;
+use crate::store::Store;
+use crate::unread::cache::{Exception, Known};
+use crate::unread::marks::{Marks, marks_of_rooms};
+use crate::unread::totals::Totals;
+
+starling_db::statements! {
+    /// The totals of rooms, the last redacted event, and the last one in a thread.
+    ROOM_COUNTS = "SELECT rooms.room_num, events.totals,
+            (SELECT MAX(redacted.place_major) FROM events AS redacted
+                WHERE redacted.room_num = rooms.room_num AND redacted.redacted_by IS NOT NULL),
+            (SELECT MAX(ends.last_position) FROM thread_ends AS ends WHERE ends.room_num = rooms.room_num)
+        FROM rooms LEFT JOIN events ON events.event_num = rooms.last_position WHERE rooms.room_num IN {ints ?1}";
+    /// The threads of events.
+    THREADS_OF_EVENTS = "SELECT events.event_num, ends.root_id FROM {ints ?1} AS wanted CROSS JOIN events
+            CROSS JOIN thread_ends AS ends
+        WHERE events.event_num = wanted.value AND ends.room_num = events.room_num AND ends.thread_num = events.thread_num";
+    /// The totals at some events.
+    TOTALS_AT = "SELECT event_num, room_num, totals FROM events WHERE event_num IN {ints ?1} AND totals IS NOT NULL";
+    /// The totals of a room at the last event up to a position.
+    TOTALS_UPTO = "SELECT totals FROM events WHERE room_num = ?1 AND place_major <= ?2 AND totals IS NOT NULL
+        ORDER BY place_major DESC, place_minor DESC LIMIT 1";
+    /// The threads of a room that have grown after a position, the last ones first; with a user's own last event in each
+    /// and the totals up to another position.
+    THREADS_GROWN = "SELECT ends.thread_num, ends.root_id, ends.last_position, ends.totals,
+            (SELECT events.place_major FROM events
+                WHERE events.room_num = ?1 AND events.sender_num = ?4 AND events.thread_num = ends.thread_num
+                    AND events.shape < 144
+                ORDER BY events.place_major DESC LIMIT 1)
+        FROM thread_ends AS ends
+        WHERE ends.room_num = ?1 AND ends.last_position > ?2 ORDER BY ends.last_position DESC LIMIT ?3";
+    /// A thread's totals at its last event up to a position.
+    THREAD_TOTALS_UPTO = "SELECT thread_totals FROM events
+        WHERE room_num = ?1 AND thread_num = ?2 AND thread_num > 0 AND place_major <= ?3 ORDER BY place_major DESC LIMIT 1";
+    /// What a user's rules said of events of some rooms when they came.
+    EXCEPTIONS_READ = "SELECT exceptions.room_num, exceptions.event_num, exceptions.thread_num, exceptions.notify,
+            exceptions.highlight, events.shape, events.sender_num, events.redacted_by
+        FROM {ints ?2} AS wanted CROSS JOIN unread_exceptions AS exceptions CROSS JOIN events
+        WHERE exceptions.user_num = ?1 AND exceptions.room_num = wanted.value AND exceptions.event_num > ?3
+            AND events.event_num = exceptions.event_num";
+    /// Redacted events of a room in a stretch of the log.
+    REDACTED = "SELECT thread_num, place_major, shape, sender_num FROM events
+        WHERE room_num = ?1 AND redacted_by IS NOT NULL AND place_major > ?2 AND place_major <= ?3
+            AND shape IS NOT NULL";
+    /// How many events of which shape some users have sent to a timeline in a stretch of the log.
+    OF_SENDERS = "SELECT events.shape, COUNT(*) FROM {ints ?2} AS senders CROSS JOIN events
+        WHERE events.room_num = ?1 AND events.sender_num = senders.value AND events.thread_num = ?3
+            AND events.place_major > ?4 AND events.place_major <= ?5 AND events.shape IS NOT NULL
+        GROUP BY events.shape";
+}
+
+/// Of so many threads of a room counts are told, those that grew last.
+const MOST_THREADS: i64 = 200;
+
+/// How many events a user has not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Of which the user wants to be told.
+    pub notify: i64,
+    /// Of these, those that stand out.
+    pub highlight: i64,
+}
+
+impl Count {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self == Self::default()
+    }
+
+    fn add(&mut self, verdict: Verdict, times: i64) {
+        self.notify += if verdict.notify { times } else { 0 };
+        self.highlight += if verdict.highlight { times } else { 0 };
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            notify: self.notify + other.notify,
+            highlight: self.highlight + other.highlight,
+        }
+    }
+
+    fn at_least_zero(self) -> Self {
+        Self {
+            notify: self.notify.max(0),
+            highlight: self.highlight.max(0),
+        }
+    }
+}
+
+/// What a user has not read of a room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// In the main timeline.
+    pub main: Count,
+    /// In threads where there is something, by root.
+    pub threads: Vec<(OwnedEventId, Count)>,
+    /// Whether there are events after the marks at all, wanted or not.
+    pub has_events: bool,
+}
+
+impl Unread {
+    /// In the main timeline and all threads together.
+    #[must_use]
+    pub fn all(&self) -> Count {
+        let counts = self.threads.iter().map(|(_, count)| *count);
+        counts.fold(self.main, Count::plus)
+    }
+}
+
+/// Whose counts, and as of when.
+#[derive(Debug, Clone)]
+pub struct UnreadOf<'a> {
+    /// The user.
+    pub user: UserNum,
+    /// The user's name.
+    pub user_id: &'a str,
+    /// The user's rules.
+    pub rules: Arc<Ruleset>,
+    /// Users whose events the user is not told of.
+    pub ignored: &'a [UserNum],
+    /// The position as of which they are counted.
+    pub upto: i64,
+}
+
+/// A stretch of a timeline that is not read.
+struct Stretch {
+    thread: EventNum,
+    after: i64,
+    totals: Totals,
+}
+
+/// What it takes to count in one room.
+struct Counting<'a> {
+    of: &'a UnreadOf<'a>,
+    snapshot: &'a RoomSnapshot,
+    known: &'a Known,
+    redacted: Vec<(EventNum, i64, Shape, UserNum)>,
+}
+
+impl Store {
+    /// What a user has not read of rooms, which they joined at these places. What isn't at hand takes four queries for all
+    /// of them, and more only for rooms with threads that have grown or redacted events.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn unread_of_rooms(
+        &self,
+        tx: &mut Tx<'_>,
+        of: &UnreadOf<'_>,
+        rooms: &[(Arc<RoomSnapshot>, i64)],
+    ) -> Result<HashMap<RoomNum, Unread>, Error> {
+        let known = self.unread_known(tx, of.user, rooms)?;
+        let mut unread = HashMap::with_capacity(rooms.len());
+        for (snapshot, _) in rooms {
+            if let Some(known) = known.get(&snapshot.room) {
+                let mut counting = Counting {
+                    of,
+                    snapshot,
+                    known,
+                    redacted: Vec::new(),
+                };
+                unread.insert(snapshot.room, counting.read(tx)?);
+            }
+        }
+        Ok(unread)
+    }
+
+    fn unread_known(
+        &self,
+        tx: &mut Tx<'_>,
+        user: UserNum,
+        rooms: &[(Arc<RoomSnapshot>, i64)],
+    ) -> Result<HashMap<RoomNum, Arc<Known>>, Error> {
+        let mut found = HashMap::with_capacity(rooms.len());
+        let mut missing = Vec::new();
+        for (snapshot, joined) in rooms {
+            match self.unread_cache().get(user, snapshot.room, *joined) {
+                Some(known) => drop(found.insert(snapshot.room, known)),
+                None => missing.push((Arc::clone(snapshot), *joined)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let places: Vec<(RoomNum, i64)> = missing
+            .iter()
+            .map(|(snapshot, joined)| (snapshot.room, *joined))
+            .collect();
+        let mut marks = marks_of_rooms(tx, user, &places)?;
+        let mut totals = totals_at(tx, &missing, &marks)?;
+        let mut exceptions = exceptions_of(tx, user, &missing, &marks)?;
+        for (snapshot, joined) in missing {
+            let room = snapshot.room;
+            let Some(marks) = marks.remove(&room) else {
+                continue;
+            };
+            let read = match totals.remove(&room) {
+                Some(read) => read,
+                None if marks.main == snapshot.last_position => snapshot.unread.totals.clone(),
+                None => totals_upto(tx, room, marks.main)?,
+            };
+            let known = Arc::new(Known {
+                joined,
+                marks,
+                read,
+                exceptions: exceptions.remove(&room).unwrap_or_default(),
+            });
+            self.unread_cache().insert_read(tx, (user, room), &known);
+            found.insert(room, known);
+        }
+        Ok(found)
+    }
+}
+
+/// Fills in what rooms that are being read have in totals.
+pub(crate) fn room_counts(tx: &mut Tx<'_>, snapshots: &mut [RoomSnapshot]) -> Result<(), Error> {
+    let rooms: Vec<i64> = snapshots.iter().map(|snapshot| snapshot.room.0).collect();
+    let mut found = HashMap::with_capacity(rooms.len());
+    tx.query(&ROOM_COUNTS, &[Value::Ints(&rooms)], &mut |row| {
+        let totals = row.opt_bytes(1)?.map(Totals::read).transpose()?;
+        let last = (row.opt_int(2)?.unwrap_or(0), row.opt_int(3)?.unwrap_or(0));
+        found.insert(RoomNum(row.int(0)?), (totals.unwrap_or_default(), last));
+        Ok(())
+    })?;
+    for snapshot in snapshots {
+        if let Some((totals, (redacted, threaded))) = found.remove(&snapshot.room) {
+            snapshot.unread.totals = totals;
+            snapshot.unread.last_redacted = redacted;
+            snapshot.unread.last_threaded = threaded;
+        }
+    }
+    Ok(())
+}
+
+/// The roots of the threads that events are in, of those that are in one.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn threads_of_events(
+    tx: &mut Tx<'_>,
+    events: &[EventNum],
+) -> Result<HashMap<EventNum, OwnedEventId>, Error> {
+    let numbers: Vec<i64> = events.iter().map(|event| event.0).collect();
+    let read = tx.query_all(&THREADS_OF_EVENTS, &[Value::Ints(&numbers)], |row| {
+        let root = OwnedEventId::try_from(row.text(1)?);
+        let root = root.map_err(|_| Error::Damaged("the root of a thread".to_owned()))?;
+        Ok((EventNum(row.int(0)?), root))
+    })?;
+    Ok(read.into_iter().collect())
+}
+
+/// The totals of the main timelines at the marks, where these are not their ends.
+fn totals_at(
+    tx: &mut Tx<'_>,
+    rooms: &[(Arc<RoomSnapshot>, i64)],
+    marks: &HashMap<RoomNum, Marks>,
+) -> Result<HashMap<RoomNum, Totals>, Error> {
+    let mark = |snapshot: &RoomSnapshot| marks.get(&snapshot.room).map_or(0, |marks| marks.main);
+    let wanted: Vec<i64> = rooms
+        .iter()
+        .map(|(snapshot, _)| (mark(snapshot), snapshot.last_position))
+        .filter_map(|(mark, last)| (mark != last).then_some(mark))
+        .collect();
+    let mut found = HashMap::with_capacity(wanted.len());
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    tx.query(&TOTALS_AT, &[Value::Ints(&wanted)], &mut |row| {
+        found.insert(RoomNum(row.int(1)?), Totals::read(row.bytes(2)?)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The exceptions after the marks of each room, and perhaps some before.
+fn exceptions_of(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    rooms: &[(Arc<RoomSnapshot>, i64)],
+    marks: &HashMap<RoomNum, Marks>,
+) -> Result<HashMap<RoomNum, Vec<Exception>>, Error> {
+    let wanted: Vec<i64> = rooms.iter().map(|(snapshot, _)| snapshot.room.0).collect();
+    let after = marks.values().map(|marks| marks.all).min().unwrap_or(0);
+    let mut found: HashMap<RoomNum, Vec<Exception>> = HashMap::new();
+    let params = [user.into(), Value::Ints(&wanted), after.into()];
+    tx.query(&EXCEPTIONS_READ, &params, &mut |row| {
+        let exception = Exception {
+            position: row.int(1)?,
+            thread: EventNum(row.int(2)?),
+            verdict: Verdict {
+                notify: row.truth(3)?,
+                highlight: row.truth(4)?,
+            },
+            shape: row.opt_int(5)?.and_then(shape),
+            sender: UserNum(row.int(6)?),
+            is_redacted: row.opt_int(7)?.is_some(),
+        };
+        found
+            .entry(RoomNum(row.int(0)?))
+            .or_default()
+            .push(exception);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn shape(code: i64) -> Option<Shape> {
+    Shape::from_code(u8::try_from(code).ok()?)
+}
+
+impl Counting<'_> {
+    fn read(&mut self, tx: &mut Tx<'_>) -> Result<Unread, Error> {
+        let (room, marks) = (self.snapshot.room, &self.known.marks);
+        let has_threads = self.snapshot.unread.last_threaded > marks.all;
+        let first = if has_threads { marks.all } else { marks.main };
+        if self.snapshot.unread.last_redacted > first {
+            let params = [room.into(), first.into(), self.of.upto.into()];
+            let redacted = tx.query_all(&REDACTED, &params, |row| {
+                let shape = shape(row.int(2)?);
+                Ok((
+                    EventNum(row.int(0)?),
+                    row.int(1)?,
+                    shape,
+                    UserNum(row.int(3)?),
+                ))
+            })?;
+            let known = redacted.into_iter();
+            self.redacted
+                .extend(known.filter_map(|(thread, place, shape, sender)| {
+                    Some((thread, place, shape?, sender))
+                }));
+        }
+        let mut unread = Unread::default();
+        if marks.main < self.snapshot.last_position.min(self.of.upto) {
+            let stretch = Stretch {
+                thread: EventNum(0),
+                after: marks.main,
+                totals: self.main_totals(tx)?.without(&self.known.read),
+            };
+            unread.has_events = !stretch.totals.is_empty();
+            unread.main = self.count(tx, &stretch)?;
+        }
+        if has_threads {
+            self.read_threads(tx, &mut unread)?;
+        }
+        Ok(unread)
+    }
+
+    /// The totals of the main timeline now.
+    fn main_totals(&self, tx: &mut Tx<'_>) -> Result<Totals, Error> {
+        if self.snapshot.last_position <= self.of.upto {
+            return Ok(self.snapshot.unread.totals.clone());
+        }
+        totals_upto(tx, self.snapshot.room, self.of.upto)
+    }
+
+    fn read_threads(&self, tx: &mut Tx<'_>, unread: &mut Unread) -> Result<(), Error> {
+        let (room, marks) = (self.snapshot.room, &self.known.marks);
+        let params = [
+            room.into(),
+            marks.all.into(),
+            MOST_THREADS.into(),
+            self.of.user.into(),
+        ];
+        let grown = tx.query_all(&THREADS_GROWN, &params, |row| {
+            let id = OwnedEventId::try_from(row.text(1)?);
+            let id = id.map_err(|_| Error::Damaged("the root of a thread".to_owned()))?;
+            let own = row.opt_int(4)?.unwrap_or(0);
+            let end = (row.int(2)?, Totals::read(row.bytes(3)?)?);
+            Ok((EventNum(row.int(0)?), id, end, own))
+        })?;
+        for (thread, id, (last, totals), own) in grown {
+            let after = marks.thread(&id).max(own);
+            if after >= last.min(self.of.upto) {
+                continue;
+            }
+            let totals = if last <= self.of.upto {
+                totals
+            } else {
+                thread_totals_upto(tx, (room, thread), self.of.upto)?
+            };
+            let read = thread_totals_upto(tx, (room, thread), after)?;
+            let stretch = Stretch {
+                thread,
+                after,
+                totals: totals.without(&read),
+            };
+            unread.has_events |= !stretch.totals.is_empty();
+            let count = self.count(tx, &stretch)?;
+            if !count.is_zero() {
+                unread.threads.push((id, count));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what is not read of a timeline: by shape, less what nobody is told of, and exceptions by themselves.
+    fn count(&self, tx: &mut Tx<'_>, stretch: &Stretch) -> Result<Count, Error> {
+        if stretch.totals.is_empty() {
+            return Ok(Count::default());
+        }
+        let hidden = self.hidden(stretch);
+        let mut totals = stretch.totals.clone();
+        if !hidden.is_empty() {
+            let params = [
+                self.snapshot.room.into(),
+                Value::Ints(&hidden),
+                stretch.thread.into(),
+                stretch.after.into(),
+                self.of.upto.into(),
+            ];
+            let theirs = tx.query_all(&OF_SENDERS, &params, |row| {
+                Ok(shape(row.int(0)?).zip(Some(row.int(1)?)))
+            })?;
+            totals = totals.without(&Totals::of(theirs.into_iter().flatten()));
+        }
+        let redacted = self.redacted.iter().filter(|(thread, place, _, sender)| {
+            *thread == stretch.thread && *place > stretch.after && !hidden.contains(&sender.0)
+        });
+        totals = totals.without(&Totals::of(redacted.map(|(_, _, shape, _)| (*shape, 1))));
+        let mut count = Count::default();
+        for (shape, times) in totals.iter() {
+            count.add(self.verdict(shape), times);
+        }
+        for exception in &self.known.exceptions {
+            let counts = exception.thread == stretch.thread
+                && (stretch.after + 1..=self.of.upto).contains(&exception.position)
+                && !self.is_redacted(exception)
+                && !hidden.contains(&exception.sender.0);
+            if counts {
+                let by_shape = exception.shape.map(|shape| self.verdict(shape));
+                count.add(by_shape.unwrap_or_default(), -1);
+                count.add(exception.verdict, 1);
+            }
+        }
+        Ok(count.at_least_zero())
+    }
+
+    /// Those whose events don't count: who is ignored, and the user, where something of their own may be after the mark.
+    fn hidden(&self, stretch: &Stretch) -> Vec<i64> {
+        let mut hidden: Vec<i64> = self.of.ignored.iter().map(|user| user.0).collect();
+        let mut shapes = stretch.totals.iter();
+        if shapes.any(|(shape, _)| shape.is_member() && self.verdict(shape).notify) {
+            hidden.push(self.of.user.0);
+        }
+        hidden
+    }
+
+    /// Also what was redacted since it became known.
+    fn is_redacted(&self, exception: &Exception) -> bool {
+        let now = || {
+            self.redacted
+                .iter()
+                .any(|(_, place, ..)| *place == exception.position)
+        };
+        exception.is_redacted || now()
+    }
+
+    fn verdict(&self, shape: Shape) -> Verdict {
+        self.of
+            .rules
+            .verdict(shape, self.snapshot.for_rules(), self.of.user_id)
+    }
+}
+
+fn totals_upto(tx: &mut Tx<'_>, room: RoomNum, position: i64) -> Result<Totals, Error> {
+    let read = tx.query_one(&TOTALS_UPTO, &[room.into(), position.into()], |row| {
+        Totals::read(row.bytes(0)?)
+    })?;
+    Ok(read.unwrap_or_default())
+}
+
+fn thread_totals_upto(
+    tx: &mut Tx<'_>,
+    (room, thread): (RoomNum, EventNum),
+    position: i64,
+) -> Result<Totals, Error> {
+    let params = [room.into(), thread.into(), position.into()];
+    let read = tx.query_one(&THREAD_TOTALS_UPTO, &params, |row| {
+        row.opt_bytes(0)?.map(Totals::read).transpose()
+    })?;
+    Ok(read.flatten().unwrap_or_default())
+}
