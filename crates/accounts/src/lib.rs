@@ -35,6 +35,7 @@ mod reports;
 mod session_cache;
 mod sessions;
 mod shared_secret;
+mod tags;
 mod token;
 mod turn;
 mod user_id;
@@ -76,6 +77,7 @@ pub use starling_store::devices::Device;
 pub use starling_store::interactive_sessions::DoneStages;
 pub use starling_store::registration_tokens::RegistrationToken;
 pub use starling_store::reports::{Report, Reported};
+pub use tags::TAG_BYTES;
 pub use token::Token;
 pub use turn::TurnCredentials;
 

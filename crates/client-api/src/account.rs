@@ -19,6 +19,7 @@ mod push_rules;
 mod pushers;
 mod refresh;
 mod register;
+mod tags;
 mod third_party_ids;
 mod third_party_networks;
 mod user_directory;
@@ -57,6 +58,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(profile::routes())
         .merge(presence::routes())
         .merge(account_data::routes())
+        .merge(tags::routes())
         .merge(filter::routes())
         .merge(push_rules::routes())
         .merge(pushers::routes())

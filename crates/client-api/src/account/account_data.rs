@@ -93,7 +93,7 @@ async fn delete_of_room(
     remove(&state, &session, Some(room), &kind).await
 }
 
-async fn room(state: &State, room_id: &str) -> Result<RoomNum, MatrixError> {
+pub(super) async fn room(state: &State, room_id: &str) -> Result<RoomNum, MatrixError> {
     let room_id =
         RoomId::parse(room_id).map_err(|_| MatrixError::invalid_param("This is not a room id"))?;
     let room = state
@@ -153,7 +153,7 @@ async fn remove(
     }
 }
 
-fn refusal(error: AccountDataError) -> MatrixError {
+pub(super) fn refusal(error: AccountDataError) -> MatrixError {
     let message = error.to_string();
     match error {
         AccountDataError::ServerControlled => {

@@ -20,6 +20,7 @@ mod refresh;
 mod register;
 mod registration_tokens;
 mod server;
+mod tags;
 mod third_party_networks;
 mod user_directory;
 mod voip;

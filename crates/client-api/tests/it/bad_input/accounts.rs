@@ -223,6 +223,17 @@ const PRIVATE: &str = r#"
     alice GET user/{alice}/account_data/a%00 - 404 M_NOT_FOUND
     alice GET user/{bob}/account_data/org.example - 403 M_FORBIDDEN
     alice PUT user/{bob}/account_data/org.example {} 403 M_FORBIDDEN
+    alice GET user/{bob}/rooms/{room}/tags - 403 M_FORBIDDEN
+    alice PUT user/{bob}/rooms/{room}/tags/a {} 403 M_FORBIDDEN
+    alice DELETE user/{bob}/rooms/{room}/tags/a - 403 M_FORBIDDEN
+    alice GET user/{alice}/rooms/!unknown:localhost/tags - 404 M_NOT_FOUND
+    alice PUT user/{alice}/rooms/!unknown:localhost/tags/a {} 404 M_NOT_FOUND
+    alice PUT user/{alice}/rooms/nonsense/tags/a {} 400 M_INVALID_PARAM
+    alice DELETE user/{alice}/rooms/nonsense/tags/a - 400 M_INVALID_PARAM
+    alice PUT user/{alice}/rooms/{room}/tags/{256} {} 400 M_INVALID_PARAM
+    alice PUT user/{alice}/rooms/{room}/tags/a [] 400 M_BAD_JSON
+    alice PUT user/{alice}/rooms/{room}/tags/a { 400 M_NOT_JSON
+    alice PUT user/{alice}/rooms/{room}/tags/a {"order":true} 400 M_BAD_JSON
     alice PUT user/{alice}/account_data/m.fully_read {} 405 M_BAD_JSON
     alice PUT user/{alice}/account_data/m.push_rules {} 405 M_BAD_JSON
     alice PUT user/{alice}/account_data/{256} {} 400 M_INVALID_PARAM
