@@ -201,6 +201,12 @@ impl Db {
         }
     }
 
+    /// How many statements readers have run so far: what reading costs, for who measures it.
+    #[must_use]
+    pub fn statements_read(&self) -> u64 {
+        self.shared.readers.statements()
+    }
+
     /// Runs point reads within one snapshot. On SQLite `body` runs in place, before the first await; on PostgreSQL on
     /// a thread of its own, behind a bound.
     ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,6 +27,8 @@ pub(crate) struct SqliteReaders {
     idle: Mutex<Vec<SqliteConnection>>,
     closed: AtomicBool,
     commits: Commits,
+    /// How many were run.
+    statements: AtomicU64,
     /// Bounds scans; `None` runs them in place (simulation).
     scans: Option<Arc<Semaphore>>,
 }
@@ -34,9 +36,22 @@ pub(crate) struct SqliteReaders {
 pub(crate) struct PostgresReaders {
     address: Address,
     commits: Commits,
+    /// How many were run.
+    statements: AtomicU64,
     idle: Mutex<Vec<PostgresConnection>>,
     /// Admission: as many as there are connections.
     permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    /// How many statements were run in all.
+    pub(crate) fn statements(&self) -> u64 {
+        let statements = match self {
+            Self::Sqlite(readers) => &readers.statements,
+            Self::Postgres(readers) => &readers.statements,
+        };
+        statements.load(Ordering::Relaxed)
+    }
 }
 
 impl SqliteReaders {
@@ -47,6 +62,7 @@ impl SqliteReaders {
             idle: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
             commits,
+            statements: AtomicU64::new(0),
             scans,
         }
     }
@@ -66,7 +82,10 @@ impl SqliteReaders {
         };
         let began = self.commits.count();
         connection.begin_read()?;
-        let result = body(&mut Tx::reading(&mut connection, began));
+        let mut tx = Tx::reading(&mut connection, began);
+        let result = body(&mut tx);
+        self.statements
+            .fetch_add(tx.statements(), Ordering::Relaxed);
         // A connection whose transaction didn't end is not used again; what was read stands.
         if connection.end_read().is_ok() {
             let mut idle = self.idle.lock();
@@ -100,6 +119,7 @@ impl PostgresReaders {
         Self {
             address,
             commits,
+            statements: AtomicU64::new(0),
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(connections)),
         }
@@ -121,7 +141,10 @@ impl PostgresReaders {
         let mut connection = idle.unwrap_or_else(|| self.address.connection());
         let began = self.commits.count();
         connection.begin_read()?;
-        let result = body(&mut Tx::reading(&mut connection, began));
+        let mut tx = Tx::reading(&mut connection, began);
+        let result = body(&mut tx);
+        self.statements
+            .fetch_add(tx.statements(), Ordering::Relaxed);
         // A connection whose transaction didn't end is not used again; what was read stands.
         if connection.end_read() && !self.permits.is_closed() {
             self.idle.lock().push(connection);

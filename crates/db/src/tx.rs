@@ -21,6 +21,8 @@ pub struct Tx<'a> {
     failure: Option<Error>,
     /// The count of commits before a reader began; `None` in a write.
     began: Option<u64>,
+    /// How many statements were run.
+    statements: u64,
 }
 
 /// What a body leaves behind, besides its result.
@@ -38,6 +40,7 @@ impl<'a> Tx<'a> {
             wrote: false,
             failure: None,
             began: None,
+            statements: 0,
         }
     }
 
@@ -55,6 +58,11 @@ impl<'a> Tx<'a> {
             began: Some(began),
             ..Self::new(connection)
         }
+    }
+
+    /// How many statements were run.
+    pub(crate) fn statements(&self) -> u64 {
+        self.statements
     }
 
     /// Whether all that it sees is committed: only from such a transaction may a cache be filled.
@@ -82,6 +90,7 @@ impl<'a> Tx<'a> {
     /// [`Error::Constraint`] and the other failures of a statement.
     pub fn execute(&mut self, sql: &'static Sql, params: &[Value<'_>]) -> Result<u64, Error> {
         self.wrote = true;
+        self.statements += 1;
         let result = self.connection.execute(sql, params);
         self.note(result)
     }
@@ -111,6 +120,7 @@ impl<'a> Tx<'a> {
         each: &mut EachRow<'_>,
     ) -> Result<(), Error> {
         self.wrote |= !sql.only_reads();
+        self.statements += 1;
         let result = self.connection.query(sql, params, each);
         self.note(result)
     }
