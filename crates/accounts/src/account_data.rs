@@ -145,8 +145,8 @@ impl Accounts {
                 position,
                 ..data.clone()
             };
+            store.ignored_change(tx, user, &data)?;
             account_data::account_data_set(tx, user, &data)?;
-            store.account_data_changed_after_commit(tx, user, (data.room, &data.kind));
             let bus = bus.clone();
             tx.after_commit(move || bus.advance(position, &[Topic::User(user.0)]));
             Ok(())

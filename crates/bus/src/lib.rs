@@ -53,6 +53,8 @@ pub struct Bus {
 #[derive(Debug)]
 struct Shared {
     head: AtomicI64,
+    /// The number of the next watch.
+    watches: AtomicI64,
     listeners: Mutex<Listeners>,
     /// Says of which process `count` is.
     boot: i64,
@@ -60,6 +62,27 @@ struct Shared {
     count: AtomicI64,
     /// Taken before `listeners`.
     fleeting: Mutex<Fleeting>,
+}
+
+/// A listener that is forgotten with its reader.
+#[derive(Debug)]
+pub struct Watch {
+    bus: Bus,
+    listener: Arc<Listener>,
+}
+
+impl Watch {
+    /// The listener.
+    #[must_use]
+    pub fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.bus.shared.listeners.lock().forget(&self.listener);
+    }
 }
 
 /// Who listens to what. A listener is in `devices` and `users` while its device is active, and in `rooms` for each room
@@ -78,6 +101,7 @@ impl Bus {
     pub fn new(head: i64, chance: u64) -> Self {
         let shared = Shared {
             head: AtomicI64::new(head),
+            watches: AtomicI64::new(-1),
             listeners: Mutex::new(Listeners::default()),
             // It goes into every token of a sync: 2^32 are enough to tell processes apart.
             boot: 1 + i64::from(u32::try_from(chance >> 33).unwrap_or_default()),
@@ -179,6 +203,20 @@ impl Bus {
         listeners.remove(room, |listener| listener.user() == user);
         drop(listeners);
         self.exit(user, room);
+    }
+
+    /// A listener of its own for who follows one room without being in it, until the [`Watch`] is dropped.
+    #[must_use]
+    pub fn watch(&self, room: i64, now_ms: i64) -> Watch {
+        // No user and no device of the store has a number below zero.
+        let number = self.shared.watches.fetch_sub(1, Ordering::Relaxed);
+        let (listener, _) = self.listen(number, number, now_ms);
+        self.follow_all(&listener, &[room]);
+        listener.ready(self.head());
+        Watch {
+            bus: self.clone(),
+            listener,
+        }
     }
 
     /// Forgets listeners that nobody has used since `before_ms` and on which nobody waits.

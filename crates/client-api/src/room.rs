@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod event;
 mod hierarchy;
+mod initial_sync;
 mod join;
 mod joined_rooms;
 mod knock;
@@ -70,6 +71,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(timestamp::routes())
         .merge(typing::routes())
         .merge(sync::routes())
+        .merge(initial_sync::routes())
 }
 
 /// Who acts in rooms with this session.

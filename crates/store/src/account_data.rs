@@ -9,8 +9,8 @@ use starling_db::{Error, Row, Tx, Value};
 use crate::numbers::{RoomNum, UserNum};
 
 starling_db::statements! {
-    /// One content.
-    ACCOUNT_DATA_READ = "SELECT content FROM account_data WHERE user_num = ?1 AND room_num = ?2 AND type = ?3";
+    /// One type.
+    ACCOUNT_DATA_READ = "SELECT room_num, type, content, position FROM account_data WHERE user_num = ?1 AND room_num = ?2 AND type = ?3";
     /// Another content. One that equals the old one is a change all the same.
     ACCOUNT_DATA_SET = "INSERT INTO account_data (user_num, room_num, type, content, position) \
         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (user_num, room_num, type) \
@@ -61,11 +61,24 @@ pub fn account_data_read(
     room: RoomNum,
     kind: &str,
 ) -> Result<Option<String>, Error> {
+    let data = account_data_current(tx, user, room, kind)?;
+    Ok(data
+        .filter(|data| !data.is_deleted())
+        .map(|data| data.content))
+}
+
+/// One type with its position, also if it was deleted.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn account_data_current(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    room: RoomNum,
+    kind: &str,
+) -> Result<Option<AccountData>, Error> {
     let params = [user.into(), room.into(), kind.as_bytes().into()];
-    let content = tx.query_one(&ACCOUNT_DATA_READ, &params, |row| {
-        Ok(row.utf8(0)?.to_owned())
-    })?;
-    Ok(content.filter(|content| content != DELETED))
+    tx.query_one(&ACCOUNT_DATA_READ, &params, read)
 }
 
 /// The type that says who may invite the user:

@@ -32,7 +32,7 @@ impl CacheSizes {
 
     /// Bytes for events.
     pub(crate) fn events(self) -> u64 {
-        self.bytes * 44 / 100
+        self.bytes * 41 / 100
     }
 
     /// Bytes for the filters that clients have stored, as they are when parsed.
@@ -49,6 +49,17 @@ impl CacheSizes {
     /// Bytes for what users have not read.
     pub(crate) fn unread(self) -> u64 {
         self.bytes * 2 / 100
+    }
+
+    /// Bytes for which members clients were told of.
+    #[must_use]
+    pub fn sent_members(self) -> u64 {
+        self.bytes * 2 / 100
+    }
+
+    /// Bytes for the lists of ignored users.
+    pub(crate) fn ignored(self) -> u64 {
+        self.bytes / 100
     }
 
     /// Bytes for rooms' snapshots.

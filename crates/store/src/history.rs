@@ -5,10 +5,13 @@
 //! [`Viewer`] is the history of one user's membership, and asking it costs no query.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use ruma_common::UserId;
 use starling_db::{Error, Row, Tx, Value};
 
 use crate::events::{Event, Status, Visibility};
+use crate::ignored::Ignored;
 use crate::memberships::Membership;
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
@@ -79,6 +82,8 @@ pub struct Viewer {
     own_key: Option<KeyNum>,
     /// The user's member events, in the order of the room, and what each made of the membership.
     changes: Vec<(Place, Membership)>,
+    /// Whom the user ignores.
+    ignored: Arc<Ignored>,
 }
 
 impl Viewer {
@@ -109,9 +114,11 @@ impl Viewer {
     ) -> Result<HashMap<RoomNum, Self>, Error> {
         let user_id = store.names().user_id(tx, user)?;
         let own_key = store.names().key(tx, user_id.as_str())?;
+        let ignored = store.ignored(tx, user)?;
         let blank = || Self {
             own_key,
             changes: Vec::new(),
+            ignored: Arc::clone(&ignored),
         };
         let mut viewers: HashMap<RoomNum, Self> =
             rooms.iter().map(|room| (*room, blank())).collect();
@@ -142,9 +149,22 @@ impl Viewer {
         Ok(viewers)
     }
 
-    /// Whether the user may see the event. Rejected and soft-failed events are shown to nobody.
+    /// Whether the user is shown the event: may see it, and doesn't ignore who sent it. State is shown whoever made it.
     #[must_use]
     pub fn sees(&self, event: &Event) -> bool {
+        let is_ignored = event.key.is_none() && self.ignores(event.pdu.sender());
+        !is_ignored && self.may_see(event)
+    }
+
+    /// Whether the user ignores this one.
+    #[must_use]
+    pub fn ignores(&self, user_id: &UserId) -> bool {
+        self.ignored.has(user_id.as_str())
+    }
+
+    /// Whether the user may see the event, whoever sent it. Rejected and soft-failed events are shown to nobody.
+    #[must_use]
+    pub fn may_see(&self, event: &Event) -> bool {
         let is_own =
             event.kind == types::MEMBER && event.key.is_some() && event.key == self.own_key;
         event.status == Status::Accepted && self.sees_at(event.place, event.visibility, is_own)
@@ -301,6 +321,7 @@ mod tests {
         Viewer {
             own_key: Some(KeyNum(7)),
             changes,
+            ..Viewer::default()
         }
     }
 

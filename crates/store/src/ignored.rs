@@ -1,110 +1,238 @@
-//! Whom users ignore, by number: for counting what they have not read.
+//! Ignored users: whom a user doesn't want to hear of.
 //! <https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>
+//!
+//! The list is what account data says, kept parsed. Whom a change took off the list is a row of its own, since account
+//! data is a current value: a client is told anew of the rooms in which it missed something. A user has at most
+//! [`REMEMBERED`] such rows and a few; they stay.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use starling_db::{Commits, Error, Tx, Value};
+use serde_json::{Map, Value};
+use starling_db::{Commits, Error, Tx};
 
-use crate::account_data::{GLOBAL, account_data_read};
-use crate::numbers::{RoomNum, UserNum};
+use crate::account_data::{AccountData, GLOBAL, account_data_current};
+use crate::numbers::UserNum;
 use crate::store::Store;
-
-/// The type of account data that says so.
-pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 
 starling_db::statements! {
     /// The numbers of some users.
     IGNORED_NUMS = "SELECT user_num FROM users WHERE user_id IN {texts ?1}";
+    /// Whom a change took off a user's list.
+    UNIGNORED_INSERT = "INSERT INTO unignored (user_num, position, users) VALUES (?1, ?2, ?3)";
+    /// Whom the changes in a stretch of the log took off.
+    UNIGNORED_READ = "SELECT users FROM unignored WHERE user_num = ?1 AND position > ?2 AND position <= ?3
+        ORDER BY position";
+    /// Of the changes before the last few, only that there were some is kept.
+    UNIGNORED_MERGE = "UPDATE unignored SET users = NULL WHERE user_num = ?1 AND position = (
+        SELECT position FROM unignored WHERE user_num = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2)";
+    /// Forgets the changes before the one that says so.
+    UNIGNORED_FORGET = "DELETE FROM unignored WHERE user_num = ?1 AND position < (
+        SELECT MAX(position) FROM unignored WHERE user_num = ?1 AND users IS NULL)";
 }
 
-/// Whom users ignore.
-#[derive(Debug)]
-pub(crate) struct IgnoredCache {
-    lists: Cache<UserNum, Arc<[UserNum]>>,
-    commits: Commits,
-    /// The commit of the last change: what a reader that began before it has read may be stale.
-    changed: AtomicU64,
+/// The type of account data that holds the list.
+pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
+
+/// So many changes of a list are remembered one by one. For who is further behind, anybody may have been taken off.
+pub const REMEMBERED: i64 = 20;
+
+/// Whom a user ignores.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ignored {
+    users: HashSet<Box<str>>,
+    /// Of the last change of the list.
+    pub position: i64,
 }
 
-impl IgnoredCache {
-    pub(crate) fn new(users: usize, commits: Commits) -> Self {
+/// Whom changes of a list took off it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unignored {
+    /// These.
+    Users(Vec<Box<str>>),
+    /// Nobody knows any longer.
+    Anybody,
+}
+
+impl Ignored {
+    /// The list that account data of `user_id` says. Nobody ignores themselves, and what has not the form of a list is
+    /// an empty one.
+    fn read(user_id: &str, data: &AccountData) -> Self {
+        let content: Option<Map<String, Value>> = serde_json::from_str(&data.content).ok();
+        let list = content
+            .as_ref()
+            .and_then(|content| content.get("ignored_users"));
+        let users = list
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::keys);
+        let mut users: HashSet<Box<str>> = users.map(|user| Box::from(user.as_str())).collect();
+        users.remove(user_id);
         Self {
-            lists: Cache::new(users),
+            users,
+            position: data.position,
+        }
+    }
+
+    /// Whether this user is ignored.
+    #[must_use]
+    pub fn has(&self, user_id: &str) -> bool {
+        !self.users.is_empty() && self.users.contains(user_id)
+    }
+}
+
+/// The lists of users, kept parsed.
+pub struct IgnoredLists {
+    lists: Cache<UserNum, Arc<Ignored>, ByNames>,
+    commits: Commits,
+    /// The commit of the last change of any list: what a reader that began before it has read may be stale. Held while
+    /// a list is put in.
+    changed: Mutex<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct ByNames;
+
+impl Weighter<UserNum, Arc<Ignored>> for ByNames {
+    fn weight(&self, _user: &UserNum, ignored: &Arc<Ignored>) -> u64 {
+        let names = ignored.users.iter().map(|name| name.len() as u64 + 40);
+        names.sum::<u64>() + 150
+    }
+}
+
+impl fmt::Debug for IgnoredLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IgnoredLists").finish_non_exhaustive()
+    }
+}
+
+impl IgnoredLists {
+    pub(crate) fn new(bytes: u64, commits: Commits) -> Self {
+        let estimate = usize::try_from(bytes / 200).unwrap_or(usize::MAX).max(16);
+        Self {
+            lists: Cache::with_weighter(estimate, bytes, ByNames),
             commits,
-            changed: AtomicU64::new(0),
+            changed: Mutex::new(0),
         }
     }
 
-    fn changed(&self, user: UserNum) {
-        self.changed.store(self.commits.count(), Ordering::SeqCst);
+    fn insert_read(&self, tx: &Tx<'_>, user: UserNum, ignored: &Arc<Ignored>) {
+        let changed = self.changed.lock();
+        if tx.began().is_some_and(|began| began >= *changed) {
+            self.lists.insert(user, Arc::clone(ignored));
+        }
+    }
+
+    /// From the hook of the commit that changed the list.
+    fn forget(&self, user: UserNum) {
+        let mut changed = self.changed.lock();
+        *changed = self.commits.count();
         self.lists.remove(&user);
-    }
-
-    fn insert_read(&self, tx: &Tx<'_>, user: UserNum, list: &Arc<[UserNum]>) {
-        let is_current = || {
-            tx.began()
-                .is_some_and(|began| began >= self.changed.load(Ordering::SeqCst))
-        };
-        if !is_current() {
-            return;
-        }
-        self.lists.insert(user, Arc::clone(list));
-        // A hook between the check and the insertion: take it out again.
-        if !is_current() {
-            self.lists.remove(&user);
-        }
     }
 }
 
 impl Store {
-    /// Whom `user` ignores, of those of whom this server has ever heard.
+    /// Whom `user` ignores now. A change above a reader's head is no harm: what it hides would be hidden by the next
+    /// answer, and of what it shows again all is told by the next.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn ignored(&self, tx: &mut Tx<'_>, user: UserNum) -> Result<Arc<[UserNum]>, Error> {
-        if let Some(list) = self.ignored_cache().lists.get(&user) {
-            return Ok(list);
+    pub fn ignored(&self, tx: &mut Tx<'_>, user: UserNum) -> Result<Arc<Ignored>, Error> {
+        if let Some(ignored) = self.ignored_lists().lists.get(&user) {
+            return Ok(ignored);
         }
-        let content = account_data_read(tx, user, GLOBAL, IGNORED_USER_LIST)?;
-        let content: Option<serde_json::Value> =
-            content.and_then(|content| serde_json::from_str(&content).ok());
-        let users = content
-            .as_ref()
-            .and_then(|content| content.get("ignored_users")?.as_object());
-        let ids: Vec<&str> = users
-            .into_iter()
-            .flatten()
-            .map(|(id, _)| id.as_str())
-            .collect();
-        // U+0000 is in no user id, and PostgreSQL takes no text with one.
-        let ids: Vec<&str> = ids.into_iter().filter(|id| !id.contains('\0')).collect();
-        let list: Arc<[UserNum]> = if ids.is_empty() {
-            Arc::from([])
-        } else {
-            let numbers = tx.query_all(&IGNORED_NUMS, &[Value::Texts(&ids)], |row| {
-                Ok(UserNum(row.int(0)?))
-            })?;
-            numbers.into()
-        };
-        // Who isn't known here yet may be soon.
-        if list.len() == ids.len() {
-            self.ignored_cache().insert_read(tx, user, &list);
-        }
-        Ok(list)
+        let data = account_data_current(tx, user, GLOBAL, IGNORED_USER_LIST)?;
+        let ignored = Arc::new(match data {
+            Some(data) => Ignored::read(self.names().user_id(tx, user)?.as_str(), &data),
+            None => Ignored::default(),
+        });
+        self.ignored_lists().insert_read(tx, user, &ignored);
+        Ok(ignored)
     }
 
-    /// After the commit that changed this account data, whom the user ignores is read again.
-    pub fn account_data_changed_after_commit(
+    /// The numbers of those whom `user` ignores, of whom this server has ever heard.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn ignored_numbers(&self, tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<UserNum>, Error> {
+        let ignored = self.ignored(tx, user)?;
+        // U+0000 is in no user id, and PostgreSQL takes no text with one.
+        let names = ignored.users.iter().filter(|name| !name.contains('\0'));
+        let names: Vec<&str> = names.map(|name| &**name).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        tx.query_all(&IGNORED_NUMS, &[starling_db::Value::Texts(&names)], |row| {
+            Ok(UserNum(row.int(0)?))
+        })
+    }
+
+    /// Notes what a change of account data does to the list of ignored users: to be called in the transaction of the
+    /// change, before it. `new` is what is about to be stored.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn ignored_change(
         &self,
         tx: &mut Tx<'_>,
         user: UserNum,
-        (room, kind): (RoomNum, &str),
-    ) {
-        if room == GLOBAL && kind == IGNORED_USER_LIST {
-            let store = self.clone();
-            tx.after_commit(move || store.ignored_cache().changed(user));
+        new: &AccountData,
+    ) -> Result<(), Error> {
+        if new.room != GLOBAL || new.kind != IGNORED_USER_LIST {
+            return Ok(());
         }
+        let user_id = self.names().user_id(tx, user)?;
+        let old = account_data_current(tx, user, GLOBAL, IGNORED_USER_LIST)?;
+        let old = old.map(|old| Ignored::read(user_id.as_str(), &old));
+        let kept = Ignored::read(user_id.as_str(), new);
+        let mut gone: Vec<Box<str>> = old.into_iter().flat_map(|old| old.users).collect();
+        gone.retain(|name| !kept.has(name));
+        if !gone.is_empty() {
+            gone.sort_unstable();
+            unignored_insert(tx, user, new.position, &gone)?;
+        }
+        let store = self.clone();
+        tx.after_commit(move || store.ignored_lists().forget(user));
+        Ok(())
     }
+}
+
+fn unignored_insert(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    position: i64,
+    gone: &[Box<str>],
+) -> Result<(), Error> {
+    let list = serde_json::to_vec(gone).map_err(|error| Error::Damaged(error.to_string()))?;
+    let params = [user.into(), position.into(), list.as_slice().into()];
+    tx.execute_one(&UNIGNORED_INSERT, &params)?;
+    tx.execute(&UNIGNORED_MERGE, &[user.into(), REMEMBERED.into()])?;
+    tx.execute(&UNIGNORED_FORGET, &[user.into()]).map(drop)
+}
+
+/// Whom `user` stopped to ignore after `since` and up to `upto`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn unignored_read(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    since: i64,
+    upto: i64,
+) -> Result<Unignored, Error> {
+    let params = [user.into(), since.into(), upto.into()];
+    let rows = tx.query_all(&UNIGNORED_READ, &params, |row| {
+        let damaged = |_| Error::Damaged("a list of users cannot be read".to_owned());
+        let list = row.opt_bytes(0)?;
+        list.map(|list| serde_json::from_slice::<Vec<Box<str>>>(list).map_err(damaged))
+            .transpose()
+    })?;
+    let all: Option<Vec<Vec<Box<str>>>> = rows.into_iter().collect();
+    Ok(all.map_or(Unignored::Anybody, |all| {
+        Unignored::Users(all.into_iter().flatten().collect())
+    }))
 }

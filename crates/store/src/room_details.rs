@@ -6,6 +6,7 @@
 //! list is cut, so that a page has a bounded size.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -61,6 +62,8 @@ starling_db::statements! {
     PUBLIC_SET = "UPDATE room_details SET is_public = ?2 WHERE room_num = ?1";
     /// Whether a room is in the directory.
     PUBLIC_READ = "SELECT is_public FROM room_details WHERE room_num = ?1";
+    /// Which of some rooms are listed.
+    PUBLIC_AMONG = "SELECT room_num FROM room_details WHERE is_public = 1 AND room_num IN {ints ?1}";
     /// How many rooms are in the directory. Those that everybody has left are not shown.
     PUBLIC_COUNT = "SELECT COUNT(*) FROM room_details WHERE is_public = 1 AND joined > 0";
     /// Rooms of the directory after a place.
@@ -426,6 +429,18 @@ pub fn directory_page(
 pub fn directory_count(tx: &mut Tx<'_>) -> Result<i64, Error> {
     let count = tx.query_one(&PUBLIC_COUNT, &[], |row| row.int(0))?;
     Ok(count.unwrap_or(0))
+}
+
+/// Which of `rooms` are listed.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn public_among(tx: &mut Tx<'_>, rooms: &[RoomNum]) -> Result<HashSet<RoomNum>, Error> {
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let listed = tx.query_all(&PUBLIC_AMONG, &[Param::Ints(&rooms)], |row| {
+        Ok(RoomNum(row.int(0)?))
+    })?;
+    Ok(listed.into_iter().collect())
 }
 
 /// Whether a room is listed.

@@ -41,9 +41,13 @@ pub static SCHEMA: Schema = Schema {
             name: "0009_unread",
             text: include_str!("migrations/0009_unread.sql"),
         },
+        Migration {
+            name: "0010_unignored",
+            text: include_str!("migrations/0010_unignored.sql"),
+        },
     ],
-    // An older program would append events without counting them.
-    oldest_program: 9,
+    // An older program would not note whom users stop to ignore.
+    oldest_program: 10,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::cache::{CacheSizes, EventCache};
 use crate::erased::Erased;
-use crate::ignored::IgnoredCache;
+use crate::ignored::IgnoredLists;
 use crate::names::Names;
 use crate::push_rules::RulesCache;
 use crate::rooms::RoomCache;
@@ -28,9 +28,9 @@ struct Shared {
     rooms: RoomCache,
     timelines: TimelineCache,
     erased: Erased,
+    ignored: IgnoredLists,
     rulesets: RulesCache,
     unread: UnreadCache,
-    ignored: IgnoredCache,
     jobs: Notify,
     sizes: CacheSizes,
     epoch: i64,
@@ -46,9 +46,9 @@ impl Store {
             rooms: RoomCache::new(sizes.rooms(), db.commits().clone()),
             timelines: TimelineCache::new(sizes.timelines()),
             erased: Erased::new(db.commits().clone()),
+            ignored: IgnoredLists::new(sizes.ignored(), db.commits().clone()),
             rulesets: RulesCache::new(sizes.rulesets(), db.commits().clone()),
             unread: UnreadCache::new(sizes.unread(), db.commits().clone()),
-            ignored: IgnoredCache::new(sizes.names(), db.commits().clone()),
             jobs: Notify::new(),
             sizes,
             epoch,
@@ -101,6 +101,11 @@ impl Store {
         &self.shared.erased
     }
 
+    /// Whom users ignore.
+    pub(crate) fn ignored_lists(&self) -> &IgnoredLists {
+        &self.shared.ignored
+    }
+
     /// Users' push rules.
     pub(crate) fn rulesets(&self) -> &RulesCache {
         &self.shared.rulesets
@@ -109,11 +114,6 @@ impl Store {
     /// What users have not read.
     pub(crate) fn unread_cache(&self) -> &UnreadCache {
         &self.shared.unread
-    }
-
-    /// Whom users ignore.
-    pub(crate) fn ignored_cache(&self) -> &IgnoredCache {
-        &self.shared.ignored
     }
 
     /// Told after the commit of a note of something to be done (see [`crate::jobs`]).

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 use starling_events::Pdu;
+use starling_store::rooms::stable_hash;
 
 pub use fields::EventFields;
 use pattern::TypePatterns;
@@ -24,7 +25,7 @@ pub const MAX_LISTED: usize = 500;
 /// How many events a client gets that doesn't say how many it wants.
 pub const DEFAULT_LIMIT: usize = 10;
 
-/// How many events a client gets at most. Who asks for more gets so many; who asks for none gets one.
+/// How many events a client gets at most. Who asks for more gets so many.
 pub const MAX_LIMIT: usize = 100;
 
 /// Why a text is no filter.
@@ -49,6 +50,8 @@ pub enum FilterError {
 /// A filter for `/sync`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// A hash of its text, which tells it from others; 0 for the one that lets everything through.
+    pub fingerprint: i64,
     /// The fields of events to send; `None` for all.
     pub event_fields: Option<EventFields>,
     /// In which format to send events.
@@ -108,7 +111,7 @@ pub struct RoomEventFilter {
     pub contains_url: Option<bool>,
     /// Whether to send the member events only of those who sent events of the timeline.
     pub lazy_load_members: bool,
-    /// Whether to send such member events although they were sent before. They always are.
+    /// Whether to send such member events although they were sent before.
     pub include_redundant_members: bool,
     /// Whether to count threads' unread notifications apart.
     pub unread_thread_notifications: bool,
@@ -131,13 +134,12 @@ impl Names {
 }
 
 impl EventFilter {
-    /// How many events to send at most, from 1 to [`MAX_LIMIT`].
+    /// How many events to send at most, up to [`MAX_LIMIT`]. The specification has no 0; clients that ask for it want no
+    /// events.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit.map_or(DEFAULT_LIMIT, |limit| {
-            usize::try_from(limit)
-                .unwrap_or(usize::MAX)
-                .clamp(1, MAX_LIMIT)
+            usize::try_from(limit).unwrap_or(usize::MAX).min(MAX_LIMIT)
         })
     }
 
@@ -214,6 +216,15 @@ fn has_url(event: &Pdu) -> bool {
 }
 
 impl Filter {
+    /// What `/initialSync` tells: so many events of each room, and of left rooms if those are wanted.
+    pub(crate) fn of_initial_sync(limit: Option<u64>, include_leave: bool) -> Self {
+        let mut filter = Self::default();
+        filter.room.include_leave = include_leave;
+        filter.room.timeline.events.limit = limit;
+        filter.room.ephemeral.events.types = Some(TypePatterns::default());
+        filter
+    }
+
     /// Reads a filter. Unknown fields are left alone.
     ///
     /// # Errors
@@ -225,6 +236,7 @@ impl Filter {
             path: String::new(),
         };
         Ok(Self {
+            fingerprint: stable_hash(text.as_bytes()),
             event_fields: fields
                 .event_fields()?
                 .map(|paths| EventFields::parse(&paths)),

@@ -1,6 +1,7 @@
 //! What a client is told: `/sync`, filters and pages of history.
 //!
 //! * [`Sync::sync`] answers `/sync`, at once or when something happens;
+//! * [`Sync::initial_sync`], [`Sync::room_initial_sync`] and [`Sync::events`] answer what was there before it;
 //! * [`Sync::messages`] answers `/rooms/{roomId}/messages`, [`Sync::context`] `/rooms/{roomId}/context/{eventId}`;
 //! * [`Sync::relations`] and [`Sync::threads`] tell which events relate to others;
 //! * [`Sync::closest_in_time`] finds an event by its time;
@@ -31,6 +32,7 @@ use starling_runtime::Clock;
 use starling_store::tokens::NotAToken;
 use starling_store::{DeviceNum, Store, UserNum};
 use stored_filters::StoredFilters;
+use sync::SentMembers;
 use tokio::sync::watch;
 
 pub use context::ContextRequest;
@@ -39,7 +41,7 @@ pub use messages::MessagesRequest;
 pub use notifications::NotificationsRequest;
 pub use relations::RelationsRequest;
 pub use stored_filters::StoredFilterError;
-pub use sync::{MAX_TIMEOUT, SyncRequest};
+pub use sync::{EventsRequest, MAX_TIMEOUT, SyncRequest};
 pub use threads::ThreadsRequest;
 
 /// Who reads.
@@ -81,6 +83,7 @@ pub struct Sync {
     clock: Clock,
     stopping: watch::Receiver<bool>,
     stored_filters: StoredFilters,
+    sent_members: SentMembers,
 }
 
 impl Sync {
@@ -89,6 +92,7 @@ impl Sync {
     pub fn new(store: Store, bus: Bus, clock: Clock, stopping: watch::Receiver<bool>) -> Self {
         Self {
             stored_filters: StoredFilters::new(store.cache_sizes().filters()),
+            sent_members: SentMembers::new(store.cache_sizes().sent_members()),
             store,
             bus,
             clock,

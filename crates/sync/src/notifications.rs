@@ -118,7 +118,7 @@ struct Rooms {
 impl Page {
     fn answer(&self, tx: &mut Tx<'_>) -> Result<Vec<u8>, Error> {
         let rules = self.store.push_rules(tx, self.reader.user)?;
-        let ignored = self.store.ignored(tx, self.reader.user)?;
+        let ignored = self.store.ignored_numbers(tx, self.reader.user)?;
         let mut rooms = self.rooms(tx)?;
         let mut views: HashMap<RoomNum, RoomView> = HashMap::new();
         let mut found: Vec<Notification> = Vec::new();

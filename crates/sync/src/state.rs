@@ -223,6 +223,11 @@ impl Changed {
         Ok(Self::of(&state_deltas(tx, &[room], after, upto)?))
     }
 
+    /// Whether this event, which holds one of the keys, was redacted.
+    pub(crate) fn is_redacted(&self, event: EventNum) -> bool {
+        self.redacted.contains(&event)
+    }
+
     /// What these changes changed.
     pub(crate) fn of(deltas: &[StateDelta]) -> Self {
         let redacted = deltas.iter().filter(|delta| delta.event == delta.old);
@@ -246,7 +251,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) state_after: bool,
 }
 
-/// The events of the state to tell beside `timeline`, the events that are told.
+/// The state to tell beside `timeline`, the events that are told.
 ///
 /// A key that an event of the timeline changes is told as it was before the first event of the timeline. Any other is
 /// told as it is at the end, also where a change lies between events of the timeline and the filter left it out: a
@@ -257,14 +262,14 @@ pub(crate) fn told(
     at: &StateAt,
     timeline: &[Arc<Event>],
     wanted: &Wanted<'_>,
-) -> Result<Vec<EventNum>, Error> {
+) -> Result<Vec<Entry>, Error> {
     let candidates = candidates(at, wanted);
     let Some(start) = timeline
         .first()
         .and_then(|event| event.position())
         .filter(|_| !wanted.state_after)
     else {
-        return Ok(candidates.into_iter().map(|entry| entry.event).collect());
+        return Ok(candidates);
     };
     let shown: BTreeSet<Key> = timeline
         .iter()
@@ -284,7 +289,7 @@ pub(crate) fn told(
     before.retain(|entry| wanted.wants(entry));
     told.append(&mut before);
     told.sort_unstable_by_key(|entry| entry.event);
-    Ok(told.into_iter().map(|entry| entry.event).collect())
+    Ok(told)
 }
 
 impl Wanted<'_> {

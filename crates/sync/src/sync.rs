@@ -5,6 +5,8 @@ mod account_data;
 mod answer;
 mod batch;
 mod ephemeral;
+mod events;
+mod initial;
 mod invited;
 mod joined;
 mod left;
@@ -12,6 +14,7 @@ mod plan;
 mod presence;
 mod receipts;
 mod room;
+mod sent_members;
 mod summary;
 mod typing;
 mod unread;
@@ -27,7 +30,9 @@ use tokio::time::Instant;
 
 use crate::{Error, Filter, Reader, Sync};
 use answer::Answer;
+pub use events::EventsRequest;
 use plan::Plan;
+pub(crate) use sent_members::SentMembers;
 
 /// Nobody waits longer, whatever the client asks for.
 pub const MAX_TIMEOUT: Duration = Duration::from_mins(5);
@@ -43,8 +48,32 @@ pub struct SyncRequest {
     pub full_state: bool,
     /// Whether it wants the state after the timeline, not before it.
     pub use_state_after: bool,
+    /// Whether it asked for that by the name that it had before the specification had it, and is answered so.
+    pub unstable_state_after: bool,
     /// How long it waits for something to happen; never longer than [`MAX_TIMEOUT`].
     pub timeout: Duration,
+}
+
+/// Which state stands beside a timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// That before it.
+    Before,
+    /// That after it.
+    After,
+    /// That after it, by the name that this had before the specification had it.
+    UnstableAfter,
+}
+
+impl Beside {
+    /// Its name in an answer.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Before => "state",
+            Self::After => "state_after",
+            Self::UnstableAfter => "org.matrix.msc4222.state_after",
+        }
+    }
 }
 
 /// What one attempt at an answer is about.
@@ -54,7 +83,11 @@ pub(crate) struct Scope {
     pub(crate) reader: Reader,
     pub(crate) filter: Arc<Filter>,
     pub(crate) full_state: bool,
-    pub(crate) use_state_after: bool,
+    pub(crate) beside: Beside,
+    /// Whether events say of which room they are.
+    pub(crate) has_room_ids: bool,
+    /// Which members the device was told of.
+    pub(crate) sent_members: SentMembers,
     /// The position up to which the client was told all; `None` for an initial sync.
     pub(crate) since: Option<i64>,
     /// The position as of which it is answered.
@@ -151,7 +184,13 @@ impl Sync {
             reader: reader.clone(),
             filter: Arc::clone(&request.filter),
             full_state: request.full_state,
-            use_state_after: request.use_state_after,
+            beside: match (request.use_state_after, request.unstable_state_after) {
+                (true, _) => Beside::After,
+                (false, true) => Beside::UnstableAfter,
+                (false, false) => Beside::Before,
+            },
+            has_room_ids: false,
+            sent_members: self.sent_members.clone(),
             since: None,
             upto: self.bus.head(),
             moment,

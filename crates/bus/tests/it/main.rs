@@ -144,3 +144,23 @@ fn a_listener_that_was_swept_away_stays_so() {
     bus.advance(2, &[Topic::User(1)]);
     assert_eq!(next.changes_since(1), Some(vec![(2, Topic::User(1))]));
 }
+
+#[tokio::test]
+async fn a_watch_hears_of_its_room_until_it_is_dropped() {
+    let bus = Bus::new(10, 7);
+    let before = listening(&bus, 1, 11, &[]);
+    let (watch, other) = (bus.watch(100, 0), bus.watch(200, 0));
+    bus.advance(11, &[Topic::Room(100)]);
+    watch.listener().changed(10).await;
+    assert_eq!(
+        watch.listener().changes_since(10),
+        Some(vec![(11, Topic::Room(100))])
+    );
+    assert_eq!(other.listener().changes_since(10), Some(vec![]));
+    assert_eq!(before.changes_since(10), Some(vec![]));
+    assert_eq!(bus.listeners(), 3);
+    let listener = Arc::clone(watch.listener());
+    drop((watch, other));
+    assert_eq!(bus.listeners(), 1);
+    assert_eq!(listener.changes_since(10), None, "it hears no more");
+}

@@ -27,6 +27,9 @@ struct SyncQuery {
     full_state: bool,
     #[serde(default)]
     use_state_after: bool,
+    /// As clients ask that don't know if the server has it.
+    #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
+    unstable_state_after: bool,
     /// In milliseconds.
     #[serde(default)]
     timeout: u64,
@@ -43,6 +46,7 @@ async fn get(
         since: query.since,
         full_state: query.full_state,
         use_state_after: query.use_state_after,
+        unstable_state_after: query.unstable_state_after,
         timeout: Duration::from_millis(query.timeout),
     };
     // Who is refused has not been here.
@@ -57,11 +61,16 @@ async fn get(
         .sync(&reader(&session), &request)
         .await
         .map_err(error::sync)?;
-    // The session may have ended while this waited.
-    let now = api.accounts.authenticate_again(&session).await;
+    check_session(&api, &session).await?;
+    Ok(JsonBytes(answer.into()))
+}
+
+/// The session may have ended while its request waited.
+pub(super) async fn check_session(api: &State, session: &Session) -> Result<(), MatrixError> {
+    let now = api.accounts.authenticate_again(session).await;
     match now.map_err(MatrixError::internal)? {
         // A token that expired while this waited was good when the client asked.
-        Authentication::Granted(_) | Authentication::Expired => Ok(JsonBytes(answer.into())),
+        Authentication::Granted(_) | Authentication::Expired => Ok(()),
         Authentication::Locked(_) => Err(MatrixError::user_locked()),
         Authentication::Unknown => Err(MatrixError::unknown_token(false)),
     }

@@ -6,6 +6,7 @@ mod create;
 mod directory;
 mod forget;
 mod hierarchy;
+mod initial_sync;
 mod invite_permission;
 mod knock;
 mod membership;

@@ -59,8 +59,10 @@ const OPEN_TO_GUESTS: &[&str] = &[
     "GET /_matrix/client/v3/account/whoami",
     "GET /_matrix/client/v3/devices",
     "GET /_matrix/client/v3/devices/{deviceId}",
+    "GET /_matrix/client/v3/events",
     "GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}",
     "GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}",
+    "GET /_matrix/client/v3/rooms/{roomId}/initialSync",
     "GET /_matrix/client/v3/rooms/{roomId}/members",
     "GET /_matrix/client/v3/rooms/{roomId}/messages",
     "GET /_matrix/client/v3/rooms/{roomId}/state",
@@ -119,7 +121,14 @@ fn what_puts_events_into_rooms_or_changes_accounts_is_limited() {
     let others = names(|route| changes(route) && route.limit == Limited::Other);
     // What only this user's own clients ever read, what others are told of but is no event, and what is
     // a question.
-    let private = ["account_data", "filter", "pushrules", "forget", "logout"];
+    let private = [
+        "account_data",
+        "tags",
+        "filter",
+        "pushrules",
+        "forget",
+        "logout",
+    ];
     let ephemeral = ["receipt", "read_markers", "typing", "presence"];
     let questions = ["publicRooms", "user_directory"];
     let is_other = |name: &&String| {

@@ -24,7 +24,14 @@ pub(crate) fn wanted(
 
 /// Appends `{"events":[…]}`.
 pub(crate) fn write(out: &mut Vec<u8>, changed: &[AccountData]) {
-    out.extend_from_slice(b"{\"events\":[");
+    out.extend_from_slice(b"{\"events\":");
+    write_list(out, changed);
+    out.push(b'}');
+}
+
+/// Appends `[…]`.
+pub(crate) fn write_list(out: &mut Vec<u8>, changed: &[AccountData]) {
+    out.push(b'[');
     let start = out.len();
     for data in changed {
         json::separate(out, start);
@@ -34,5 +41,5 @@ pub(crate) fn write(out: &mut Vec<u8>, changed: &[AccountData]) {
         event.string(out, "type", &data.kind);
         out.push(b'}');
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
 }

@@ -9,7 +9,7 @@ use starling_store::account_data::{AccountData, GLOBAL};
 use starling_store::events::Event;
 use starling_store::history::Viewer;
 use starling_store::rooms::RoomSnapshot;
-use starling_store::{EventNum, RoomNum};
+use starling_store::{EventNum, KeyNum, RoomNum};
 
 use super::batch::{Batch, Pages};
 use super::ephemeral::Changed;
@@ -23,7 +23,7 @@ use crate::Error;
 use crate::json::Object;
 
 /// So many rooms are read in one transaction: it bounds how long that is open.
-const ROOMS_STEP: usize = 32;
+pub(crate) const ROOMS_STEP: usize = 32;
 
 /// An answer's parts, as bytes.
 #[derive(Debug, Default)]
@@ -44,13 +44,37 @@ struct Rooms {
 
 /// A few rooms of a plan.
 #[derive(Debug)]
-struct Step {
+pub(crate) struct Step {
     rooms: Vec<(Arc<RoomSnapshot>, Section)>,
     account_data: HashMap<RoomNum, Vec<AccountData>>,
     /// Those of which there is news that is no event.
     ephemeral: Changed,
     /// Those of which counts are told in any case.
     recounts: BTreeMap<RoomNum, Recount>,
+}
+
+impl Step {
+    /// Takes what the plan has for some rooms.
+    pub(crate) async fn take(
+        scope: &Scope,
+        plan: &mut Plan,
+        numbers: &[(RoomNum, Section)],
+    ) -> Result<Self, Error> {
+        // Before the transaction that reads the rest: it sees all that these were made of.
+        let rooms = snapshots(scope, numbers.to_vec()).await?;
+        let data = rooms
+            .iter()
+            .filter_map(|(snapshot, _)| plan.account_data.remove_entry(&snapshot.room));
+        Ok(Self {
+            account_data: data.collect(),
+            ephemeral: plan.ephemeral.take(&rooms),
+            recounts: rooms
+                .iter()
+                .filter_map(|(snapshot, _)| plan.recounts.remove_entry(&snapshot.room))
+                .collect(),
+            rooms,
+        })
+    }
 }
 
 impl Answer {
@@ -65,30 +89,11 @@ impl Answer {
         };
         let rooms: Vec<(RoomNum, Section)> = std::mem::take(&mut plan.rooms).into_iter().collect();
         for numbers in rooms.chunks(ROOMS_STEP) {
-            // Before the transaction that reads the rest: it sees all that these were made of.
-            let snapshots = snapshots(scope, numbers.to_vec()).await?;
-            let account_data = snapshots
-                .iter()
-                .filter_map(|(snapshot, _)| plan.account_data.remove_entry(&snapshot.room))
-                .collect();
-            let ephemeral = plan.ephemeral.take(&snapshots);
-            let recounts = snapshots
-                .iter()
-                .filter_map(|(snapshot, _)| plan.recounts.remove_entry(&snapshot.room))
-                .collect();
-            let (scope, step) = (
-                scope.clone(),
-                Step {
-                    rooms: snapshots,
-                    account_data,
-                    ephemeral,
-                    recounts,
-                },
-            );
+            let step = Step::take(scope, &mut plan, numbers).await?;
             if step.rooms.is_empty() {
                 continue;
             }
-            let store = scope.store.clone();
+            let (scope, store) = (scope.clone(), scope.store.clone());
             let reads_much =
                 plan.is_broad || step.rooms.iter().any(|(_, section)| section.is_whole());
             let rooms = std::mem::take(&mut answer.rooms);
@@ -191,7 +196,7 @@ async fn snapshots(
 }
 
 /// What is told of a room.
-enum Content {
+pub(crate) enum Content {
     Joined(Box<Joined>),
     Left(Told),
     Stripped(Stripped, Vec<EventNum>),
@@ -209,6 +214,9 @@ impl Content {
                 .map(|joined| Self::Joined(Box::new(joined))),
             Section::Quiet => Joined::read(scope, tx, part, (None, batch))?
                 .map(|joined| Self::Joined(Box::new(joined))),
+            Section::Peeked => Some(Self::Joined(Box::new(Joined::peek(
+                scope, tx, part, batch,
+            )?))),
             Section::Left(row, extent) => {
                 left::read(scope, tx, part, (row, *extent))?.map(Self::Left)
             }
@@ -219,7 +227,7 @@ impl Content {
         })
     }
 
-    fn told(&self) -> Option<&Told> {
+    pub(crate) fn told(&self) -> Option<&Told> {
         match self {
             Self::Joined(joined) => Some(&joined.told),
             Self::Left(told) => Some(told),
@@ -228,10 +236,20 @@ impl Content {
     }
 
     /// The events that are told beside the timeline.
-    fn state(&self) -> &[EventNum] {
+    fn state(&self) -> Vec<EventNum> {
         match self {
-            Self::Stripped(_, events) => events,
-            Self::Joined(_) | Self::Left(_) => self.told().map_or(&[], |told| &told.state),
+            Self::Stripped(_, events) => events.clone(),
+            Self::Joined(_) | Self::Left(_) => {
+                let state = self.told().into_iter().flat_map(|told| &told.state);
+                state.map(|entry| entry.event).collect()
+            }
+        }
+    }
+
+    fn heroes(&self) -> &[KeyNum] {
+        match self {
+            Self::Joined(joined) => joined.heroes(),
+            Self::Left(_) | Self::Stripped(..) => &[],
         }
     }
 
@@ -240,19 +258,41 @@ impl Content {
     }
 }
 
-/// Reads and writes some rooms: first what it takes to find out what to tell, then the events, each for all rooms at
-/// once.
+/// Reads and writes some rooms.
 fn write_step(
     scope: &Scope,
     tx: &mut Tx<'_>,
     step: &Step,
     mut rooms: Rooms,
 ) -> Result<Rooms, Error> {
-    let names = scope.store.names();
-    // Without a state key of their own the user has never been a member of anything.
-    let Some(own) = names.key(tx, scope.reader.user_id.as_str())? else {
-        return Ok(rooms);
-    };
+    each_room(
+        scope,
+        tx,
+        step,
+        |tx, (part, _), content, pages| match content {
+            Content::Joined(joined) => joined.write(scope, tx, (part, pages), &mut rooms.join),
+            Content::Left(told) => left::write(scope, tx, (part, told), pages, &mut rooms.leave),
+            Content::Stripped(kind, events) => {
+                let out = match kind {
+                    Stripped::Invite => &mut rooms.invite,
+                    Stripped::Knock => &mut rooms.knock,
+                };
+                invited::write(scope, tx, (part, kind, &events), pages, out)
+            }
+        },
+    )?;
+    Ok(rooms)
+}
+
+/// Reads some rooms: first what it takes to find out what to tell, then the events, each for all rooms at once; then has
+/// each written.
+pub(crate) fn each_room(
+    scope: &Scope,
+    tx: &mut Tx<'_>,
+    step: &Step,
+    mut write: impl FnMut(&mut Tx<'_>, (&Part<'_>, &Section), Content, &Pages) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let own = scope.store.names().key(tx, scope.reader.user_id.as_str())?;
     let numbers: Vec<RoomNum> = step
         .rooms
         .iter()
@@ -274,38 +314,28 @@ fn write_step(
         let part = Part {
             snapshot,
             viewer,
-            own,
+            // Without one the user has never been a member of anything.
+            own: own.unwrap_or(KeyNum(0)),
             account_data,
             ephemeral: ephemeral.get(&snapshot.room),
             unread: unread.get(&snapshot.room),
             recount: step.recounts.get(&snapshot.room).copied(),
         };
         let content = Content::read(scope, tx, &part, (section, &batch))?;
-        contents.extend(content.map(|content| (part, content)));
+        contents.extend(content.map(|content| ((part, section), content)));
     }
     let state = contents.iter().flat_map(|(_, content)| content.state());
     let timelines = contents.iter().flat_map(|(_, content)| content.timeline());
-    let mut pages = Pages::read(scope, tx, state.copied(), timelines)?;
+    let mut pages = Pages::read(scope, tx, state, timelines)?;
     let told = contents
         .iter()
-        .filter_map(|(part, content)| Some((part, content.told()?)));
+        .filter_map(|((part, _), content)| Some((part, content.told()?)));
     pages.bundle(scope, tx, told)?;
-    for (part, content) in contents {
-        match content {
-            Content::Joined(joined) => {
-                joined.write(scope, tx, (&part, &pages), &mut rooms.join)?;
-            }
-            Content::Left(told) => {
-                left::write(scope, tx, (&part, told), &pages, &mut rooms.leave)?;
-            }
-            Content::Stripped(kind, events) => {
-                let out = match kind {
-                    Stripped::Invite => &mut rooms.invite,
-                    Stripped::Knock => &mut rooms.knock,
-                };
-                invited::write(scope, tx, (&part, kind, &events), &pages, out)?;
-            }
-        }
+    // Now they are at hand.
+    let heroes = contents.iter().flat_map(|(_, content)| content.heroes());
+    scope.store.names().key_names(tx, heroes.copied())?;
+    for ((part, section), content) in contents {
+        write(tx, (&part, section), content, &pages)?;
     }
-    Ok(rooms)
+    Ok(())
 }

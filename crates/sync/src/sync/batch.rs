@@ -38,7 +38,7 @@ impl Batch {
         let mut ahead = Vec::new();
         let mut after: HashMap<i64, Vec<RoomNum>> = HashMap::new();
         for (snapshot, section) in rooms {
-            let Section::Joined(extent) = section else {
+            let Some(extent) = section.extent() else {
                 continue;
             };
             after.entry(extent.after).or_default().push(snapshot.room);
@@ -76,14 +76,14 @@ impl Batch {
         let mut changed = Vec::new();
         let mut since = None;
         for (snapshot, section) in rooms {
-            let Section::Joined(Extent {
+            let Some(Extent {
                 after,
                 whole: false,
-            }) = section
+            }) = section.extent()
             else {
                 continue;
             };
-            since = Some(*after);
+            since = Some(after);
             let page = self.pages.get(&snapshot.room);
             let may_change =
                 |event: &Arc<Event>| event.key.is_some() || event.kind == types::REDACTION;
@@ -119,7 +119,7 @@ impl Scope {
         rooms: &[RoomNum],
         after: i64,
     ) -> Result<HashMap<RoomNum, RecentPage>, Error> {
-        let most = self.filter.room.timeline.events.limit() + 1;
+        let most = self.filter.room.timeline.events.limit().max(1) + 1;
         let stretch = (after, self.upto);
         Ok(self.store.timelines_newest(tx, rooms, stretch, most)?)
     }

@@ -20,7 +20,8 @@ pub(crate) enum Stripped {
     Knock,
 }
 
-/// The events to tell, if the reader is invited or knocks: their own member event is the last.
+/// The events to tell, if the reader is invited, not by somebody whom they ignore, or knocks: their own member event is
+/// the last.
 pub(crate) fn read(
     scope: &Scope,
     tx: &mut Tx<'_>,
@@ -31,6 +32,9 @@ pub(crate) fn read(
     let Some(own) = own.map_or(Ok(None), |own| scope.store.event_read(tx, own))? else {
         return Ok(None);
     };
+    if part.viewer.ignores(own.pdu.sender()) {
+        return Ok(None);
+    }
     let sender = scope
         .store
         .names()

@@ -2,11 +2,13 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_joined-room>
 
 use starling_db::Tx;
+use starling_store::KeyNum;
 use starling_store::memberships::Membership;
 
 use super::batch::{Batch, Pages};
 use super::plan::Extent;
 use super::room::{Part, Told};
+use super::sent_members::Known;
 use super::summary::Summary;
 use super::{Scope, ephemeral, unread};
 use crate::Error;
@@ -18,6 +20,8 @@ use crate::state::{Changed, StateAt};
 pub(crate) struct Joined {
     pub(crate) told: Told,
     summary: Option<Summary>,
+    /// What the client knows of the members; `None` where the timeline has not grown.
+    known: Option<Known>,
 }
 
 impl Joined {
@@ -39,8 +43,20 @@ impl Joined {
             None => Self {
                 told: Told::beside(scope, part),
                 summary: None,
+                known: None,
             },
         }))
+    }
+
+    /// Of a room that the reader is not in and looks into.
+    pub(crate) fn peek(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        part: &Part<'_>,
+        batch: &Batch,
+    ) -> Result<Self, Error> {
+        let at = StateAt::of_snapshot(&scope.store, tx, part.snapshot, scope.upto)?;
+        Self::grown(scope, tx, part, (&at, Extent::ALL, batch))
     }
 
     /// Of a room whose timeline may have grown.
@@ -63,14 +79,20 @@ impl Joined {
             (summary, Changed::of(deltas))
         };
         let heroes = summary.as_ref().map_or(&[][..], Summary::heroes);
-        let state = scope.state_beside(tx, part, (at, &timeline, extent), &changed, heroes)?;
+        let known = scope.known_members(part, extent);
+        let beside = (at, &timeline, extent);
+        let state = scope.state_beside(tx, part, beside, &changed, (heroes, &known))?;
         let told = Told {
             after: extent.after,
             timeline,
             state,
             account_data: scope.room_account_data(part),
         };
-        Ok(Self { told, summary })
+        Ok(Self {
+            told,
+            summary,
+            known: Some(known),
+        })
     }
 
     /// Appends `"!room": {…}`, if there is something to tell that the filter lets through.
@@ -88,6 +110,9 @@ impl Joined {
         if !is_news {
             return Ok(());
         }
+        if let Some(known) = &self.known {
+            scope.note_members(part, &self.told, known);
+        }
         json::separate(out, 0);
         json::string(out, part.snapshot.room_id.as_str());
         out.push(b':');
@@ -104,6 +129,11 @@ impl Joined {
         }
         out.push(b'}');
         Ok(())
+    }
+
+    /// Who stands for the room.
+    pub(crate) fn heroes(&self) -> &[KeyNum] {
+        self.summary.as_ref().map_or(&[], Summary::heroes)
     }
 
     fn is_news(&self) -> bool {

@@ -11,6 +11,7 @@ use super::Scope;
 use super::batch::Pages;
 use super::plan::Extent;
 use super::room::{Part, Told};
+use super::sent_members::Known;
 use crate::Error;
 use crate::json::{self, Object};
 use crate::scan::Newest;
@@ -86,7 +87,13 @@ fn up_to(
     } else {
         Changed::read(tx, part.snapshot.room, extent.after, scope.upto)?
     };
-    let state = scope.state_beside(tx, part, (&at, &timeline, extent), &changed, &[])?;
+    let state = scope.state_beside(
+        tx,
+        part,
+        (&at, &timeline, extent),
+        &changed,
+        (&[], &Known::default()),
+    )?;
     Ok(Told {
         after: extent.after,
         timeline,

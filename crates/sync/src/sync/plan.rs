@@ -9,15 +9,17 @@ use starling_store::account_data::{
     AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_rooms,
     blocks_invites,
 };
-use starling_store::ignored::IGNORED_USER_LIST;
+use starling_store::ignored::{IGNORED_USER_LIST, Unignored, unignored_read};
 use starling_store::memberships::{
     Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
 };
+use starling_store::names::types;
 use starling_store::push_rules::push_rules_changed;
 use starling_store::receipts::{receipts_own_rooms, receipts_rooms_changed};
 use starling_store::unread::rooms_behind;
-use starling_store::{RoomNum, UserNum};
+use starling_store::{KeyNum, RoomNum, UserNum};
 
+use super::answer::ROOMS_STEP;
 use super::ephemeral::Changed;
 use super::unread::Recount;
 use super::{Scope, receipts, typing};
@@ -45,6 +47,8 @@ pub(crate) enum Section {
     Joined(Extent),
     /// One that the user is in and whose timeline has not grown: what stands beside it is told.
     Quiet,
+    /// One that the user is not in and looks into: told whole.
+    Peeked,
     /// One that the user is invited to.
     Invited,
     /// One that the user asks to be let into.
@@ -58,7 +62,17 @@ impl Section {
     pub(crate) fn is_whole(&self) -> bool {
         match self {
             Self::Joined(extent) | Self::Left(_, extent) => extent.whole,
+            Self::Peeked => true,
             Self::Quiet | Self::Invited | Self::Knocked => false,
+        }
+    }
+
+    /// How much is told, if it is told as a room that goes on.
+    pub(crate) fn extent(&self) -> Option<Extent> {
+        match self {
+            Self::Joined(extent) => Some(*extent),
+            Self::Peeked => Some(Extent::ALL),
+            Self::Quiet | Self::Invited | Self::Knocked | Self::Left(..) => None,
         }
     }
 }
@@ -73,7 +87,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    const ALL: Self = Self {
+    pub(crate) const ALL: Self = Self {
         after: 0,
         whole: true,
     };
@@ -135,6 +149,51 @@ impl Plan {
             self.rooms.entry(room).or_insert(Section::Quiet);
             self.recounts.entry(room).or_insert(why);
         }
+    }
+
+    /// Adds the rooms in which the user missed something of those whom they have stopped to ignore: they are told whole.
+    /// So says the design of this server; the specification would have clients sync anew, which all may do. Returns those
+    /// that the user is in.
+    fn add_unignored(
+        &mut self,
+        tx: &mut Tx<'_>,
+        scope: &Scope,
+        since: i64,
+    ) -> Result<Vec<RoomNum>, Error> {
+        let user = scope.reader.user;
+        if scope.store.ignored(tx, user)?.position <= since {
+            return Ok(Vec::new());
+        }
+        let unignored = unignored_read(tx, user, since, scope.upto)?;
+        if unignored == Unignored::Users(Vec::new()) {
+            return Ok(Vec::new());
+        }
+        let (mut joined, mut invited) = (Vec::new(), Vec::new());
+        for row in memberships(tx, user, scope.upto)? {
+            match row.membership {
+                Membership::Join => joined.push(row.room),
+                Membership::Invite => invited.push(row.event),
+                Membership::Knock | Membership::Leave | Membership::Ban => {}
+            }
+        }
+        if let Unignored::Users(users) = &unignored {
+            joined = with_members(tx, scope, &joined, users)?;
+        }
+        for invite in scope.store.events_read(tx, &invited)? {
+            let sender = invite.pdu.sender().as_str();
+            let is_concerned = match &unignored {
+                Unignored::Users(users) => users.iter().any(|user| **user == *sender),
+                Unignored::Anybody => true,
+            };
+            if is_concerned {
+                self.rooms.insert(invite.room, Section::Invited);
+            }
+        }
+        let whole = joined
+            .iter()
+            .map(|room| (*room, Section::Joined(Extent::ALL)));
+        self.rooms.extend(whole);
+        Ok(joined)
     }
 
     fn add_account_data(&mut self, changed: Vec<AccountData>) {
@@ -290,6 +349,7 @@ fn incremental(
         plan.rooms
             .extend(joined.map(|row| (row.room, Section::Joined(extent))));
     }
+    let mut new = plan.add_unignored(tx, scope, since)?;
     let mut changed: BTreeMap<RoomNum, Vec<MembershipRow>> = BTreeMap::new();
     for row in membership_changes(tx, user, since, upto)? {
         changed.entry(row.room).or_default().push(row);
@@ -300,22 +360,44 @@ fn incremental(
         .iter()
         .map(|row| (row.room, row.membership))
         .collect();
-    let mut new = Vec::new();
     for (room, changes) in changed {
         let before = before.get(&room).copied();
         let Some(section) = section_of(before, &changes, since, scope.full_state) else {
             continue;
         };
         if matches!(section, Section::Joined(Extent { after: 0, .. })) {
-            plan.account_data.remove(&room);
             new.push(room);
         }
         plan.rooms.insert(room, section);
+    }
+    for room in &new {
+        plan.account_data.remove(room);
     }
     plan.add_account_data(account_data_of_rooms(tx, user, &new, (since, upto))?);
     plan.rooms.remove(&GLOBAL);
     leave_out_invites(tx, user, &mut plan)?;
     Ok(plan)
+}
+
+/// Those of `rooms` in which one of `users` is, or was.
+fn with_members(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    rooms: &[RoomNum],
+    users: &[Box<str>],
+) -> Result<Vec<RoomNum>, Error> {
+    let store = &scope.store;
+    let keys = store.names().keys(tx, users.iter().map(|user| &**user))?;
+    let mut found = Vec::new();
+    for step in rooms.chunks(ROOMS_STEP) {
+        for snapshot in store.rooms_read(tx, step)? {
+            let is_member = |key: &KeyNum| snapshot.state_event(types::MEMBER, *key).is_some();
+            if keys.values().any(is_member) {
+                found.push(snapshot.room);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The rooms in which something may have happened after `since`, of those that the user was in at `upto`.

@@ -1,6 +1,6 @@
 //! What joined and left rooms have in common: a timeline, and the state beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use starling_db::Tx;
@@ -8,8 +8,10 @@ use starling_store::account_data::AccountData;
 use starling_store::client_view::ClientView;
 use starling_store::events::Event;
 use starling_store::history::Viewer;
+use starling_store::names::types;
 use starling_store::rooms::RoomSnapshot;
-use starling_store::timeline::RecentPage;
+use starling_store::state_map::Entry;
+use starling_store::timeline::{RecentPage, end_of};
 use starling_store::tokens::Token;
 use starling_store::unread::Unread;
 use starling_store::{EventNum, KeyNum};
@@ -17,8 +19,9 @@ use starling_store::{EventNum, KeyNum};
 use super::batch::Pages;
 use super::ephemeral::Ephemeral;
 use super::plan::Extent;
+use super::sent_members::Known;
 use super::unread::Recount;
-use super::{Scope, account_data};
+use super::{Beside, Scope, account_data};
 use crate::Error;
 use crate::json::{self, Object};
 use crate::scan::{self, Newest};
@@ -49,7 +52,7 @@ pub(crate) struct Told {
     /// Events up to here were told before.
     pub(crate) after: i64,
     pub(crate) timeline: Newest,
-    pub(crate) state: Vec<EventNum>,
+    pub(crate) state: Vec<Entry>,
     pub(crate) account_data: Vec<AccountData>,
 }
 
@@ -82,24 +85,35 @@ impl Scope {
         let keep = |event: &Event| {
             filter.matches(&event.pdu) && (own == Some(event.num) || part.viewer.sees(event))
         };
-        scan::newest(
+        let limit = filter.events.limit();
+        let newest = scan::newest(
             &self.store,
             tx,
             (part.snapshot.room, after, upto),
-            (filter.events.limit(), page),
+            (limit.max(1), page),
             keep,
-        )
+        )?;
+        Ok(if limit > 0 || newest.events.is_empty() {
+            newest
+        } else {
+            // Who wants no events is told that there are some.
+            Newest {
+                events: Vec::new(),
+                limited_at: Some(end_of(upto)),
+            }
+        })
     }
 
-    /// The state to tell beside the timeline. `changed` is what changed of it; `heroes` are told with lazy loading.
+    /// The state to tell beside the timeline. `changed` is what changed of it; with lazy loading the `heroes` are told
+    /// of, and members that are `known` aren't.
     pub(crate) fn state_beside(
         &self,
         tx: &mut Tx<'_>,
         part: &Part<'_>,
         (at, timeline, extent): (&StateAt, &Newest, Extent),
         changed: &Changed,
-        heroes: &[KeyNum],
-    ) -> Result<Vec<EventNum>, Error> {
+        (heroes, known): (&[KeyNum], &Known),
+    ) -> Result<Vec<Entry>, Error> {
         let filter = &self.filter.room.state;
         if !filter.rooms.allows(part.snapshot.room_id.as_str()) {
             return Ok(Vec::new());
@@ -118,34 +132,80 @@ impl Scope {
             changed: (!extent.whole).then_some(changed),
             members: filter.lazy_load_members.then_some(&members),
             after: extent.after,
-            state_after: self.use_state_after,
+            state_after: self.beside != Beside::Before,
         };
-        told(&self.store, tx, at, &timeline.events, &wanted)
+        let mut state = told(&self.store, tx, at, &timeline.events, &wanted)?;
+        if filter.lazy_load_members && !filter.include_redundant_members {
+            // What has changed since the client's token is told in any case.
+            let is_known = |entry: &Entry| {
+                entry.kind == types::MEMBER
+                    && entry.event.0 <= extent.after
+                    && !changed.is_redacted(entry.event)
+                    && known.has(entry.key, entry.event)
+            };
+            state.retain(|entry| !is_known(entry));
+        }
+        Ok(state)
+    }
+
+    /// What the client knows of the room's members, where that matters.
+    pub(crate) fn known_members(&self, part: &Part<'_>, extent: Extent) -> Known {
+        if extent.whole || !self.filter.room.state.lazy_load_members {
+            // A client that is told the whole room is told of all its members that matter.
+            return Known::default();
+        }
+        let room = part.snapshot.room;
+        let asked = (self.filter.fingerprint, extent.after);
+        self.sent_members.known(self.reader.device, room, asked)
+    }
+
+    /// Notes which members are told of besides those that are `known`.
+    pub(crate) fn note_members(&self, part: &Part<'_>, told: &Told, known: &Known) {
+        if !self.filter.room.state.lazy_load_members {
+            return;
+        }
+        let members = told
+            .state
+            .iter()
+            .filter(|entry| entry.kind == types::MEMBER);
+        let mut members: Vec<(KeyNum, EventNum)> =
+            members.map(|entry| (entry.key, entry.event)).collect();
+        if self.beside == Beside::Before {
+            // Else the client takes no state from the timeline.
+            let events = told.timeline.events.iter();
+            let events = events.filter(|event| event.kind == types::MEMBER);
+            members.extend(events.filter_map(|event| Some((event.key?, event.num))));
+        }
+        let of = (self.reader.device, part.snapshot.room);
+        let asked = (self.filter.fingerprint, self.upto);
+        self.sent_members.note(of, known, &members, asked);
     }
 
     /// Those of `state` that the filter lets through.
     pub(crate) fn filtered(
         &self,
         tx: &mut Tx<'_>,
-        state: Vec<EventNum>,
+        state: Vec<Entry>,
         pages: &Pages,
-    ) -> Result<Vec<EventNum>, Error> {
+    ) -> Result<Vec<Entry>, Error> {
         let filter = &self.filter.room.state;
         if filter.matches_all() {
             return Ok(state);
         }
         let mut wanted = Vec::new();
         for step in state.chunks(STATE_STEP) {
-            let events = match pages.get(step) {
+            let numbers = numbers(step);
+            let events = match pages.get(&numbers) {
                 Some(events) => events,
-                None => self.store.events_read(tx, step)?,
+                None => self.store.events_read(tx, &numbers)?,
             };
-            wanted.extend(
-                events
-                    .iter()
-                    .filter(|event| filter.matches(&event.pdu))
-                    .map(|event| event.num),
-            );
+            let events: HashMap<EventNum, Arc<Event>> =
+                events.into_iter().map(|event| (event.num, event)).collect();
+            let matches = |entry: &&Entry| {
+                let event = events.get(&entry.event);
+                event.is_some_and(|event| filter.matches(&event.pdu))
+            };
+            wanted.extend(step.iter().filter(matches));
         }
         Ok(wanted)
     }
@@ -173,29 +233,29 @@ impl Scope {
     ) -> Result<(), Error> {
         room.key(out, "account_data");
         account_data::write(out, &told.account_data);
-        room.key(
-            out,
-            if self.use_state_after {
-                "state_after"
-            } else {
-                "state"
-            },
-        );
+        room.key(out, self.beside.name());
+        out.extend_from_slice(b"{\"events\":");
         self.write_state(tx, part, (&told.state, pages), out)?;
+        out.push(b'}');
         room.key(out, "timeline");
         self.write_timeline(part, told, pages.view(), out);
         Ok(())
     }
 
-    fn write_timeline(&self, part: &Part<'_>, told: &Told, view: &ClientView, out: &mut Vec<u8>) {
+    /// The boundary before the timeline.
+    pub(crate) fn prev_batch(&self, told: &Told) -> Token {
         let epoch = self.store.epoch();
-        let before = match told.timeline.limited_at {
+        match told.timeline.limited_at {
             Some(place) => Token::Before { epoch, place },
             None => Token::Sync {
                 epoch,
                 position: told.after,
             },
-        };
+        }
+    }
+
+    fn write_timeline(&self, part: &Part<'_>, told: &Told, view: &ClientView, out: &mut Vec<u8>) {
+        let before = self.prev_batch(told);
         let mut object = Object::begin(out);
         object.key(out, "events");
         self.write_events(part, view, &told.timeline.events, out);
@@ -209,21 +269,23 @@ impl Scope {
         out.push(b'}');
     }
 
-    fn write_state(
+    /// Appends `[…]`.
+    pub(crate) fn write_state(
         &self,
         tx: &mut Tx<'_>,
         part: &Part<'_>,
-        (state, pages): (&[EventNum], &Pages),
+        (state, pages): (&[Entry], &Pages),
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        out.extend_from_slice(b"{\"events\":[");
+        out.push(b'[');
         let start = out.len();
         for step in state.chunks(STATE_STEP) {
             let mut page = Vec::new();
-            if let Some(events) = pages.get(step) {
+            let numbers = numbers(step);
+            if let Some(events) = pages.get(&numbers) {
                 self.write_events(part, pages.view(), &events, &mut page);
             } else {
-                let events = self.store.events_read(tx, step)?;
+                let events = self.store.events_read(tx, &numbers)?;
                 let view = ClientView::load(&self.store, tx, self.asker, &events)?;
                 self.write_events(part, &view, &events, &mut page);
             }
@@ -236,11 +298,12 @@ impl Scope {
                 out.extend_from_slice(inside);
             }
         }
-        out.extend_from_slice(b"]}");
+        out.push(b']');
         Ok(())
     }
 
-    fn write_events(
+    /// Appends `[…]`.
+    pub(crate) fn write_events(
         &self,
         part: &Part<'_>,
         view: &ClientView,
@@ -250,8 +313,12 @@ impl Scope {
         let format = Format {
             shape: self.filter.event_format,
             fields: self.filter.event_fields.as_ref(),
-            room_id: false,
+            room_id: self.has_room_ids,
         };
         write::events(out, view, &format, part.viewer, page);
     }
+}
+
+fn numbers(state: &[Entry]) -> Vec<EventNum> {
+    state.iter().map(|entry| entry.event).collect()
 }

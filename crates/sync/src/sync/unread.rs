@@ -47,7 +47,7 @@ pub(crate) fn read(
         user,
         user_id: scope.reader.user_id.as_str(),
         rules: scope.store.push_rules(tx, user)?,
-        ignored: &scope.store.ignored(tx, user)?,
+        ignored: &scope.store.ignored_numbers(tx, user)?,
         upto: scope.upto,
     };
     Ok(scope.store.unread_of_rooms(tx, &of, &joined)?)

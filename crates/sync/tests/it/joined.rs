@@ -270,3 +270,39 @@ fn without_ages(mut answer: serde_json::Value) -> serde_json::Value {
     }
     answer
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_of_none_tells_no_events_but_that_there_are_some() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let server = Server::start(&db).await;
+        let room_id = server.room("alice").await;
+        server.topic("alice", &room_id, "now").await;
+        let none = r#"{"room":{"timeline":{"limit":0}}}"#;
+        let answer = server.sync_by("alice", none).await;
+        let told = room(&answer, "join", &room_id);
+        assert!(timeline(told).is_empty(), "{told}");
+        assert_eq!(told["timeline"]["limited"], true);
+        assert!(state(told).contains(&"topic=now".to_owned()), "{told}");
+        let before = told["timeline"]["prev_batch"].as_str().unwrap();
+        let mut asked = page(&room_id, Direction::Backwards);
+        asked.from = Some(before.to_owned());
+        let history = server.messages("alice", asked).await.unwrap();
+        assert_eq!(names(&history["chunk"])[0], "topic=now");
+        let since = next_batch(&answer);
+        let answer = server.sync_with("alice", &request(&since, none)).await;
+        assert!(room(&answer, "join", &room_id).is_null(), "nothing is new");
+        server.say("alice", &room_id, "news").await;
+        let answer = server.sync_with("alice", &request(&since, none)).await;
+        let told = room(&answer, "join", &room_id);
+        assert_eq!(told["timeline"]["limited"], true);
+        assert!(state(told).is_empty(), "{told}");
+        // As many as there may be, and no more.
+        server
+            .say_all("alice", &room_id, (0..120).map(|n| n.to_string()))
+            .await;
+        let huge = r#"{"room":{"timeline":{"limit":18446744073709551615}}}"#;
+        let answer = server.sync_by("alice", huge).await;
+        assert_eq!(timeline(room(&answer, "join", &room_id)).len(), 100);
+    })
+    .await;
+}

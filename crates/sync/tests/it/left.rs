@@ -247,3 +247,43 @@ async fn what_came_before_a_leave_is_told_also_when_a_ban_follows() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_knock_comes_with_stripped_state_until_it_is_answered_or_taken_back() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let server = Server::start(&db).await;
+        for (by, end) in [("bob", "leave"), ("alice", "leave"), ("alice", "invite")] {
+            let room_id = server.room("alice").await;
+            server
+                .set(
+                    "alice",
+                    &room_id,
+                    "m.room.join_rules",
+                    json!({"join_rule": "knock"}),
+                )
+                .await;
+            let since = server.token("bob").await;
+            server.member("bob", &room_id, "bob", "knock").await;
+            for since in [Some(since.as_str()), None] {
+                let answer = server.sync("bob", since).await;
+                let told = names(&room(&answer, "knock", &room_id)["knock_state"]["events"]);
+                assert!(told.contains(&"create".to_owned()), "{told:?}");
+                assert_eq!(told.last().unwrap(), "@bob:knock");
+                assert!(room(&answer, "invite", &room_id).is_null());
+            }
+            let since = server.token("bob").await;
+            server.member(by, &room_id, "bob", end).await;
+            let answer = server.sync("bob", Some(&since)).await;
+            assert!(room(&answer, "knock", &room_id).is_null(), "{by} {end}");
+            if end == "invite" {
+                assert!(room(&answer, "invite", &room_id).is_object());
+            } else {
+                let told = room(&answer, "leave", &room_id);
+                assert_eq!(timeline(told), ["@bob:leave"], "{by}");
+                assert!(state(told).is_empty(), "{by}");
+            }
+            server.member("alice", &room_id, "bob", "ban").await;
+        }
+    })
+    .await;
+}

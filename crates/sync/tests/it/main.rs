@@ -2,12 +2,17 @@
 #![cfg(test)]
 
 mod account_data;
+mod cost;
 mod filter;
+mod ignored;
+mod initial;
 mod joined;
+mod lazy_loading;
 mod left;
 mod messages;
 mod poll;
 mod server;
 mod state;
+mod summary;
 mod tokens;
 mod unsigned;

@@ -425,6 +425,22 @@ const READING: &str = r#"
     alice GET sync?filter=nonsense - 400 M_INVALID_PARAM
     alice GET sync?filter=%7B - 400 M_INVALID_PARAM
     alice GET sync?filter=%7B%22room%22%3A1%7D - 400 M_INVALID_PARAM
+    alice GET sync?use_state_after=perhaps - 400 M_INVALID_PARAM
+    alice GET events?from=forged - 400 M_INVALID_PARAM
+    alice GET events?from=s1_9007199254740992 - 400 M_INVALID_PARAM
+    alice GET events?timeout=-1 - 400 M_INVALID_PARAM
+    alice GET events?room_id=nonsense - 400 M_INVALID_PARAM
+    alice GET events?room_id=%21unknown%3Alocalhost - 403 M_FORBIDDEN
+    bob GET events?room_id={room} - 403 M_FORBIDDEN
+    alice GET events/%24unknown - 404 M_NOT_FOUND
+    alice GET events/%24a%00 - 400 M_INVALID_PARAM
+    bob GET events/{event} - 404 M_NOT_FOUND
+    alice GET initialSync?limit=-1 - 400 M_INVALID_PARAM
+    alice GET initialSync?archived=perhaps - 400 M_INVALID_PARAM
+    guest GET initialSync - 403 M_GUEST_ACCESS_FORBIDDEN
+    alice GET rooms/nonsense/initialSync - 400 M_INVALID_PARAM
+    alice GET rooms/%21unknown%3Alocalhost/initialSync - 403 M_FORBIDDEN
+    bob GET rooms/{room}/initialSync - 403 M_FORBIDDEN
     alice GET rooms/{room}/messages - 400 M_MISSING_PARAM
     alice GET rooms/{room}/messages?dir=up - 400 M_INVALID_PARAM
     alice GET rooms/{room}/messages?dir=b&limit=-1 - 400 M_INVALID_PARAM

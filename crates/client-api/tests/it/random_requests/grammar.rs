@@ -110,7 +110,7 @@ const TYPES: [&str; 18] = [
 ];
 
 /// Parameters of queries.
-const QUERY: [&str; 30] = [
+const QUERY: [&str; 32] = [
     "dir",
     "limit",
     "from",
@@ -141,6 +141,8 @@ const QUERY: [&str; 30] = [
     "ts",
     "recurse",
     "include",
+    "room_id",
+    "archived",
 ];
 
 impl Grammar {
@@ -231,6 +233,7 @@ impl Grammar {
             ],
             "ruleId" => &[".m.rule.master", ".m.rule.message", "none"],
             "protocol" => &["irc", "x"],
+            "tag" => &["m.favourite", "u.work"],
             "keyName" => &["displayname", "avatar_url", "org.example"],
             "authType" => &[
                 "m.login.dummy",
@@ -246,6 +249,7 @@ impl Grammar {
         let Known {
             event,
             filter_id,
+            room,
             since,
             ..
         } = &self.known;
@@ -271,7 +275,9 @@ impl Grammar {
             "max_depth" => &["0", "1", "4294967296"],
             "user_id" | "userid" => return self.known.bob.clone(),
             "batch_token" => &["m0", "m1", "m"],
-            "full_state" | "use_state_after" | "recurse" | "suggested_only" => &["true", "false"],
+            "full_state" | "use_state_after" | "recurse" | "suggested_only" | "archived" => {
+                &["true", "false"]
+            }
             "ts" => &[
                 "0",
                 "1700000000000",
@@ -279,6 +285,7 @@ impl Grammar {
                 "-9223372036854775808",
             ],
             "include" => &["all", "participated"],
+            "room_id" => &[room, "!unknown:localhost"],
             "set_presence" => &["online", "offline", "unavailable"],
             _ => &["x", "alice"],
         };
@@ -410,6 +417,7 @@ impl Grammar {
                     json!({ "sender": alice, "mxid": bob, "token": "a", "signatures": {} });
                 json!({ "reason": "x", "third_party_signed": signed })
             }
+            "v3/user/{userId}/rooms/{roomId}/tags/{tag}" => json!({ "order": 0.5 }),
             "v3/rooms/{roomId}/receipt/{receiptType}/{eventId}" => {
                 json!({ "thread_id": self.one_of(&["main", event, "$unknown"]) })
             }

@@ -416,3 +416,94 @@ async fn tokens_survive_a_restart() {
     })
     .await;
 }
+
+/// `GET /_matrix/client/v3/sync`
+#[tokio::test]
+async fn who_saw_an_invite_learns_that_it_is_gone() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        for (by, action) in [(&alice, "kick"), (&bob, "leave")] {
+            let room = alice.create(json!({ "invite": [bob.user_id] })).await;
+            let (answer, since) = sync(&bob, "").await;
+            assert!(answer["rooms"]["invite"][&room].is_object());
+            if action == "leave" {
+                by.leave(&room).await.ok();
+            } else {
+                by.act(&room, action, &bob).await.ok();
+            }
+            let (answer, since) = sync(&bob, &format!("since={since}")).await;
+            assert!(answer["rooms"]["invite"].get(&room).is_none(), "{action}");
+            let events = &answer["rooms"]["leave"][&room]["timeline"]["events"];
+            assert_eq!(events[0]["content"]["membership"], "leave", "{action}");
+            assert_eq!(events.as_array().unwrap().len(), 1, "{action}");
+            let (answer, _) = sync(&bob, &format!("since={since}")).await;
+            assert!(answer["rooms"]["leave"].get(&room).is_none(), "{action}");
+        }
+    })
+    .await;
+}
+
+/// `GET /_matrix/client/v3/sync`
+#[tokio::test]
+async fn the_state_after_the_timeline_is_told_by_either_name() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let (_, since) = sync(&alice, "").await;
+        let room = alice.create(json!({ "name": "Room" })).await;
+        let members =
+            |told: &Value| -> Vec<String> { told.as_object().unwrap().keys().cloned().collect() };
+        let (answer, _) = sync(&alice, &format!("since={since}&use_state_after=true")).await;
+        let told = members(joined(&answer, &room));
+        assert!(told.contains(&"state_after".to_owned()) && !told.contains(&"state".to_owned()));
+        let query = format!("since={since}&org.matrix.msc4222.use_state_after=true");
+        let (answer, _) = sync(&alice, &query).await;
+        let told = joined(&answer, &room);
+        assert!(told.get("state").is_none() && told.get("state_after").is_none());
+        let state = told["org.matrix.msc4222.state_after"]["events"]
+            .as_array()
+            .unwrap();
+        assert!(state.iter().any(|event| event["content"]["name"] == "Room"));
+    })
+    .await;
+}
+
+/// `GET /_matrix/client/v3/sync`, `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`
+#[tokio::test]
+async fn ignored_users_are_neither_heard_nor_do_they_invite() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        let list = format!(
+            "user/{}/account_data/m.ignored_user_list",
+            segment(&bob.user_id)
+        );
+        let content = json!({ "ignored_users": { &alice.user_id: {} } });
+        bob.put(&list, &content).await.ok();
+        let (_, since) = sync(&bob, "").await;
+        let said = json!({ "body": "unheard" });
+        let said = alice
+            .send(&room, "m.room.message", "1", &said)
+            .await
+            .event_id();
+        let other = alice.create(json!({ "invite": [bob.user_id] })).await;
+        let (answer, since) = sync(&bob, &format!("since={since}")).await;
+        assert_eq!(answer["rooms"]["join"], json!({}));
+        assert_eq!(answer["rooms"]["invite"], json!({}));
+        let event = format!("rooms/{}/event/{}", segment(&room), segment(&said));
+        bob.get(&event).await.fails(404, "M_NOT_FOUND");
+
+        // A poll ends when somebody is no longer ignored, with what was missed.
+        let poll = format!("since={since}&timeout=300000");
+        let (polled, _) = tokio::join!(sync(&bob, &poll), async {
+            bob.put(&list, &json!({ "ignored_users": {} })).await.ok()
+        });
+        let events = &joined(&polled.0, &room)["timeline"]["events"];
+        assert!(event_ids(events).contains(&said), "{}", polled.0);
+        assert!(polled.0["rooms"]["invite"][&other].is_object());
+        bob.get(&event).await.ok();
+    })
+    .await;
+}
