@@ -120,6 +120,12 @@ class JsUser:
     def was_told(self, event: str, **fields) -> bool:
         return any(told["event"] == event and fields.items() <= told.items() for told in self.told)
 
+    def was_told_of_receipt(self, room: str, event: str, kind: str, user: str) -> bool:
+        return any(
+            told["event"] == "receipt" and told["room"] == room and user in told["content"].get(event, {}).get(kind, {})
+            for told in self.told
+        )
+
     async def send(self, room: str, body: str) -> str:
         return (await self.call("sendTextMessage", room, body))["event_id"]
 

@@ -4,51 +4,11 @@ import asyncio
 import unittest
 
 from harness.engines import Postgres, Sqlite
-from harness.server import Server
-from js_user import PASSWORD, JsUser, Refused
+from js_conversation import JsConversation
 
 
-class Conversation:
+class Conversation(JsConversation):
     """The tests; a subclass names the engine."""
-
-    engine_type: type
-    server: Server
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.server = Server(cls.engine_type())
-        cls.addClassCleanup(cls.server.close)
-        cls.server.start()
-        cls.users = 0
-
-    async def client(self) -> JsUser:
-        user = await JsUser.begin(self.server.url)
-        self.addAsyncCleanup(user.close)
-        return user
-
-    async def person(self, name: str) -> JsUser:
-        type(self).users += 1
-        user = await self.client()
-        await user.register(f"{name}{self.users}")
-        self.assertEqual(user.user_id, f"@{name}{self.users}:localhost")
-        return user
-
-    async def two_in_a_room(self) -> tuple[JsUser, JsUser, str]:
-        ann, ben = await self.person("ann"), await self.person("ben")
-        await asyncio.gather(ann.start_syncing(), ben.start_syncing())
-        room = (await ann.call("createRoom", {"name": "Tea", "preset": "private_chat"}))["room_id"]
-        await ann.call("invite", room, ben.user_id)
-        await ben.until(lambda: ben.was_told("membership", room=room, membership="invite"), "the invite")
-        await ben.do("join", room=room)
-        await ben.until(lambda: ben.was_told("membership", room=room, membership="join"), "the room")
-        joined = {"room": room, "type": "m.room.member", "state_key": ben.user_id, "content": {"membership": "join"}}
-        await ann.until(lambda: ann.was_told("timeline", **joined), "Ben's joining")
-        return ann, ben, room
-
-    async def refused(self, request, errcode: str) -> None:
-        with self.assertRaises(Refused) as caught:
-            await request
-        self.assertEqual(caught.exception.errcode, errcode, caught.exception)
 
     async def test_both_send_and_receive_live(self) -> None:
         ann, ben, room = await self.two_in_a_room()
@@ -157,11 +117,6 @@ class Conversation:
         await ann.until(lambda: ann.was_told("timeline", **left), "Ben's leaving")
         again = await self.client()
         await self.refused(again.login(ben.user_id), "M_FORBIDDEN")
-
-    @staticmethod
-    def password(user_id: str, password: str = PASSWORD) -> dict:
-        """What to say at the password stage."""
-        return {"m.login.password": {"identifier": {"type": "m.id.user", "user": user_id}, "password": password}}
 
 
 class ConversationOnSqlite(Conversation, unittest.IsolatedAsyncioTestCase):

@@ -56,6 +56,24 @@ function use(session) {
     client.on(sdk.RoomEvent.MyMembership, (room, membership) =>
         say({ event: "membership", room: room.roomId, membership }),
     );
+    client.on(sdk.RoomMemberEvent.Typing, (_, member) =>
+        say({ event: "typing", room: member.roomId, user: member.userId, typing: member.typing }),
+    );
+    client.on(sdk.RoomMemberEvent.Name, (_, member) =>
+        say({ event: "name", room: member.roomId, user: member.userId, name: member.rawDisplayName }),
+    );
+    client.on(sdk.RoomEvent.Receipt, (event, room) =>
+        say({ event: "receipt", room: room.roomId, content: event.getContent() }),
+    );
+    client.on(sdk.RoomEvent.AccountData, (event, room) =>
+        say({ event: "data", room: room.roomId, type: event.getType(), content: event.getContent() }),
+    );
+    client.on(sdk.ClientEvent.AccountData, (event) =>
+        say({ event: "data", room: null, type: event.getType(), content: event.getContent() }),
+    );
+    client.on(sdk.UserEvent.Presence, (_, user) =>
+        say({ event: "presence", user: user.userId, presence: user.presence, status: user.presenceStatusMsg }),
+    );
     client.on(sdk.ClientEvent.Sync, (state) => say({ event: "sync", state }));
     client.on(sdk.HttpApiEvent.SessionLoggedOut, () => say({ event: "logged out" }));
     return { user_id: session.user_id, device_id: session.device_id };
@@ -131,6 +149,14 @@ const commands = {
             }
         );
     },
+    // How much there is to read in a room.
+    unread: ({ room: id }) => {
+        const room = roomOf(id);
+        const [total, highlight] = ["total", "highlight"].map((kind) => room.getRoomUnreadNotificationCount(kind));
+        return { total, highlight };
+    },
+    // Says that an event in the client's timeline was read.
+    read: ({ room: id, event, type }) => client.sendReadReceipt(roomOf(id).findEventById(event), type),
     // All of a room's history that the server gives, oldest first.
     history: async ({ room: id }) => {
         const room = roomOf(id);
