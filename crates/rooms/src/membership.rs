@@ -50,7 +50,7 @@ impl MembershipAction {
 }
 
 /// The property of a member event that names who lets a user into a restricted room.
-const AUTHORISED_VIA: &str = "join_authorised_via_users_server";
+pub(crate) const AUTHORISED_VIA: &str = "join_authorised_via_users_server";
 
 impl Rooms {
     /// Changes the membership of `target` in a room (of the actor, for joining, knocking and leaving).

@@ -22,6 +22,7 @@ use starling_store::{EventNum, RoomNum, UserNum};
 
 use crate::error::SendError;
 use crate::jobs::pass;
+use crate::membership::AUTHORISED_VIA;
 use crate::pipeline::{Draft, Extras};
 use crate::rooms::Rooms;
 
@@ -142,6 +143,8 @@ impl Rooms {
             if content == own.content {
                 return Ok(());
             }
+            // Who let them in let them in then.
+            content.remove(AUTHORISED_VIA);
             let content = CanonicalObject::from_serialize(&content)?;
             let draft = Draft::state(
                 user_id.to_owned(),

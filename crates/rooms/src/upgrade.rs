@@ -48,7 +48,8 @@ pub(crate) struct Upgrade {
     creation: Map<String, Value>,
     /// The events after it.
     drafts: Vec<Draft>,
-    is_public: bool,
+    /// Whether the directory lists the old room, and so the new one in its place.
+    pub(crate) is_public: bool,
 }
 
 impl Rooms {

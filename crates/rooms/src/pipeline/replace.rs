@@ -8,6 +8,7 @@ use starling_stateres::AuthState as _;
 use starling_store::RoomNum;
 use starling_store::aliases::aliases_move;
 use starling_store::append::{AppendError, NewEvent};
+use starling_store::room_details::public_set;
 
 use super::build::{Draft, Tip};
 use super::head::{Head, Queued, Stored};
@@ -127,12 +128,16 @@ impl Rooms {
     ) -> starling_db::Receipt<OwnedRoomId, AppendError> {
         let (parts, old) = (Arc::clone(&self.parts), upgrade.old);
         let (head, rooms) = (Arc::clone(head), self.parts.store.clone());
-        let (rows, carry) = (Arc::clone(&replacing), upgrade.carry());
+        let (rows, carry, was_listed) =
+            (Arc::clone(&replacing), upgrade.carry(), upgrade.is_public);
         slot.submit(
             Write::new("upgrade_room").locking([old.0]),
             move |tx| {
                 let new = rows.new.insert_row(tx)?;
                 aliases_move(tx, old, new)?;
+                if was_listed {
+                    public_set(tx, old, false)?;
+                }
                 Ok(new)
             },
             move |tx: &mut Tx<'_>, positions: &mut Positions, new: RoomNum| {

@@ -355,6 +355,24 @@ async fn who_may_not_upgrade_or_asks_for_nonsense_changes_nothing() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`, `GET /_matrix/client/v3/directory/list/room/{roomId}`
+#[tokio::test]
+async fn the_new_room_takes_the_old_ones_place_in_the_directory() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        for (visibility, afterwards) in [("public", "private"), ("private", "private")] {
+            let old = alice.create(json!({ "visibility": visibility })).await;
+            let new = upgraded(&alice, &old, "12").await;
+            for (room, expected) in [(&new, visibility), (&old, afterwards)] {
+                let path = format!("directory/list/room/{}", segment(room));
+                let listed = alice.get(&path).await.ok();
+                assert_eq!(listed, json!({ "visibility": expected }));
+            }
+        }
+    })
+    .await;
+}
+
 async fn account_data(user: &Caller, path: &str) -> Value {
     let answer = user
         .get(&format!("user/{}/{path}", segment(&user.user_id)))
