@@ -272,6 +272,10 @@ impl Bundle {
         kept: &HashMap<EventNum, Arc<Event>>,
         reader: BundleReader,
     ) -> bool {
+        // What is kept counts the events of everybody.
+        if parent.viewer.ignores_anybody() {
+            return false;
+        }
         let Aggregation {
             edit,
             thread,

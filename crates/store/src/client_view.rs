@@ -182,12 +182,14 @@ impl ClientView {
         out
     }
 
-    /// Whether the event's sender is erased and the viewer wasn't there to see it. What the sender made the room to be
-    /// stays: of the state only the sender's own membership is hidden.
+    /// Whether the event is told without what it says: where its sender is erased and the viewer wasn't there to see it,
+    /// and where the viewer ignores them. What the sender made the room to be stays: of the state only an erased user's
+    /// own membership is hidden.
     fn is_hidden(&self, event: &Event, viewer: &Viewer) -> bool {
-        self.erased.contains(&event.sender)
+        let is_erased = self.erased.contains(&event.sender)
             && (event.key.is_none() || event.kind == types::MEMBER)
-            && viewer.membership_at(event) != Membership::Join
+            && viewer.membership_at(event) != Membership::Join;
+        is_erased || (event.key.is_none() && viewer.ignores(event.pdu.sender()))
     }
 
     /// What `unsigned` of every event begins with.

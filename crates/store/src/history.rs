@@ -162,6 +162,12 @@ impl Viewer {
         self.ignored.has(user_id.as_str())
     }
 
+    /// Whether the user ignores anybody.
+    #[must_use]
+    pub fn ignores_anybody(&self) -> bool {
+        !self.ignored.is_empty()
+    }
+
     /// Whether the user may see the event, whoever sent it. Rejected and soft-failed events are shown to nobody.
     #[must_use]
     pub fn may_see(&self, event: &Event) -> bool {

@@ -78,6 +78,12 @@ impl Ignored {
         }
     }
 
+    /// Whether nobody is ignored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
     /// Whether this user is ignored.
     #[must_use]
     pub fn has(&self, user_id: &str) -> bool {

@@ -115,7 +115,9 @@ impl Job {
             let roots = store.events_by_id(tx, &ids)?;
             let roots: HashMap<&str, &Arc<Event>> = roots
                 .iter()
-                .filter(|root| root.room == snapshot.room && self.reading.is_told(root, viewer))
+                // What an ignored user began is told, without what they said.
+                .filter(|root| root.room == snapshot.room && viewer.may_see(root))
+                .filter(|root| root.position().is_none_or(|position| position <= *upto))
                 .map(|root| (root.pdu.event_id().as_str(), root))
                 .collect();
             for (root, place) in &page {

@@ -658,3 +658,37 @@ async fn threads_are_listed_by_what_was_said_last() {
     })
     .await;
 }
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`, `GET /_matrix/client/v1/rooms/{roomId}/threads`,
+/// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}`
+#[tokio::test]
+async fn what_ignored_users_send_counts_for_nothing() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        let parent = say(&alice, &room, "root").await;
+        let by_bob = say(&bob, &room, "bob's root").await;
+        let kept = relate(&alice, &room, ("m.thread", &parent), "kept").await;
+        relate(&alice, &room, ("m.thread", &by_bob), "to bob").await;
+        relate(&bob, &room, ("m.thread", &parent), "unheard").await;
+        relate(&bob, &room, ("m.reference", &parent), "unseen").await;
+        let list = json!({ "ignored_users": { bob.user_id.clone(): {} } });
+        let path = format!(
+            "user/{}/account_data/m.ignored_user_list",
+            segment(&alice.user_id)
+        );
+        alice.put(&path, &list).await.ok();
+        let told = bundle(&alice, &room, &parent).await;
+        assert_eq!(told["m.thread"]["count"], 1, "{told}");
+        assert_eq!(told["m.thread"]["latest_event"]["event_id"], kept);
+        assert!(told.get("m.reference").is_none(), "{told}");
+        assert_eq!(related(&alice, &room, &parent, "").await, [kept]);
+        let page = threads(&alice, &room, "").await;
+        assert_eq!(event_ids(&page["chunk"]), [parent.clone(), by_bob]);
+        assert_eq!(page["chunk"][1]["content"], json!({}), "as if redacted");
+        assert_eq!(bundle(&bob, &room, &parent).await["m.thread"]["count"], 2);
+    })
+    .await;
+}
