@@ -1,4 +1,5 @@
-//! Measures state resolution and events of ours against another implementation, ruma's, in the same run.
+//! Measures whole servers beside Synapse and the least that any server must do, and state resolution and events against
+//! another implementation, ruma's, in the same run.
 //!
 //! A plain program, not a framework for benchmarks: what counts are ratios between implementations on the same input,
 //! and that all of them give the same result, which is checked before anything is reported. `docs/benchmarks.md` says
