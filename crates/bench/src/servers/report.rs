@@ -114,12 +114,12 @@ impl Report {
             table.row([
                 row.scenario.clone(),
                 row.server.clone(),
-                format!(
-                    "{} ({} to {})",
-                    or_dash(rate),
-                    or_dash(least),
-                    or_dash(most)
-                ),
+                if row.rounds.len() > 1 {
+                    let (least, most) = (or_dash(least), or_dash(most));
+                    format!("{} ({least} to {most})", or_dash(rate))
+                } else {
+                    or_dash(rate)
+                },
                 or_dash(base_rate.zip(rate).map(|(base, rate)| base / rate)),
                 or_dash(cpu),
                 or_dash(cpu.zip(base_cpu).map(|(cpu, base)| cpu / base)),
