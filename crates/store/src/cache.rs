@@ -1,13 +1,13 @@
 //! The caches' budget, and the cache of events.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use starling_db::{Commits, Tx};
 
 use crate::events::Event;
+use crate::last_changes::LastChanges;
 use crate::numbers::EventNum;
 
 /// How the bytes for all caches together are shared out.
@@ -79,9 +79,7 @@ impl CacheSizes {
 #[derive(Debug)]
 pub struct EventCache {
     events: Cache<EventNum, Arc<Event>, ByBytes>,
-    commits: Commits,
-    /// The commit of the last redaction: what a reader that began before it has read may be stale.
-    redacted: AtomicU64,
+    redactions: LastChanges,
 }
 
 #[derive(Debug, Clone)]
@@ -101,8 +99,7 @@ impl EventCache {
         let estimate = usize::try_from(bytes / 1500).unwrap_or(usize::MAX).max(16);
         Self {
             events: Cache::with_weighter(estimate, bytes, ByBytes),
-            commits,
-            redacted: AtomicU64::new(0),
+            redactions: LastChanges::new(1, commits),
         }
     }
 
@@ -119,27 +116,14 @@ impl EventCache {
 
     /// Puts in the pruned form of an event whose redaction was just committed: from its hook.
     pub fn replace(&self, pruned: Arc<Event>) {
-        self.redacted.store(self.commits.count(), Ordering::SeqCst);
+        self.redactions.note(0);
         self.events.insert(pruned.num, pruned);
     }
 
     /// Puts in an event that `tx` has read, unless it may have seen it as it was before a redaction.
-    ///
-    /// A transaction that began when the redaction's commit was counted sees the redaction ([`Commits`]). One that
-    /// began earlier may not, however late it reads: its snapshot is as old as its first statement. If the hook of the
-    /// redaction has not run yet, it will, and replaces what is put in here.
     pub fn insert_read(&self, tx: &Tx<'_>, event: &Arc<Event>) {
-        let sees_redactions = || {
-            tx.began()
-                .is_some_and(|began| began >= self.redacted.load(Ordering::SeqCst))
-        };
-        if !sees_redactions() {
-            return;
-        }
-        self.events.insert(event.num, Arc::clone(event));
-        // A hook between the check and the insertion: take it out again.
-        if !sees_redactions() {
-            self.events.remove(&event.num);
-        }
+        let insert = || self.events.insert(event.num, Arc::clone(event));
+        let remove = || drop(self.events.remove(&event.num));
+        self.redactions.put_read(tx, 0, insert, remove);
     }
 }

@@ -9,13 +9,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
 use starling_db::{Commits, Error, Tx};
 
 use crate::account_data::{AccountData, GLOBAL, account_data_current};
+use crate::last_changes::LastChanges;
 use crate::numbers::UserNum;
 use crate::store::Store;
 
@@ -94,10 +94,7 @@ impl Ignored {
 /// The lists of users, kept parsed.
 pub struct IgnoredLists {
     lists: Cache<UserNum, Arc<Ignored>, ByNames>,
-    commits: Commits,
-    /// The commit of the last change of any list: what a reader that began before it has read may be stale. Held while
-    /// a list is put in.
-    changed: Mutex<u64>,
+    changes: LastChanges,
 }
 
 #[derive(Debug, Clone)]
@@ -121,22 +118,19 @@ impl IgnoredLists {
         let estimate = usize::try_from(bytes / 200).unwrap_or(usize::MAX).max(16);
         Self {
             lists: Cache::with_weighter(estimate, bytes, ByNames),
-            commits,
-            changed: Mutex::new(0),
+            changes: LastChanges::new(1, commits),
         }
     }
 
     fn insert_read(&self, tx: &Tx<'_>, user: UserNum, ignored: &Arc<Ignored>) {
-        let changed = self.changed.lock();
-        if tx.began().is_some_and(|began| began >= *changed) {
-            self.lists.insert(user, Arc::clone(ignored));
-        }
+        let insert = || self.lists.insert(user, Arc::clone(ignored));
+        let remove = || drop(self.lists.remove(&user));
+        self.changes.put_read(tx, 0, insert, remove);
     }
 
     /// From the hook of the commit that changed the list.
     fn forget(&self, user: UserNum) {
-        let mut changed = self.changed.lock();
-        *changed = self.commits.count();
+        self.changes.note(0);
         self.lists.remove(&user);
     }
 }

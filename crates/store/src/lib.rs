@@ -21,6 +21,7 @@ pub mod history;
 pub mod ignored;
 pub mod interactive_sessions;
 pub mod jobs;
+mod last_changes;
 pub mod login_tokens;
 pub mod memberships;
 pub mod names;

@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use starling_db::{Commits, Error, Row, Tx, Value};
 use starling_pushrules::Ruleset;
 
+use crate::last_changes::LastChanges;
 use crate::numbers::UserNum;
 use crate::store::Store;
 
@@ -36,9 +37,7 @@ pub struct RulesCache {
     rulesets: Cache<UserNum, (Arc<Ruleset>, u64), ByBytes>,
     /// What everybody has who has changed nothing.
     defaults: Arc<Ruleset>,
-    commits: Commits,
-    /// The commit of the last change: what a reader that began before it has read may be stale.
-    changed: AtomicU64,
+    changes: LastChanges,
     /// Counts changes of rules that rooms watch for (see [`crate::unread`]), from within the transactions that change
     /// them: what was read of a room before one is read again.
     version: AtomicU64,
@@ -59,8 +58,7 @@ impl RulesCache {
         Self {
             rulesets: Cache::with_weighter(estimate, bytes, ByBytes),
             defaults: Arc::new(Ruleset::default()),
-            commits,
-            changed: AtomicU64::new(0),
+            changes: LastChanges::new(1, commits),
             version: AtomicU64::new(0),
         }
     }
@@ -72,24 +70,15 @@ impl RulesCache {
 
     /// Forgets a user's: from the hook of the commit that changed them.
     fn changed(&self, user: UserNum) {
-        self.changed.store(self.commits.count(), Ordering::SeqCst);
+        self.changes.note(0);
         self.rulesets.remove(&user);
     }
 
     /// Puts in what `tx` has read, unless it may have been changed since.
     fn insert_read(&self, tx: &Tx<'_>, user: UserNum, ruleset: &Arc<Ruleset>, bytes: u64) {
-        let is_current = || {
-            tx.began()
-                .is_some_and(|began| began >= self.changed.load(Ordering::SeqCst))
-        };
-        if !is_current() {
-            return;
-        }
-        self.rulesets.insert(user, (Arc::clone(ruleset), bytes));
-        // A hook between the check and the insertion: take it out again.
-        if !is_current() {
-            self.rulesets.remove(&user);
-        }
+        let insert = || self.rulesets.insert(user, (Arc::clone(ruleset), bytes));
+        let remove = || drop(self.rulesets.remove(&user));
+        self.changes.put_read(tx, 0, insert, remove);
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A pusher belongs to the device that set it, and goes with that device's session.
 
-use starling_db::{Error, Row, Tx};
+use starling_db::{Error, Row, Tx, Value};
 
 use crate::numbers::{DeviceNum, UserNum};
 
@@ -110,12 +110,7 @@ pub fn pusher_delete(
     app_id: &str,
     pushkey: &str,
 ) -> Result<(), Error> {
-    let params = [
-        user.into(),
-        app_id.as_bytes().into(),
-        pushkey.as_bytes().into(),
-    ];
-    tx.execute(&PUSHER_DELETE, &params)?;
+    tx.execute(&PUSHER_DELETE, &key(user, app_id, pushkey))?;
     Ok(())
 }
 
@@ -129,12 +124,7 @@ pub fn pusher_delete_of_others(
     app_id: &str,
     pushkey: &str,
 ) -> Result<(), Error> {
-    let params = [
-        user.into(),
-        app_id.as_bytes().into(),
-        pushkey.as_bytes().into(),
-    ];
-    tx.execute(&PUSHER_DELETE_OF_OTHERS, &params)?;
+    tx.execute(&PUSHER_DELETE_OF_OTHERS, &key(user, app_id, pushkey))?;
     Ok(())
 }
 
@@ -158,4 +148,13 @@ pub(crate) fn pusher_delete_of_user(
 ) -> Result<(), Error> {
     tx.execute(&PUSHER_DELETE_OF_USER, &[user.into(), keep.into()])?;
     Ok(())
+}
+
+/// The columns of the table's key.
+fn key<'a>(user: UserNum, app_id: &'a str, pushkey: &'a str) -> [Value<'a>; 3] {
+    [
+        user.into(),
+        app_id.as_bytes().into(),
+        pushkey.as_bytes().into(),
+    ]
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use quick_cache::Weighter;
@@ -13,6 +12,7 @@ use starling_events::{EventReference, Pdu, RoomVersion, Value};
 
 use crate::events::{Event, Visibility};
 use crate::heroes::{FirstMembers, KnownHeroes};
+use crate::last_changes::{LastChanges, STRIPES};
 use crate::memberships::Membership;
 use crate::names::{EMPTY_KEY, types};
 use crate::numbers::{EventNum, RoomNum, SnapshotNum};
@@ -399,17 +399,12 @@ fn count(state: &StateMap, membership: Membership) -> i64 {
     i64::try_from(members.count()).unwrap_or(i64::MAX)
 }
 
-/// How many commits, each the last one of its stripe of rooms, tell readers of rooms from writers.
-const STRIPES: usize = 1024;
-
 /// Committed snapshots, and the numbers of rooms by id.
 #[derive(Debug)]
 pub struct RoomCache {
     snapshots: Cache<RoomNum, Arc<RoomSnapshot>, ByState>,
     ids: Cache<OwnedRoomId, RoomNum>,
-    commits: Commits,
-    /// The last commit per stripe of rooms: what a reader that began before it has read may be stale.
-    changed: Vec<AtomicU64>,
+    changes: LastChanges,
     /// Held while a snapshot is put in, so that a reader never replaces a newer one.
     inserting: Mutex<()>,
 }
@@ -430,8 +425,7 @@ impl RoomCache {
         Self {
             snapshots: Cache::with_weighter(estimate, bytes, ByState),
             ids: Cache::new(estimate),
-            commits,
-            changed: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            changes: LastChanges::new(STRIPES, commits),
             inserting: Mutex::new(()),
         }
     }
@@ -445,9 +439,7 @@ impl RoomCache {
     /// Puts in what was just committed: from the commit's hook.
     pub fn replace(&self, snapshot: Arc<RoomSnapshot>) {
         let _inserting = self.inserting.lock();
-        if let Some(changed) = self.stripe(snapshot.room) {
-            changed.store(self.commits.count(), Ordering::SeqCst);
-        }
+        self.changes.note(snapshot.room.0);
         self.snapshots.insert(snapshot.room, snapshot);
     }
 
@@ -457,21 +449,12 @@ impl RoomCache {
         self.snapshots.remove(&room);
     }
 
-    /// Puts in what `tx` has read, unless the room may have changed since: a transaction that began when the room's last
-    /// commit was counted sees it ([`Commits`]); one that began earlier may not, however late it reads. If that
-    /// commit's hook has not run yet, it will, and replaces what is put in here.
+    /// Puts in what `tx` has read, unless the room may have changed since. Under a lock: what a hook has put in meanwhile
+    /// is newer, and must not be taken out.
     fn insert_read(&self, tx: &Tx<'_>, snapshot: &Arc<RoomSnapshot>) {
         let _inserting = self.inserting.lock();
-        let changed = self
-            .stripe(snapshot.room)
-            .map_or(0, |changed| changed.load(Ordering::SeqCst));
-        if tx.began().is_some_and(|began| began >= changed) {
+        if self.changes.are_seen_by(tx, snapshot.room.0) {
             self.snapshots.insert(snapshot.room, Arc::clone(snapshot));
         }
-    }
-
-    fn stripe(&self, room: RoomNum) -> Option<&AtomicU64> {
-        self.changed
-            .get(usize::try_from(room.0.unsigned_abs()).unwrap_or(0) % STRIPES)
     }
 }

@@ -2,20 +2,17 @@
 //! their counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use starling_db::{Commits, Tx};
 use starling_pushrules::{Shape, Verdict};
 
+use crate::last_changes::{LastChanges, STRIPES};
 use crate::numbers::{EventNum, RoomNum, UserNum};
 use crate::store::Store;
 use crate::unread::marks::Marks;
 use crate::unread::totals::Totals;
-
-/// How many commits, each the last one of its stripe of users and rooms, tell readers from writers.
-const STRIPES: usize = 1024;
 
 /// An event that is decided by itself.
 #[derive(Debug, Clone)]
@@ -44,9 +41,7 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct UnreadCache {
     known: Cache<(UserNum, RoomNum), Arc<Known>, ByContent>,
-    commits: Commits,
-    /// The last commit per stripe: what a reader that began before it has read may be stale.
-    changed: Vec<AtomicU64>,
+    changes: LastChanges,
 }
 
 #[derive(Debug, Clone)]
@@ -63,8 +58,7 @@ impl UnreadCache {
         let estimate = usize::try_from(bytes / 300).unwrap_or(usize::MAX).max(16);
         Self {
             known: Cache::with_weighter(estimate, bytes, ByContent),
-            commits,
-            changed: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            changes: LastChanges::new(STRIPES, commits),
         }
     }
 
@@ -75,9 +69,7 @@ impl UnreadCache {
 
     /// Forgets what was known: from the hook of a commit that changed it.
     pub(crate) fn changed(&self, user: UserNum, room: RoomNum) {
-        if let Some(changed) = self.stripe(user, room) {
-            changed.store(self.commits.count(), Ordering::SeqCst);
-        }
+        self.changes.note(mixed(user, room));
         self.known.remove(&(user, room));
     }
 
@@ -88,27 +80,15 @@ impl UnreadCache {
         (user, room): (UserNum, RoomNum),
         known: &Arc<Known>,
     ) {
-        let is_current = || {
-            let changed = self
-                .stripe(user, room)
-                .map_or(0, |changed| changed.load(Ordering::SeqCst));
-            tx.began().is_some_and(|began| began >= changed)
-        };
-        if !is_current() {
-            return;
-        }
-        self.known.insert((user, room), Arc::clone(known));
-        // A hook between the check and the insertion: take it out again.
-        if !is_current() {
-            self.known.remove(&(user, room));
-        }
+        let insert = || self.known.insert((user, room), Arc::clone(known));
+        let remove = || drop(self.known.remove(&(user, room)));
+        self.changes.put_read(tx, mixed(user, room), insert, remove);
     }
+}
 
-    fn stripe(&self, user: UserNum, room: RoomNum) -> Option<&AtomicU64> {
-        let mixed = user.0.wrapping_mul(31).wrapping_add(room.0).unsigned_abs();
-        self.changed
-            .get(usize::try_from(mixed).unwrap_or(0) % STRIPES)
-    }
+/// One number of both.
+fn mixed(user: UserNum, room: RoomNum) -> i64 {
+    user.0.wrapping_mul(31).wrapping_add(room.0)
 }
 
 impl Store {
