@@ -137,7 +137,7 @@ impl Store {
             )?);
         }
         let has_waiting_receipts = room_advance(tx, before, &after)?.ok_or(AppendError::Moved)?;
-        let counted = self.count(tx, &mut after, &new.pdu, num)?;
+        let counted = self.count(tx, &mut after, (&new.pdu, relation.as_ref()), num)?;
         let event = Event {
             sent_as: new.transaction.as_ref().map(|transaction| SentAs {
                 device: transaction.device,

@@ -12,7 +12,7 @@ use crate::events::Event;
 use crate::names::{EMPTY_KEY, types};
 use crate::numbers::{EventNum, RoomNum, UserNum};
 use crate::receipts::{ReadUpTo, ReceiptThread};
-use crate::relations::{THREAD, relation_of};
+use crate::relations::{Relation, THREAD};
 use crate::rooms::RoomSnapshot;
 use crate::store::Store;
 use crate::unread::Totals;
@@ -63,12 +63,13 @@ pub struct Counted {
 }
 
 impl Store {
-    /// Counts an event that is being appended; `after` is the room after it, which learns the new totals.
+    /// Counts an event that is being appended, with how it relates to another; `after` is the room after it, which learns
+    /// the new totals.
     pub(crate) fn count(
         &self,
         tx: &mut Tx<'_>,
         after: &mut RoomSnapshot,
-        pdu: &Pdu,
+        (pdu, relation): (&Pdu, Option<&Relation>),
         num: EventNum,
     ) -> Result<Counted, Error> {
         let mut failure = None;
@@ -86,7 +87,7 @@ impl Store {
             totals: Vec::new(),
             thread_totals: None,
         };
-        match thread_of(tx, after.room, pdu)? {
+        match thread_of(tx, after.room, relation)? {
             None => after.unread.totals.add(shape),
             Some((thread, root_id)) => {
                 let key = [after.room.into(), thread.into()];
@@ -231,9 +232,9 @@ impl Store {
 fn thread_of(
     tx: &mut Tx<'_>,
     room: RoomNum,
-    pdu: &Pdu,
+    relation: Option<&Relation>,
 ) -> Result<Option<(EventNum, String)>, Error> {
-    let Some(relation) = relation_of(pdu) else {
+    let Some(relation) = relation else {
         return Ok(None);
     };
     let target = tx.query_one(&EVENT_THREAD, &[relation.target.as_str().into()], |row| {
