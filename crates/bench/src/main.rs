@@ -18,7 +18,16 @@ use starling_bench::instructions::{self, Work};
 
 /// The allocator of the server, also for what it is compared with.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// As the server sets it.
+#[expect(
+    unsafe_code,
+    reason = "the name under which the allocator looks for its settings"
+)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_SETTINGS: Option<&[u8; 60]> =
+    Some(b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0");
 
 /// Measures parts of the server, and whole servers.
 #[derive(Debug, Parser)]

@@ -23,7 +23,16 @@ mod way;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// What is freed goes back to the system after a second, also where no thread frees anything any more: an idle server is small.
+#[expect(
+    unsafe_code,
+    reason = "the name under which the allocator looks for its settings"
+)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_SETTINGS: Option<&[u8; 60]> =
+    Some(b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0");
 
 fn main() -> ExitCode {
     // What the program writes holds secrets and what people say to each other: it is for its owner only.
