@@ -165,12 +165,10 @@ impl Sync {
             if is_last || !answer.is_empty() {
                 return Ok(answer.into_bytes(&scope));
             }
-            let Some(head) = self.wait(&scope, deadline).await else {
-                scope.go_on(scope.upto, self.clock.now_ms());
-                return Ok(answer.with_presence(&scope).into_bytes(&scope));
-            };
+            // When the time is up, all is looked at once more: not everybody is woken for everything.
+            is_last = !self.wait(&scope, deadline).await;
             has_waited = true;
-            scope.go_on(head, self.clock.now_ms());
+            scope.go_on(self.bus.head(), self.clock.now_ms());
         }
     }
 
@@ -204,25 +202,26 @@ impl Sync {
         }
     }
 
-    /// Waits for something that concerns the device, and returns the head then: it is above that of `scope`, or
-    /// something that is not stored has changed. `None` when the time is up, the server stops, or nobody can tell.
-    async fn wait(&self, scope: &Scope, deadline: Instant) -> Option<i64> {
+    /// Waits for something that concerns the device: then the head is above that of `scope`, or something that is not
+    /// stored has changed. False when the time is up, the server stops, or nobody can tell.
+    async fn wait(&self, scope: &Scope, deadline: Instant) -> bool {
         let (listener, upto) = (&scope.listener, scope.upto);
         let mut stopping = self.stopping.clone();
         loop {
             tokio::select! {
                 biased;
-                _ = stopping.wait_for(|stopping| *stopping) => return None,
+                _ = stopping.wait_for(|stopping| *stopping) => return false,
                 () = listener.changed_beside(upto, scope.moment.upto) => {}
-                () = tokio::time::sleep_until(deadline) => return None,
+                () = tokio::time::sleep_until(deadline) => return false,
             }
             listener.used(self.clock.now_ms());
-            let head = self.bus.head();
-            if head > upto || listener.has_fleeting(scope.moment.upto) {
-                return Some(head);
+            if self.bus.head() > upto || listener.has_fleeting(scope.moment.upto) {
+                return true;
             }
             // A retired listener is told nothing more.
-            listener.changes_since(upto)?;
+            if listener.changes_since(upto).is_none() {
+                return false;
+            }
             // The change is noted, and the head is about to follow.
             tokio::task::yield_now().await;
         }

@@ -120,14 +120,6 @@ impl Answer {
             && [invite, join, knock, leave].into_iter().all(Vec::is_empty)
     }
 
-    /// Tells what has changed of presence since it was looked at: nobody is woken for all of it.
-    pub(crate) fn with_presence(self, scope: &Scope) -> Self {
-        Self {
-            presence: presence::changed(scope, &[]),
-            ..self
-        }
-    }
-
     /// The whole answer: the client has then been told all up to where `scope` goes.
     pub(crate) fn into_bytes(self, scope: &Scope) -> Vec<u8> {
         let Rooms {

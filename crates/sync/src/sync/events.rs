@@ -85,10 +85,10 @@ impl Sync {
             if !all_read {
                 continue;
             }
-            let Some(head) = self.wait(&scope, deadline).await else {
+            if !self.wait(&scope, deadline).await {
                 return self.write_news(&scope, start, news).await;
-            };
-            scope.go_on(head, self.clock.now_ms());
+            }
+            scope.go_on(self.bus.head(), self.clock.now_ms());
         }
     }
 

@@ -215,3 +215,32 @@ async fn a_poll_tells_at_its_end_of_those_for_whom_it_was_not_woken() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_wakes_nobody_is_told_at_the_end_of_a_poll_and_not_lost() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let server = Server::start(&db).await;
+        let room_id = server.room("alice").await;
+        let (bus, bob) = (&server.world.bus, server.reader("bob").await.user);
+        let number = server.world.store.room_num(&room_id).await.unwrap();
+        let number = number.unwrap().0;
+        bus.type_until(number, (bob.0, "@bob:localhost"), i64::MAX);
+        let since = server.token("alice").await;
+        let asked = SyncRequest {
+            timeout: Duration::from_millis(200),
+            ..request(&since, "{}")
+        };
+        let alice = server.reader("alice").await;
+        let mut waiting = Box::pin(server.sync.sync(&alice, &asked));
+        assert!((&mut waiting).now_or_never().is_none(), "it waits");
+        // As before a message that ends it, of which nobody is told yet.
+        bus.end_typing_with(number, bob.0);
+        let answer = json(&waiting.await.unwrap());
+        let typing = serde_json::json!([{ "content": { "user_ids": [] }, "type": "m.typing" }]);
+        let told = &room(&answer, "join", &room_id)["ephemeral"]["events"];
+        assert_eq!(*told, typing);
+        let next = server.sync("alice", Some(&next_batch(&answer))).await;
+        assert!(has_no_rooms(&next));
+    })
+    .await;
+}
