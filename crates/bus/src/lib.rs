@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use fleeting::Fleeting;
 
@@ -81,7 +81,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.bus.shared.listeners.lock().forget(&self.listener);
+        let mut listeners = self.bus.shared.listeners.lock();
+        listeners.forget(std::slice::from_ref(&self.listener));
     }
 }
 
@@ -228,9 +229,7 @@ impl Bus {
             .filter(|listener| listener.is_idle(before_ms))
             .cloned()
             .collect();
-        for listener in idle {
-            listeners.forget(&listener);
-        }
+        listeners.forget(&idle);
     }
 
     /// How many listeners there are.
@@ -300,18 +299,23 @@ impl Listeners {
         }
     }
 
-    fn forget(&mut self, listener: &Arc<Listener>) {
-        self.devices.remove(&listener.device());
-        if let Some(of_user) = self.users.get_mut(&listener.user()) {
-            of_user.retain(|other| other.device() != listener.device());
-            if of_user.is_empty() {
-                self.users.remove(&listener.user());
+    /// Goes through each room once, however many of its listeners are gone.
+    fn forget(&mut self, gone: &[Arc<Listener>]) {
+        let mut rooms = FxHashSet::default();
+        for listener in gone {
+            self.devices.remove(&listener.device());
+            if let Some(of_user) = self.users.get_mut(&listener.user()) {
+                of_user.retain(|other| other.device() != listener.device());
+                if of_user.is_empty() {
+                    self.users.remove(&listener.user());
+                }
             }
+            rooms.extend(listener.followed());
+            // A reader that still holds it must ask for a new one.
+            listener.retire();
         }
-        for room in listener.followed() {
-            self.remove(room, |other| other.device() == listener.device());
+        for room in rooms {
+            self.remove(room, Listener::is_retired);
         }
-        // A reader that still holds it must ask for a new one.
-        listener.retire();
     }
 }

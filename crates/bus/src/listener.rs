@@ -168,15 +168,14 @@ impl Listener {
         rooms
     }
 
-    /// Whether it follows one of `rooms`.
-    pub(crate) fn follows_any(&self, rooms: &FxHashSet<i64>) -> bool {
+    /// Those of `users` who are in a room that it follows.
+    pub(crate) fn those_beside<'a>(
+        &self,
+        users: impl Iterator<Item = (i64, &'a FxHashSet<i64>)>,
+    ) -> Vec<i64> {
         let changes = self.changes.lock();
-        let (few, many) = if rooms.len() < changes.rooms.len() {
-            (rooms, &changes.rooms)
-        } else {
-            (&changes.rooms, rooms)
-        };
-        few.iter().any(|room| many.contains(room))
+        let beside = users.filter(|(_, rooms)| !changes.rooms.is_disjoint(rooms));
+        beside.map(|(user, _)| user).collect()
     }
 
     pub(crate) fn wake(&self) {
@@ -195,6 +194,10 @@ impl Listener {
 
     pub(crate) fn followed(&self) -> Vec<i64> {
         self.changes.lock().rooms.iter().copied().collect()
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.changes.lock().retired
     }
 
     pub(crate) fn retire(&self) {

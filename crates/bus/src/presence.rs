@@ -4,6 +4,7 @@
 //! Whether somebody is there is judged elsewhere; here is what came of it, and whom it concerns: those who share a room
 //! with them.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -75,6 +76,8 @@ impl Presence {
 #[derive(Debug, Default)]
 pub(crate) struct Presences {
     users: FxHashMap<i64, Present>,
+    /// Those of them who are there, by the rooms that they are in.
+    there: FxHashMap<i64, FxHashSet<i64>>,
     log: Log,
     /// Those of them who are not there.
     offline: usize,
@@ -89,6 +92,12 @@ struct Present {
     left: Option<FxHashSet<i64>>,
     /// The number of the last change.
     changed: i64,
+}
+
+impl Present {
+    fn is_there(&self) -> bool {
+        self.presence.state != PresenceState::Offline
+    }
 }
 
 impl Bus {
@@ -108,13 +117,13 @@ impl Bus {
         if presences.users.contains_key(&user) {
             return;
         }
-        presences.offline += usize::from(presence.state == PresenceState::Offline);
         let present = Present {
             presence,
             rooms: FxHashSet::default(),
             left: Some(FxHashSet::default()),
             changed: 0,
         };
+        presences.offline += usize::from(!present.is_there());
         presences.users.insert(user, present);
         presences.forget();
     }
@@ -122,27 +131,39 @@ impl Bus {
     /// The rooms that `user` was in when they were read after [`Bus::meet`].
     pub fn introduce(&self, user: i64, rooms: &[i64]) {
         let mut fleeting = self.shared.fleeting.lock();
-        let Some(present) = fleeting.presences.users.get_mut(&user) else {
+        let presences = &mut fleeting.presences;
+        let Some(present) = presences.users.get_mut(&user) else {
             return;
         };
         if let Some(left) = present.left.take() {
             let still = rooms.iter().filter(|room| !left.contains(room));
             present.rooms.extend(still);
+            if present.is_there() {
+                come(&mut presences.there, user, &present.rooms);
+            }
         }
     }
 
     /// Changes what is told of `user`. Nobody is woken up yet: see [`Bus::wake_for_presence`].
     pub fn set_presence(&self, user: i64, presence: Presence) {
         let mut fleeting = self.shared.fleeting.lock();
-        let Some(present) = fleeting.presences.users.get_mut(&user) else {
+        let presences = &mut fleeting.presences;
+        let Some(present) = presences.users.get_mut(&user) else {
             return;
         };
-        let was_offline = present.presence.state == PresenceState::Offline;
-        let is_offline = presence.state == PresenceState::Offline;
+        let was_there = present.is_there();
         present.presence = presence;
-        let presences = &mut fleeting.presences;
-        presences.offline += usize::from(is_offline);
-        presences.offline -= usize::from(was_offline);
+        match (was_there, present.is_there()) {
+            (false, true) => {
+                presences.offline -= 1;
+                come(&mut presences.there, user, &present.rooms);
+            }
+            (true, false) => {
+                presences.offline += 1;
+                go(&mut presences.there, user, &present.rooms);
+            }
+            (true, true) | (false, false) => {}
+        }
         fleeting.note_presence(user);
         self.shared.publish(&fleeting);
     }
@@ -175,27 +196,15 @@ impl Bus {
     ) -> Vec<Presence> {
         let fleeting = self.shared.fleeting.lock();
         let presences = &fleeting.presences;
-        let is_there = |present: &Present| present.presence.state != PresenceState::Offline;
-        let changed = since.and_then(|since| presences.log.after(since));
-        let mut found: Vec<i64> = if let Some(changed) = changed {
-            changed.collect()
-        } else {
-            let all = presences.users.iter();
-            let there = all.filter(|(_, present)| is_there(present));
-            there.map(|(user, _)| *user).collect()
+        let mut found: Vec<i64> = match since.and_then(|since| presences.log.after(since)) {
+            Some(changed) => {
+                let rooms = |user| presences.users.get(&user).map(|it| (user, &it.rooms));
+                listener.those_beside(changed.filter_map(rooms))
+            }
+            None => presences.there_in(&listener.followed()).collect(),
         };
-        found.retain(|user| {
-            let present = presences.users.get(user);
-            *user != listener.user() && present.is_some_and(|it| listener.follows_any(&it.rooms))
-        });
-        if !new_rooms.is_empty() {
-            let is_new =
-                |present: &Present| new_rooms.iter().any(|room| present.rooms.contains(room));
-            let all = presences.users.iter();
-            let new =
-                all.filter(|(user, it)| **user != listener.user() && is_there(it) && is_new(it));
-            found.extend(new.map(|(user, _)| *user));
-        }
+        found.extend(presences.there_in(new_rooms));
+        found.retain(|user| *user != listener.user());
         found.sort_unstable();
         found.dedup();
         let told = found.iter().filter_map(|user| presences.users.get(user));
@@ -232,13 +241,15 @@ impl Bus {
     /// `user` is in `room` from now on: those in it are told of them.
     pub(crate) fn enter(&self, user: i64, room: i64) {
         let mut fleeting = self.shared.fleeting.lock();
-        let Some(present) = fleeting.presences.users.get_mut(&user) else {
+        let presences = &mut fleeting.presences;
+        let Some(present) = presences.users.get_mut(&user) else {
             return;
         };
         if let Some(left) = &mut present.left {
             left.remove(&room);
         }
-        if present.rooms.insert(room) && present.presence.state != PresenceState::Offline {
+        if present.rooms.insert(room) && present.is_there() {
+            come(&mut presences.there, user, &[room]);
             fleeting.note_presence(user);
             self.shared.publish(&fleeting);
         }
@@ -247,10 +258,39 @@ impl Bus {
     /// `user` is no longer in `room`.
     pub(crate) fn exit(&self, user: i64, room: i64) {
         let mut fleeting = self.shared.fleeting.lock();
-        if let Some(present) = fleeting.presences.users.get_mut(&user) {
+        let presences = &mut fleeting.presences;
+        if let Some(present) = presences.users.get_mut(&user) {
             present.rooms.remove(&room);
+            go(&mut presences.there, user, &[room]);
             if let Some(left) = &mut present.left {
                 left.insert(room);
+            }
+        }
+    }
+}
+
+/// `user` is there, and in `rooms`.
+fn come<'a>(
+    there: &mut FxHashMap<i64, FxHashSet<i64>>,
+    user: i64,
+    rooms: impl IntoIterator<Item = &'a i64>,
+) {
+    for room in rooms {
+        there.entry(*room).or_default().insert(user);
+    }
+}
+
+/// `user` is not there any longer, or not in `rooms`.
+fn go<'a>(
+    there: &mut FxHashMap<i64, FxHashSet<i64>>,
+    user: i64,
+    rooms: impl IntoIterator<Item = &'a i64>,
+) {
+    for room in rooms {
+        if let Entry::Occupied(mut users) = there.entry(*room) {
+            users.get_mut().remove(&user);
+            if users.get().is_empty() {
+                users.remove();
             }
         }
     }
@@ -267,15 +307,18 @@ impl Fleeting {
 }
 
 impl Presences {
+    /// Those who are there, of each of `rooms`.
+    fn there_in(&self, rooms: &[i64]) -> impl Iterator<Item = i64> {
+        let users = rooms.iter().filter_map(|room| self.there.get(room));
+        users.flatten().copied()
+    }
+
     fn forget(&mut self) {
         if self.offline <= REMEMBERED {
             return;
         }
         let users = &self.users;
-        let is_gone = |user: i64| {
-            let present = users.get(&user);
-            present.is_some_and(|it| it.presence.state == PresenceState::Offline)
-        };
+        let is_gone = |user: i64| users.get(&user).is_some_and(|present| !present.is_there());
         for user in self.log.forget(REMEMBERED / 10, is_gone) {
             self.users.remove(&user);
             self.offline = self.offline.saturating_sub(1);

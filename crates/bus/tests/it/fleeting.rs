@@ -199,3 +199,35 @@ async fn presence_wakes_nobody_in_a_crowd() {
         ["@carol"]
     );
 }
+
+#[test]
+fn who_is_there_is_known_of_each_room_whatever_they_do() {
+    let bus = Bus::new(0, 7);
+    let reader = listening(&bus, 1, 11, &[ROOM, 200]);
+    let there = |rooms: &[i64]| {
+        let told = bus.presence_changed((Some(bus.count()), i64::MAX), &reader, rooms);
+        names(&told).join(" ")
+    };
+    known(&bus, (3, "@carol"), &[ROOM, 200]);
+    known(&bus, (4, "@dave"), &[ROOM]);
+    assert_eq!(there(&[ROOM, 200]), "");
+    come(&bus, (3, "@carol"));
+    come(&bus, (4, "@dave"));
+    assert_eq!(there(&[ROOM, 200]), "@carol @dave");
+    assert_eq!(there(&[200]), "@carol");
+    bus.set_presence(3, presence("@carol", PresenceState::Offline));
+    assert_eq!(there(&[ROOM, 200]), "@dave");
+    // What happens while somebody is away counts once they come back.
+    bus.unfollow(3, ROOM);
+    bus.follow(3, 300);
+    come(&bus, (3, "@carol"));
+    assert_eq!(there(&[ROOM]), "@dave");
+    assert_eq!(there(&[200, 300]), "@carol");
+    bus.unfollow(4, ROOM);
+    assert_eq!(there(&[ROOM]), "");
+    // Who is there before their rooms are known.
+    bus.meet(5, presence("@erin", PresenceState::Offline));
+    come(&bus, (5, "@erin"));
+    bus.introduce(5, &[ROOM]);
+    assert_eq!(there(&[ROOM]), "@erin");
+}
