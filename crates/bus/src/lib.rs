@@ -12,7 +12,7 @@ mod listener;
 mod presence;
 mod typing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -23,6 +23,7 @@ use fleeting::Fleeting;
 
 pub use listener::Listener;
 pub use presence::{CROWD, Presence, PresenceState};
+pub use typing::{MOST_TYPED_IN, MOST_TYPISTS};
 
 /// Whom or what a change concerns, by the integers of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,18 +133,20 @@ impl Bus {
         self.shared.count.load(Ordering::Acquire)
     }
 
-    /// Wakes those who follow `room`, of which something that is not stored has changed.
-    fn tell_room(&self, room: i64, fleeting: MutexGuard<'_, Fleeting>) {
+    /// Wakes those who follow one of `rooms`, of which something that is not stored has changed; each once.
+    fn tell_rooms(&self, rooms: &BTreeSet<i64>, fleeting: MutexGuard<'_, Fleeting>) {
         let count = fleeting.count;
         let listeners = self.shared.listeners.lock();
-        let followers = listeners.rooms.get(&room).cloned().unwrap_or_default();
+        let followers = rooms.iter().filter_map(|room| listeners.rooms.get(room));
+        let woken: Vec<Arc<Listener>> = followers
+            .flatten()
+            .filter(|listener| listener.note_fleeting(count))
+            .cloned()
+            .collect();
         drop(listeners);
-        for listener in &followers {
-            listener.note_fleeting(count);
-        }
         self.shared.publish(&fleeting);
         drop(fleeting);
-        for listener in followers {
+        for listener in woken {
             listener.wake();
         }
     }

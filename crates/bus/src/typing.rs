@@ -4,13 +4,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use rustc_hash::FxHashMap;
 
-use crate::fleeting::Log;
+use crate::fleeting::{Fleeting, Log};
 use crate::{Bus, Listener};
 
 /// Rooms in which nobody types any longer are remembered, so that this is told: at most so many.
 const REMEMBERED: usize = 10_000;
+
+/// Of so many typists of a room others are told. Who comes when there are as many is not listed.
+pub const MOST_TYPISTS: usize = 50;
+
+/// In so many rooms a user types at a time; in further ones they are not listed.
+pub const MOST_TYPED_IN: usize = 50;
 
 /// The rooms in which somebody is typing, or was.
 #[derive(Debug, Default)]
@@ -18,6 +25,10 @@ pub(crate) struct Typing {
     rooms: FxHashMap<i64, RoomTyping>,
     /// Those in which somebody is.
     active: BTreeSet<i64>,
+    /// Who types where, in the order in which their time is up: the time, the room and the user.
+    due: BTreeSet<(i64, i64, i64)>,
+    /// The same by user.
+    of_users: BTreeSet<(i64, i64)>,
     log: Log,
 }
 
@@ -36,37 +47,79 @@ struct Typist {
     until_ms: i64,
 }
 
+impl RoomTyping {
+    fn position(&self, user: i64) -> Option<usize> {
+        self.users.iter().position(|typist| typist.user == user)
+    }
+}
+
 impl Typing {
-    /// Changes who types in a room; whether they are others then. `count` numbers the change, if there is one.
-    fn change(&mut self, room: i64, count: i64, change: impl FnOnce(&mut Vec<Typist>)) -> bool {
-        let entry = self.rooms.entry(room).or_default();
-        let before: Vec<i64> = entry.users.iter().map(|typist| typist.user).collect();
-        change(&mut entry.users);
-        let after = entry.users.iter().map(|typist| typist.user);
-        if after.eq(before) {
-            if entry.changed == 0 {
-                self.rooms.remove(&room);
-            }
+    /// Whether others are typing then than before.
+    fn begin(&mut self, room: i64, (user, user_id): (i64, &str), until_ms: i64) -> bool {
+        let known = self.rooms.get_mut(&room);
+        let known = known.and_then(|it| it.users.iter_mut().find(|typist| typist.user == user));
+        if let Some(typist) = known {
+            self.due.remove(&(typist.until_ms, room, user));
+            self.due.insert((until_ms, room, user));
+            typist.until_ms = until_ms;
             return false;
         }
-        self.log.note(room, entry.changed, count);
-        entry.changed = count;
-        if entry.users.is_empty() {
-            self.active.remove(&room);
-            self.forget();
-        } else {
-            self.active.insert(room);
+        let typists = self.rooms.get(&room).map_or(0, |it| it.users.len());
+        let typed_in = self.of_users.range((user, i64::MIN)..=(user, i64::MAX));
+        if typists >= MOST_TYPISTS || typed_in.count() >= MOST_TYPED_IN {
+            return false;
         }
+        let entry = self.rooms.entry(room).or_default();
+        entry.users.push(Typist {
+            user,
+            user_id: user_id.into(),
+            until_ms,
+        });
+        self.active.insert(room);
+        self.due.insert((until_ms, room, user));
+        self.of_users.insert((user, room));
         true
     }
 
-    fn forget(&mut self) {
+    /// Whether others are typing then than before.
+    fn end(&mut self, room: i64, user: i64) -> bool {
+        let Some(entry) = self.rooms.get_mut(&room) else {
+            return false;
+        };
+        let Some(at) = entry.position(user) else {
+            return false;
+        };
+        let typist = entry.users.remove(at);
+        if entry.users.is_empty() {
+            self.active.remove(&room);
+        }
+        self.due.remove(&(typist.until_ms, room, user));
+        self.of_users.remove(&(user, room));
+        true
+    }
+
+    /// Ends the typing of those whose time is up; in which rooms.
+    fn expire(&mut self, now_ms: i64) -> BTreeSet<i64> {
+        let mut changed = BTreeSet::new();
+        while let Some((until_ms, room, user)) = self.due.first().copied()
+            && until_ms <= now_ms
+        {
+            self.end(room, user);
+            changed.insert(room);
+        }
+        changed
+    }
+
+    /// Notes that others type in `room` than before: change `count`.
+    fn note(&mut self, room: i64, count: i64) {
+        if let Some(entry) = self.rooms.get_mut(&room) {
+            self.log.note(room, entry.changed, count);
+            entry.changed = count;
+        }
         if self.rooms.len() - self.active.len() > REMEMBERED {
             let active = &self.active;
-            let forgotten = self
-                .log
-                .forget(REMEMBERED / 10, |room| !active.contains(&room));
-            for room in forgotten {
+            let may_go = |room| !active.contains(&room);
+            for room in self.log.forget(REMEMBERED / 10, may_go) {
                 self.rooms.remove(&room);
             }
         }
@@ -74,37 +127,29 @@ impl Typing {
 }
 
 impl Bus {
-    /// `user` is typing in `room` until a time, unless they go on.
+    /// `user` is typing in `room` until a time, unless they go on. Beyond [`MOST_TYPISTS`] and [`MOST_TYPED_IN`] nobody is
+    /// told.
     pub fn type_until(&self, room: i64, (user, user_id): (i64, &str), until_ms: i64) {
-        self.change_typing(room, |users| {
-            match users.iter_mut().find(|typist| typist.user == user) {
-                Some(typist) => typist.until_ms = until_ms,
-                None => users.push(Typist {
-                    user,
-                    user_id: user_id.into(),
-                    until_ms,
-                }),
-            }
-        });
+        let mut fleeting = self.shared.fleeting.lock();
+        if fleeting.typing.begin(room, (user, user_id), until_ms) {
+            self.tell_typing(&[room].into(), fleeting);
+        }
     }
 
     /// `user` isn't typing in `room` any longer.
     pub fn end_typing(&self, room: i64, user: i64) {
-        self.change_typing(room, |users| users.retain(|typist| typist.user != user));
+        let mut fleeting = self.shared.fleeting.lock();
+        if fleeting.typing.end(room, user) {
+            self.tell_typing(&[room].into(), fleeting);
+        }
     }
 
     /// As [`Bus::end_typing`], where those in the room are about to be woken up for something else: nobody is before
     /// that, so that they are told both at once.
     pub fn end_typing_with(&self, room: i64, user: i64) {
         let mut fleeting = self.shared.fleeting.lock();
-        // Nearly always nobody is typing.
-        if !fleeting.typing.active.contains(&room) {
-            return;
-        }
-        let count = fleeting.count + 1;
-        let end = |users: &mut Vec<Typist>| users.retain(|typist| typist.user != user);
-        if fleeting.typing.change(room, count, end) {
-            fleeting.count = count;
+        if fleeting.typing.end(room, user) {
+            fleeting.note_typing(room);
             self.shared.publish(&fleeting);
         }
     }
@@ -112,20 +157,13 @@ impl Bus {
     /// Ends the typing of those whose time is up. When the next one's is; `None` when nobody types.
     #[must_use]
     pub fn expire_typing(&self, now_ms: i64) -> Option<i64> {
-        let rooms = self.shared.fleeting.lock().typing.active.clone();
-        for room in rooms {
-            self.change_typing(room, |users| {
-                users.retain(|typist| typist.until_ms > now_ms);
-            });
+        let mut fleeting = self.shared.fleeting.lock();
+        let changed = fleeting.typing.expire(now_ms);
+        let next = fleeting.typing.due.first().map(|(until_ms, ..)| *until_ms);
+        if !changed.is_empty() {
+            self.tell_typing(&changed, fleeting);
         }
-        let fleeting = self.shared.fleeting.lock();
-        let typing = &fleeting.typing;
-        let rooms = typing
-            .active
-            .iter()
-            .filter_map(|room| typing.rooms.get(room));
-        let typists = rooms.flat_map(|room| &room.users);
-        typists.map(|typist| typist.until_ms).min()
+        next
     }
 
     /// Who is typing in `room`, in the order in which they began.
@@ -151,12 +189,18 @@ impl Bus {
         listener.those_followed(rooms)
     }
 
-    fn change_typing(&self, room: i64, change: impl FnOnce(&mut Vec<Typist>)) {
-        let mut fleeting = self.shared.fleeting.lock();
-        let count = fleeting.count + 1;
-        if fleeting.typing.change(room, count, change) {
-            fleeting.count = count;
-            self.tell_room(room, fleeting);
+    /// Notes that others type in `rooms`, and wakes who follows them.
+    fn tell_typing(&self, rooms: &BTreeSet<i64>, mut fleeting: MutexGuard<'_, Fleeting>) {
+        for room in rooms {
+            fleeting.note_typing(*room);
         }
+        self.tell_rooms(rooms, fleeting);
+    }
+}
+
+impl Fleeting {
+    fn note_typing(&mut self, room: i64) {
+        let count = self.next();
+        self.typing.note(room, count);
     }
 }

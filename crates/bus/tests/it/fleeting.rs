@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use starling_bus::{Bus, CROWD, Presence, PresenceState};
+use starling_bus::{Bus, CROWD, MOST_TYPED_IN, MOST_TYPISTS, Presence, PresenceState};
 
 use crate::listening;
 
@@ -81,6 +81,46 @@ fn typing_ends_when_its_time_is_up() {
     assert_eq!(bus.typing_changed(Some(3), &alice), [ROOM, 200]);
     assert_eq!(bus.typing_changed(None, &alice), [ROOM]);
     assert_eq!(bus.expire_typing(30), None);
+}
+
+#[test]
+fn who_goes_on_typing_does_so_until_the_new_time() {
+    let bus = Bus::new(0, 7);
+    for until_ms in [10, 30, 20] {
+        bus.type_until(ROOM, (3, "@carol"), until_ms);
+        assert_eq!(bus.expire_typing(0), Some(until_ms));
+    }
+    assert_eq!(bus.expire_typing(19), Some(20));
+    assert_eq!(typing(&bus, ROOM), ["@carol"]);
+    // Who has ended is not ended again, nor is who began anew ended too early.
+    bus.end_typing(ROOM, 3);
+    assert_eq!(bus.expire_typing(19), None);
+    bus.type_until(ROOM, (3, "@carol"), 40);
+    assert_eq!(bus.expire_typing(20), Some(40));
+    assert_eq!(typing(&bus, ROOM), ["@carol"]);
+}
+
+#[test]
+fn as_many_are_listed_as_a_room_and_a_user_may_have() {
+    let bus = Bus::new(0, 7);
+    let number = |most: usize| i64::try_from(most).unwrap();
+    for user in 0..number(MOST_TYPISTS) + 5 {
+        bus.type_until(ROOM, (user, "@somebody"), 10);
+    }
+    assert_eq!(typing(&bus, ROOM).len(), MOST_TYPISTS);
+    let count = bus.count();
+    assert_eq!(count, number(MOST_TYPISTS));
+    for room in 0..number(MOST_TYPED_IN) + 5 {
+        bus.type_until(1000 + room, (2000, "@everywhere"), 20);
+    }
+    assert_eq!(bus.count(), count + number(MOST_TYPED_IN));
+    // There is room again once somebody ends.
+    bus.end_typing(1000, 2000);
+    bus.type_until(5000, (2000, "@everywhere"), 30);
+    assert_eq!(typing(&bus, 5000), ["@everywhere"]);
+    assert_eq!(bus.expire_typing(20), Some(30));
+    bus.type_until(ROOM, (2001, "@late"), 30);
+    assert_eq!(typing(&bus, ROOM), ["@late"]);
 }
 
 #[test]
