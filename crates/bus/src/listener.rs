@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::Topic;
 
-/// How many changes a listener remembers. A reader that is further behind asks the database.
+/// Of how many topics a listener remembers the last change. A reader that is further behind asks the database.
 const REMEMBERED: usize = 256;
 
 /// The last changes that concerned a device.
@@ -29,6 +29,7 @@ pub struct Listener {
 struct Changes {
     /// All changes after this position are in `recent`; `i64::MAX` until the listener is ready, and once it is retired.
     complete_after: i64,
+    /// The last change of each topic, in order.
     recent: VecDeque<(i64, Topic)>,
     rooms: FxHashSet<i64>,
     /// The bus has forgotten it: no change reaches it any more, whatever its reader does.
@@ -79,19 +80,9 @@ impl Listener {
         if since < changes.complete_after {
             return None;
         }
-        let mut found: Vec<(i64, Topic)> = Vec::new();
-        for (position, topic) in changes
-            .recent
-            .iter()
-            .rev()
-            .take_while(|(position, _)| *position > since)
-        {
-            if !found.iter().any(|(_, other)| other == topic) {
-                found.push((*position, *topic));
-            }
-        }
-        found.reverse();
-        Some(found)
+        let recent = changes.recent.iter();
+        let found = recent.skip_while(|(position, _)| *position <= since);
+        Some(found.copied().collect())
     }
 
     /// Waits until something after `since` concerns this device, or it doesn't remember that far back. Returns at once
@@ -145,8 +136,11 @@ impl Listener {
 
     pub(crate) fn note(&self, position: i64, topic: Topic) {
         let mut changes = self.changes.lock();
-        if changes.recent.len() >= REMEMBERED
-            && let Some((dropped, _)) = changes.recent.pop_front()
+        let recent = &mut changes.recent;
+        if let Some(at) = recent.iter().rposition(|(_, other)| *other == topic) {
+            recent.remove(at);
+        } else if recent.len() >= REMEMBERED
+            && let Some((dropped, _)) = recent.pop_front()
         {
             // Before it is ready (`i64::MAX`) the maximum stays as it is.
             changes.complete_after = changes.complete_after.max(dropped);

@@ -54,15 +54,36 @@ fn a_new_listener_does_not_know_the_past() {
 #[test]
 fn a_listener_forgets_and_says_so() {
     let bus = Bus::new(0, 7);
-    let listener = listening(&bus, 1, 11, &[100]);
-    for position in 1..=300 {
-        bus.advance(position, &[Topic::Room(100)]);
+    let rooms: Vec<i64> = (1..=300).collect();
+    let listener = listening(&bus, 1, 11, &rooms);
+    for room in rooms {
+        bus.advance(room, &[Topic::Room(room)]);
     }
-    assert_eq!(listener.changes_since(0), None);
+    assert_eq!(listener.changes_since(43), None);
     assert!(listener.has_changed(0));
     assert_eq!(
         listener.changes_since(299),
-        Some(vec![(300, Topic::Room(100))])
+        Some(vec![(300, Topic::Room(300))])
+    );
+    assert_eq!(listener.changes_since(44).map(|told| told.len()), Some(256));
+}
+
+#[test]
+fn of_each_topic_the_last_change_is_remembered() {
+    let bus = Bus::new(0, 7);
+    let listener = listening(&bus, 1, 11, &[100, 200]);
+    bus.advance(1, &[Topic::Room(200)]);
+    for position in 2..=1_000 {
+        bus.advance(position, &[Topic::Room(100)]);
+    }
+    let both = vec![(1, Topic::Room(200)), (1_000, Topic::Room(100))];
+    assert_eq!(listener.changes_since(0), Some(both));
+    bus.advance(1_001, &[Topic::Room(200)]);
+    let both = vec![(1_000, Topic::Room(100)), (1_001, Topic::Room(200))];
+    assert_eq!(listener.changes_since(999), Some(both));
+    assert_eq!(
+        listener.changes_since(1_000),
+        Some(vec![(1_001, Topic::Room(200))])
     );
 }
 
