@@ -275,3 +275,29 @@ async fn an_account_that_is_gone_shows_nothing_new() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_once_let_the_user_in_is_not_said_again() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let (space, room) = (world.room(&alice).await, world.room(&alice).await);
+        let allow = json!([{ "type": "m.room_membership", "room_id": space }]);
+        let rules = json!({ "join_rule": "restricted", "allow": allow });
+        let kept = world.set(&alice, &room, ("m.room.join_rules", ""), &rules);
+        kept.await.unwrap();
+        for room in [&space, &room] {
+            world.act(&bob, room, Join, &bob).await.unwrap();
+        }
+        let shown = member(&world, &room, &bob, &alice).await;
+        let authorised = &shown["join_authorised_via_users_server"];
+        assert_eq!(*authorised, alice.user_id.as_str());
+        rename(&world, &bob, "Robert").await;
+        work_on_all(&world).await;
+        assert_eq!(
+            member(&world, &room, &bob, &alice).await,
+            json!({ "displayname": "Robert", "membership": "join" })
+        );
+    })
+    .await;
+}
