@@ -20,7 +20,7 @@ use super::answer::{Content, ROOMS_STEP, Step, each_room};
 use super::batch::Pages;
 use super::plan::{Extent, Plan, Section};
 use super::room::Part;
-use super::{Scope, SyncRequest, account_data};
+use super::{Scope, SyncRequest, account_data, presence};
 use crate::json::{self, Object};
 use crate::{Error, Filter, Reader, Sync};
 
@@ -45,7 +45,8 @@ impl Sync {
         account_data::write_list(&mut out, &global);
         object.string(&mut out, "end", &scope.end().to_string());
         object.key(&mut out, "presence");
-        out.extend_from_slice(b"[]");
+        let there = presence::of_plan(&scope, &plan);
+        presence::write_list(&mut out, &there, scope.asker.now_ms);
         object.key(&mut out, "rooms");
         out.push(b'[');
         let rooms: Vec<(RoomNum, Section)> = std::mem::take(&mut plan.rooms).into_iter().collect();

@@ -125,6 +125,13 @@ impl Plan {
         }
     }
 
+    /// The rooms that the user is in and that are told whole.
+    pub(crate) fn whole_rooms(&self) -> impl Iterator<Item = RoomNum> {
+        let rooms = self.rooms.iter();
+        let whole = rooms.filter(|(_, section)| matches!(section, Section::Joined(it) if it.whole));
+        whole.map(|(room, _)| *room)
+    }
+
     fn add_grown(&mut self, rooms: Vec<RoomNum>, since: i64) {
         let extent = Extent {
             after: since,

@@ -4,7 +4,7 @@
 use starling_bus::Presence;
 
 use super::Scope;
-use super::plan::{Plan, Section};
+use super::plan::Plan;
 use crate::json::{self, Object};
 
 /// The type of the event.
@@ -12,31 +12,31 @@ const KIND: &str = "m.presence";
 
 /// What to tell: what has changed, and of a room that is told whole, who is there.
 pub(crate) fn of_plan(scope: &Scope, plan: &Plan) -> Vec<Presence> {
-    let rooms = plan.rooms.iter();
-    let new = rooms.filter(|(_, section)| matches!(section, Section::Joined(it) if it.whole));
-    let new: Vec<i64> = new.map(|(room, _)| room.0).collect();
-    changed(scope, &new)
-}
-
-/// What has changed since the client's moment, and who is there in `new_rooms`.
-pub(crate) fn changed(scope: &Scope, new_rooms: &[i64]) -> Vec<Presence> {
     let filter = &scope.filter.presence;
     if !filter.allows_type(KIND) {
         return Vec::new();
     }
     // Without a moment all of the user's rooms are new.
-    let new_rooms = scope.moment.since.map_or(&[][..], |_| new_rooms);
+    let new: Vec<i64> = match scope.moment.since {
+        Some(_) => plan.whole_rooms().map(|room| room.0).collect(),
+        None => Vec::new(),
+    };
     let stretch = (scope.moment.since, scope.moment.upto);
-    let mut changed = scope
-        .bus
-        .presence_changed(stretch, &scope.listener, new_rooms);
+    let mut changed = scope.bus.presence_changed(stretch, &scope.listener, &new);
     changed.retain(|presence| filter.allows_sender(&presence.user_id));
     changed
 }
 
 /// Appends `{"events":[…]}`.
 pub(crate) fn write(out: &mut Vec<u8>, told: &[Presence], now_ms: i64) {
-    out.extend_from_slice(b"{\"events\":[");
+    out.extend_from_slice(b"{\"events\":");
+    write_list(out, told, now_ms);
+    out.push(b'}');
+}
+
+/// Appends `[…]`.
+pub(crate) fn write_list(out: &mut Vec<u8>, told: &[Presence], now_ms: i64) {
+    out.push(b'[');
     let start = out.len();
     for presence in told {
         json::separate(out, start);
@@ -47,7 +47,7 @@ pub(crate) fn write(out: &mut Vec<u8>, told: &[Presence], now_ms: i64) {
         event.string(out, "type", KIND);
         out.push(b'}');
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
 }
 
 fn write_content(out: &mut Vec<u8>, presence: &Presence, now_ms: i64) {

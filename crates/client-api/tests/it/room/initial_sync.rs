@@ -17,6 +17,7 @@ async fn a_client_of_old_follows_its_rooms() {
             .await;
         bob.join(&room).await.ok();
         let start = bob.get("initialSync?limit=1").await.ok();
+        assert_eq!(start["presence"], json!([]), "nobody is there");
         let told = &start["rooms"][0];
         assert_eq!(told["room_id"], room.as_str());
         assert_eq!(told["membership"], "join");
@@ -38,9 +39,17 @@ async fn a_client_of_old_follows_its_rooms() {
         let from = news["end"].as_str().unwrap();
         let nothing = bob.get(&format!("events?from={from}&timeout=1")).await.ok();
         assert_eq!(nothing["chunk"], json!([]));
+        alice.get("sync").await.ok();
+        let start = bob.get("initialSync").await.ok();
+        let there = start["presence"].as_array().unwrap();
+        assert_eq!(there.len(), 1, "{there:?}");
+        assert_eq!(there[0]["type"], "m.presence");
+        assert_eq!(there[0]["sender"], alice.user_id.as_str());
+        assert_eq!(there[0]["content"]["presence"], "online");
         bob.leave(&room).await.ok();
         let start = bob.get("initialSync").await.ok();
         assert_eq!(start["rooms"], json!([]));
+        assert_eq!(start["presence"], json!([]));
         let start = bob.get("initialSync?archived=true").await.ok();
         assert_eq!(start["rooms"][0]["membership"], "leave");
     })
