@@ -8,6 +8,21 @@ use starling_testkit::{TestDb, TestServer};
 
 use super::{User, on_servers};
 
+/// Each has its behaviour: lazily loaded members, private receipts, deleted account data, threads, relations in either
+/// direction, types of rooms in the directory, the list of threads, rooms in common (twice), and further profile fields.
+const FEATURES: [&str; 10] = [
+    "m.lazy_load_members",
+    "org.matrix.msc2285.stable",
+    "org.matrix.msc3391",
+    "org.matrix.msc3440.stable",
+    "org.matrix.msc3715.stable",
+    "org.matrix.msc3827.stable",
+    "org.matrix.msc3856.stable",
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    "uk.tcpip.msc4133.stable",
+];
+
 /// `GET /_matrix/client/versions`
 #[tokio::test]
 async fn versions_are_told_to_anybody_whatever_the_token() {
@@ -19,6 +34,10 @@ async fn versions_are_told_to_anybody_whatever_the_token() {
             assert_eq!(answer.status, 200);
             let versions = answer.body["versions"].as_array().unwrap();
             assert!(versions.contains(&json!("v1.1")) && versions.contains(&json!("v1.19")));
+            let features = answer.body["unstable_features"].as_object().unwrap();
+            assert!(features.values().all(|has| *has == true));
+            let features: Vec<&str> = features.keys().map(String::as_str).collect();
+            assert_eq!(features, FEATURES);
         }
     })
     .await;
