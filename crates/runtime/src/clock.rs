@@ -14,6 +14,7 @@ pub struct Clock {
 enum Source {
     System,
     Simulated { start_ms: i64, started: Instant },
+    Standing { at_ms: i64, at: Instant },
 }
 
 impl Clock {
@@ -25,9 +26,8 @@ impl Clock {
         }
     }
 
-    /// A clock that reads `start_ms` (milliseconds since 1970) now and follows tokio's clock from here on.
+    /// A clock that reads `start_ms` (milliseconds since 1970) now and follows tokio's clock from here on
     /// (outside a runtime with a paused clock, time goes on by itself).
-    ///
     #[must_use]
     pub fn simulated(start_ms: i64) -> Self {
         Self {
@@ -38,19 +38,34 @@ impl Clock {
         }
     }
 
+    /// A clock that stands still at `at_ms`, however long anything takes.
+    #[must_use]
+    pub fn standing(at_ms: i64) -> Self {
+        Self {
+            source: Source::Standing {
+                at_ms,
+                at: Instant::now(),
+            },
+        }
+    }
+
     /// The time of day: milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         match &self.source {
             Source::System => millis(system_time()),
             Source::Simulated { start_ms, started } => start_ms + millis(started.elapsed()),
+            Source::Standing { at_ms, .. } => *at_ms,
         }
     }
 
     /// A point in time that only moves forward, for measuring durations.
     #[must_use]
     pub fn monotonic(&self) -> Instant {
-        Instant::now()
+        match &self.source {
+            Source::System | Source::Simulated { .. } => Instant::now(),
+            Source::Standing { at, .. } => *at,
+        }
     }
 }
 

@@ -93,7 +93,17 @@ impl TestServer {
     /// # Panics
     /// When the database cannot be read, or there are no rooms of the configured version.
     pub async fn start_with(db: &TestDb, config: Config) -> Self {
-        Self::over(db.db().clone(), config, (Cpu::in_place(), chance())).await
+        let clock = Clock::simulated(START_MS);
+        Self::over(db.db().clone(), config, (Cpu::in_place(), chance(), clock)).await
+    }
+
+    /// As [`TestServer::start_with`], where no time passes: what a limit of rate refuses stays refused.
+    ///
+    /// # Panics
+    /// As [`TestServer::start_with`].
+    pub async fn start_timeless(db: &TestDb, config: Config) -> Self {
+        let clock = Clock::standing(START_MS);
+        Self::over(db.db().clone(), config, (Cpu::in_place(), chance(), clock)).await
     }
 
     /// As [`TestServer::start_with`], where the same seed makes the same ids and tokens.
@@ -101,8 +111,8 @@ impl TestServer {
     /// # Panics
     /// As [`TestServer::start_with`].
     pub async fn start_seeded(db: &TestDb, config: Config, seed: u64) -> Self {
-        let chance = Chance::seeded(seed);
-        Self::over(db.db().clone(), config, (Cpu::in_place(), chance)).await
+        let (chance, clock) = (Chance::seeded(seed), Clock::simulated(START_MS));
+        Self::over(db.db().clone(), config, (Cpu::in_place(), chance, clock)).await
     }
 
     /// As [`TestServer::start`], where passwords are hashed here instead of in place.
@@ -110,7 +120,8 @@ impl TestServer {
     /// # Panics
     /// As [`TestServer::start`].
     pub async fn start_hashing(db: &TestDb, cpu: Cpu) -> Self {
-        Self::over(db.db().clone(), Self::config(), (cpu, chance())).await
+        let clock = Clock::simulated(START_MS);
+        Self::over(db.db().clone(), Self::config(), (cpu, chance(), clock)).await
     }
 
     /// Another node on the same database (PostgreSQL).
@@ -119,13 +130,14 @@ impl TestServer {
     /// As [`TestServer::start_with`].
     pub async fn second_node(&self, db: Db) -> Self {
         let config = self.state.config.as_ref().clone();
-        Self::over(db, config, (Cpu::in_place(), chance())).await
+        let clock = Clock::simulated(START_MS);
+        Self::over(db, config, (Cpu::in_place(), chance(), clock)).await
     }
 
-    async fn over(db: Db, config: Config, (cpu, chance): (Cpu, Chance)) -> Self {
+    async fn over(db: Db, config: Config, (cpu, chance, clock): (Cpu, Chance, Clock)) -> Self {
         let (head, epoch) = db.head().await.expect("the head is read");
         let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
-        let (bus, clock) = (Bus::new(head, chance.number()), Clock::simulated(START_MS));
+        let bus = Bus::new(head, chance.number());
         let shutdown = Shutdown::new();
         let (stop_sync, stopping) = watch::channel(false);
         let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);

@@ -6,12 +6,12 @@ use starling_config::RateLimits;
 use starling_store::SCHEMA;
 use starling_testkit::{TestAnswer, TestServer, on_each_engine};
 
-/// Runs a test with a server on each engine that has these limits.
+/// Runs a test with a server on each engine that has these limits and on which no time passes.
 async fn on_limited(limits: RateLimits, test: impl AsyncFn(TestServer)) {
     on_each_engine(&SCHEMA, async |db| {
         let mut config = TestServer::config();
         config.rate_limits = limits;
-        test(TestServer::start_with(&db, config).await).await;
+        test(TestServer::start_timeless(&db, config).await).await;
     })
     .await;
 }
