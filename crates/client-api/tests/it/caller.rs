@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use starling_accounts::{AccountKind, NewAccount, NewDevice, Report};
@@ -234,22 +234,20 @@ impl Caller {
 
     /// The bytes of a good answer.
     pub(super) async fn bytes(&self, path: &str) -> Vec<u8> {
+        let body = self.response(path).await.into_body().collect().await;
+        body.unwrap().to_bytes().to_vec()
+    }
+
+    /// A good answer, with its headers.
+    pub(super) async fn response(&self, path: &str) -> Response<Body> {
         let token = self.token.as_deref().unwrap_or_default();
         let request = Request::get(format!("{PREFIX}{path}"))
             .header("authorization", format!("Bearer {token}"));
         let router = starling_client_api::routes().into_router(self.server.state.clone());
-        let response = router
-            .oneshot(request.body(Body::empty()).unwrap())
-            .await
-            .unwrap();
+        let response = router.oneshot(request.body(Body::empty()).unwrap()).await;
+        let response = response.unwrap();
         assert_eq!(response.status(), 200, "{path}");
         response
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-            .to_vec()
     }
 
     /// A new room's id.

@@ -131,6 +131,21 @@ async fn a_long_poll_of_a_session_that_ends_is_refused() {
     .await;
 }
 
+/// `GET /_matrix/client/v3/sync`: nothing between server and client may keep what is one user's and only now true.
+#[tokio::test]
+async fn an_answer_is_kept_by_nobody_on_the_way() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let (_, since) = sync(&alice, "").await;
+        for query in ["sync".to_owned(), format!("sync?since={since}")] {
+            let answer = alice.response(&query).await;
+            assert_eq!(answer.headers()["cache-control"], "no-store", "{query}");
+            assert_eq!(answer.headers()["content-type"], "application/json");
+        }
+    })
+    .await;
+}
+
 /// `GET /_matrix/client/v3/sync`
 #[tokio::test]
 async fn a_long_poll_without_news_ends_with_its_time() {
