@@ -52,6 +52,46 @@ class Accounts(JsConversation):
         self.assertFalse(late.was_told("data", **data))
         self.assertIsNone(await late.call("getAccountDataFromServer", "org.example.x"))
 
+    async def test_tags(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        phone = await self.device_of(ann)
+        favourite = {"m.favourite": {"order": 0.25}}
+
+        def tagged(tags: dict) -> dict:
+            return {"room": room, "type": "m.tag", "content": {"tags": tags}}
+
+        await ann.call("setRoomTag", room, "m.favourite", {"order": 0.25})
+        await phone.until(lambda: phone.was_told("data", **tagged(favourite)), "the tag")
+        self.assertEqual((await phone.call("getRoomTags", room))["tags"], favourite)
+        late = await self.device_of(ann)
+        await late.until(lambda: late.was_told("data", **tagged(favourite)), "the tag from before")
+        await phone.call("deleteRoomTag", room, "m.favourite")
+        await ann.until(lambda: ann.was_told("data", **tagged({})), "no tag")
+        self.assertEqual(await ben.call("getRoomTags", room), {"tags": {}})
+        self.assertFalse(ben.was_told("data", type="m.tag"))
+
+    async def test_ignored_users(self) -> None:
+        ann, ben, room = await self.two_in_a_room()
+        phone = await self.device_of(ann)
+        await ann.call("setIgnoredUsers", [ben.user_id])
+        await phone.until(lambda: phone.was_told("data", type="m.ignored_user_list"), "the list")
+        await ben.send(room, "unheard")
+        await ann.send(room, "heard")
+        for device in (ann, phone):
+            await device.until(lambda device=device: bool(device.messages(room)), "Ann's own words")
+            self.assertEqual(device.messages(room), [(ann.user_id, "heard")])
+        await ben.send(room, "missed")
+        # The room is told anew. Of it, the library takes what is after all that it knows.
+        await ann.call("setIgnoredUsers", [])
+        await ben.send(room, "heard again")
+        since = [(ben.user_id, "missed"), (ben.user_id, "heard again")]
+        for device in (ann, phone):
+            await device.until(lambda device=device: device.messages(room)[1:] == since, "what Ben says and said")
+        late = await self.device_of(ann)
+        known = (await late.do("room", room=room))["timeline"]
+        said = [event["content"]["body"] for event in known if event["type"] == "m.room.message"]
+        self.assertEqual(said, ["unheard", "heard", "missed", "heard again"])
+
     async def test_push_rules(self) -> None:
         ann, ben, room = await self.two_in_a_room()
         rule = {"pattern": "tea", "actions": ["notify", {"set_tweak": "highlight"}]}

@@ -45,6 +45,36 @@ class Together:
                 room = await self._room_of_nia(version) if number % 2 else await self._room_of_jon(version)
                 await self._talk(room, version)
 
+    async def test_tags_and_ignored_users(self) -> None:
+        """What Jon sets with one library counts on his device with the other."""
+        client = new_client(self.server.url, self.jon.user_id)
+        phone = NioUser(client)
+        self.addAsyncCleanup(phone.close)
+        logged_in = await client.login(PASSWORD)
+        self.assertIsInstance(logged_in, nio.LoginResponse, logged_in)
+        tags: list[tuple[str, dict]] = []
+
+        async def tagged(where: nio.MatrixRoom, event: nio.TagEvent) -> None:
+            tags.append((where.room_id, event.tags))
+
+        client.add_room_account_data_callback(tagged, nio.TagEvent)
+        phone.start_syncing()
+        room = await self._room_of_jon("12")
+        await phone.until(lambda: room in client.rooms, "the room")
+        await self.jon.call("setRoomTag", room, "m.favourite", {"order": 0.25})
+        await phone.until(lambda: bool(tags), "the tag")
+        self.assertEqual(tags, [(room, {"m.favourite": {"order": 0.25}})])
+
+        await self.jon.call("setIgnoredUsers", [self.nia.user_id])
+        said = await self.nia.client.room_send(room, "m.room.message", {"msgtype": "m.text", "body": "unheard"})
+        self.assertIsInstance(said, nio.RoomSendResponse, said)
+        await self.jon.send(room, "heard")
+        await phone.until(lambda: bool(phone.seen), "Jon's own words")
+        self.assertEqual(phone.seen, [(room, self.jon.user_id, "heard")])
+        await self.jon.call("setIgnoredUsers", [])
+        missed = (room, self.nia.user_id, "unheard")
+        await phone.until(lambda: missed in phone.seen, "what Nia said meanwhile")
+
     async def _room_of_nia(self, version: str) -> str:
         created = await self.nia.client.room_create(name="Tea", room_version=version, invite=[self.jon.user_id])
         self.assertIsInstance(created, nio.RoomCreateResponse, created)
