@@ -208,8 +208,8 @@ fn by_number(
 pub(crate) struct Changed {
     /// The keys that changed.
     keys: BTreeSet<Key>,
-    /// Those events among what is held by them that were redacted.
-    redacted: BTreeSet<EventNum>,
+    /// The events that came to hold them, and those that hold them and were redacted.
+    events: BTreeSet<EventNum>,
 }
 
 impl Changed {
@@ -223,16 +223,15 @@ impl Changed {
         Ok(Self::of(&state_deltas(tx, &[room], after, upto)?))
     }
 
-    /// Whether this event, which holds one of the keys, was redacted.
-    pub(crate) fn is_redacted(&self, event: EventNum) -> bool {
-        self.redacted.contains(&event)
+    /// Whether this event came to hold one of the keys, or holds it and was redacted.
+    pub(crate) fn has(&self, event: EventNum) -> bool {
+        self.events.contains(&event)
     }
 
     /// What these changes changed.
     pub(crate) fn of(deltas: &[StateDelta]) -> Self {
-        let redacted = deltas.iter().filter(|delta| delta.event == delta.old);
         Self {
-            redacted: redacted.filter_map(|delta| delta.event).collect(),
+            events: deltas.iter().filter_map(|delta| delta.event).collect(),
             keys: deltas.iter().map(|delta| (delta.kind, delta.key)).collect(),
         }
     }
@@ -295,10 +294,10 @@ pub(crate) fn told(
 impl Wanted<'_> {
     /// Whether an event that holds a key is to be told, if the client doesn't get it with the timeline.
     fn wants(&self, entry: &Entry) -> bool {
-        // The client knows no newer event, or not that the one that it knows was redacted.
-        let is_new = self.changed.is_none_or(|changed| {
-            entry.event.0 > self.after || changed.redacted.contains(&entry.event)
-        });
+        // The client knows no newer event, or not that this one holds the key again or was redacted.
+        let is_new = self
+            .changed
+            .is_none_or(|changed| entry.event.0 > self.after || changed.has(entry.event));
         match self.members {
             Some(members) if entry.kind == types::MEMBER => {
                 members.contains(&entry.key) || (self.changed.is_some() && is_new)

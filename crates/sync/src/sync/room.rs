@@ -138,10 +138,7 @@ impl Scope {
         if filter.lazy_load_members && !filter.include_redundant_members {
             // What has changed since the client's token is told in any case.
             let is_known = |entry: &Entry| {
-                entry.kind == types::MEMBER
-                    && entry.event.0 <= extent.after
-                    && !changed.is_redacted(entry.event)
-                    && known.has(entry.key, entry.event)
+                entry.kind == types::MEMBER && !changed.has(entry.event) && known.has(entry.event)
             };
             state.retain(|entry| !is_known(entry));
         }
@@ -168,13 +165,13 @@ impl Scope {
             .state
             .iter()
             .filter(|entry| entry.kind == types::MEMBER);
-        let mut members: Vec<(KeyNum, EventNum)> =
-            members.map(|entry| (entry.key, entry.event)).collect();
+        let mut members: Vec<EventNum> = members.map(|entry| entry.event).collect();
         if self.beside == Beside::Before {
             // Else the client takes no state from the timeline.
             let events = told.timeline.events.iter();
             let events = events.filter(|event| event.kind == types::MEMBER);
-            members.extend(events.filter_map(|event| Some((event.key?, event.num))));
+            let events = events.filter(|event| event.key.is_some());
+            members.extend(events.map(|event| event.num));
         }
         let of = (self.reader.device, part.snapshot.room);
         let asked = (self.filter.fingerprint, self.upto);

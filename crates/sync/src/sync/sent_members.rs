@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use starling_store::{DeviceNum, EventNum, KeyNum, RoomNum};
+use starling_store::{DeviceNum, EventNum, RoomNum};
 
 /// So many members of a room are remembered for a device. Beyond that what is older is forgotten.
 const MOST: usize = 4_096;
@@ -21,22 +21,38 @@ pub(crate) struct SentMembers(Arc<ByRoom>);
 
 type ByRoom = Cache<(DeviceNum, RoomNum), Arc<Sent>, ByEntries>;
 
-/// What one device was told of one room's members.
+/// What one device was told of one room's members: their member events, which say whose they are.
 #[derive(Debug, Default)]
 struct Sent {
     /// With which filter: another one may have left out more.
     filter: i64,
-    /// In the order of the state keys.
-    members: Vec<Member>,
+    /// By answers of which it has said that it got them.
+    before: Told,
+    /// By the last answer.
+    last: Told,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Member {
-    user: KeyNum,
-    /// The member event.
-    event: EventNum,
-    /// The position that the answer ended with.
+/// Member events that were told by answers up to a position.
+#[derive(Debug, Default)]
+struct Told {
     upto: i64,
+    /// In the order of their numbers.
+    events: Box<[EventNum]>,
+}
+
+impl Told {
+    fn has(&self, event: EventNum, since: i64) -> bool {
+        self.upto <= since && self.events.binary_search(&event).is_ok()
+    }
+
+    /// These, if who has a token of `since` got them.
+    fn got(&self, since: i64) -> &[EventNum] {
+        if self.upto <= since {
+            &self.events
+        } else {
+            &[]
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +60,8 @@ struct ByEntries;
 
 impl Weighter<(DeviceNum, RoomNum), Arc<Sent>> for ByEntries {
     fn weight(&self, _key: &(DeviceNum, RoomNum), sent: &Arc<Sent>) -> u64 {
-        (sent.members.len() * size_of::<Member>()) as u64 + 150
+        let events = sent.before.events.len() + sent.last.events.len();
+        (events * size_of::<EventNum>()) as u64 + 200
     }
 }
 
@@ -81,46 +98,43 @@ impl SentMembers {
         &self,
         (device, room): (DeviceNum, RoomNum),
         known: &Known,
-        told: &[(KeyNum, EventNum)],
+        told: &[EventNum],
         (filter, upto): (i64, i64),
     ) {
         let old = known.sent.as_deref();
-        let is_same = |(user, event): &(KeyNum, EventNum)| known.has(*user, *event);
-        let all_known = |sent: &Sent| sent.members.iter().all(|member| member.upto <= known.since);
-        if told.iter().all(is_same) && old.is_some_and(all_known) {
+        let all_got = |sent: &Sent| sent.last.upto <= known.since;
+        if told.iter().all(|event| known.has(*event)) && old.is_some_and(all_got) {
             return;
         }
-        let valid = old.into_iter().flat_map(|sent| &sent.members);
-        let mut members: Vec<Member> = valid
-            .filter(|member| member.upto <= known.since)
-            .copied()
-            .collect();
-        members.extend(told.iter().map(|(user, event)| Member {
-            user: *user,
-            event: *event,
-            upto,
-        }));
-        if members.len() > MOST {
-            members.drain(..members.len() - MOST);
-        }
-        // The sort is stable: of two notes of one member the newer one is the last.
-        members.sort_by_key(|member| member.user);
-        members.reverse();
-        members.dedup_by_key(|member| member.user);
-        members.reverse();
-        self.0
-            .insert((device, room), Arc::new(Sent { filter, members }));
+        let parts = old.map(|sent| [sent.before.got(known.since), sent.last.got(known.since)]);
+        let mut got = parts.unwrap_or_default().concat();
+        got.sort_unstable();
+        got.dedup();
+        let mut last = told.to_vec();
+        last.sort_unstable();
+        last.dedup();
+        last.drain(..last.len().saturating_sub(MOST));
+        got.drain(..got.len().saturating_sub(MOST - last.len()));
+        let sent = Sent {
+            filter,
+            before: Told {
+                upto: known.since,
+                events: got.into(),
+            },
+            last: Told {
+                upto,
+                events: last.into(),
+            },
+        };
+        self.0.insert((device, room), Arc::new(sent));
     }
 }
 
 impl Known {
-    /// Whether the client has this event as the member event of `user`.
-    pub(crate) fn has(&self, user: KeyNum, event: EventNum) -> bool {
-        let members = self.sent.as_ref().map_or(&[][..], |sent| &sent.members);
-        let at = members.binary_search_by_key(&user, |member| member.user);
-        at.ok()
-            .and_then(|at| members.get(at))
-            .is_some_and(|member| member.event == event && member.upto <= self.since)
+    /// Whether the client has this member event.
+    pub(crate) fn has(&self, event: EventNum) -> bool {
+        let sent = self.sent.as_ref();
+        sent.is_some_and(|it| it.before.has(event, self.since) || it.last.has(event, self.since))
     }
 }
 
@@ -132,63 +146,72 @@ impl fmt::Debug for SentMembers {
 
 #[cfg(test)]
 mod tests {
-    use super::{DeviceNum, EventNum, KeyNum, Known, MOST, RoomNum, SentMembers};
+    use super::{DeviceNum, EventNum, Known, MOST, RoomNum, SentMembers};
 
     const DEVICE: DeviceNum = DeviceNum(1);
     const ROOM: RoomNum = RoomNum(1);
     const FILTER: i64 = 7;
 
-    fn note(sent: &SentMembers, since: i64, told: &[(i64, i64)], upto: i64) {
+    fn note(sent: &SentMembers, since: i64, told: &[i64], upto: i64) {
         let known = sent.known(DEVICE, ROOM, (FILTER, since));
-        let told: Vec<_> = told
-            .iter()
-            .map(|(user, event)| (KeyNum(*user), EventNum(*event)))
-            .collect();
+        let told: Vec<_> = told.iter().map(|event| EventNum(*event)).collect();
         sent.note((DEVICE, ROOM), &known, &told, (FILTER, upto));
     }
 
-    fn has(sent: &SentMembers, since: i64, user: i64, event: i64) -> bool {
+    fn has(sent: &SentMembers, since: i64, event: i64) -> bool {
         let known = sent.known(DEVICE, ROOM, (FILTER, since));
-        known.has(KeyNum(user), EventNum(event))
+        known.has(EventNum(event))
     }
 
     #[test]
     fn a_member_is_known_to_who_got_the_answer_and_to_nobody_else() {
         let sent = SentMembers::new(1 << 20);
-        note(&sent, 0, &[(1, 11), (2, 12)], 20);
-        assert!(has(&sent, 20, 1, 11) && has(&sent, 30, 2, 12));
-        assert!(!has(&sent, 19, 1, 11), "the answer did not arrive");
-        assert!(!has(&sent, 20, 1, 13), "another event");
-        assert!(!has(&sent, 20, 3, 11));
+        note(&sent, 0, &[12, 11], 20);
+        assert!(has(&sent, 20, 11) && has(&sent, 30, 12));
+        assert!(!has(&sent, 19, 11), "the answer did not arrive");
+        assert!(!has(&sent, 20, 13), "another event");
         let other = sent.known(DEVICE, ROOM, (FILTER + 1, 20));
-        assert!(!other.has(KeyNum(1), EventNum(11)), "another filter");
+        assert!(!other.has(EventNum(11)), "another filter");
         let other = sent.known(DeviceNum(2), ROOM, (FILTER, 20));
-        assert!(!other.has(KeyNum(1), EventNum(11)), "another device");
+        assert!(!other.has(EventNum(11)), "another device");
     }
 
     #[test]
     fn what_a_lost_answer_told_is_forgotten_with_the_next() {
         let sent = SentMembers::new(1 << 20);
-        note(&sent, 0, &[(1, 11)], 20);
-        note(&sent, 20, &[(2, 12)], 30);
+        note(&sent, 0, &[11], 20);
+        note(&sent, 20, &[12], 30);
+        assert!(has(&sent, 20, 11) && !has(&sent, 20, 12));
         // The answer up to 30 was lost; the next try tells of somebody else.
-        note(&sent, 20, &[(3, 13)], 40);
-        assert!(has(&sent, 40, 1, 11) && has(&sent, 40, 3, 13));
-        assert!(!has(&sent, 40, 2, 12));
+        note(&sent, 20, &[13], 40);
+        assert!(has(&sent, 40, 11) && has(&sent, 40, 13));
+        assert!(!has(&sent, 40, 12));
+        // It went back further than anything that it had said it got.
+        note(&sent, 10, &[14], 50);
+        assert!(has(&sent, 50, 14) && !has(&sent, 50, 11));
         // As after an initial sync.
-        sent.note((DEVICE, ROOM), &Known::default(), &[], (FILTER, 50));
-        assert!(!has(&sent, 50, 1, 11));
+        sent.note((DEVICE, ROOM), &Known::default(), &[], (FILTER, 60));
+        assert!(!has(&sent, 60, 14));
     }
 
     #[test]
-    fn the_newest_event_of_a_member_counts_and_the_number_is_bounded() {
+    fn the_newest_members_are_kept_and_their_number_is_bounded() {
         let sent = SentMembers::new(1 << 20);
-        note(&sent, 0, &[(1, 11), (1, 14)], 20);
-        assert!(has(&sent, 20, 1, 14) && !has(&sent, 20, 1, 11));
-        note(&sent, 20, &[(1, 15)], 30);
-        assert!(has(&sent, 30, 1, 15) && !has(&sent, 30, 1, 14));
-        let many: Vec<(i64, i64)> = (2..).map(|n| (n, n)).take(MOST).collect();
+        note(&sent, 0, &[11, 14], 20);
+        note(&sent, 20, &[15], 30);
+        assert!([11, 14, 15].iter().all(|event| has(&sent, 30, *event)));
+        let many: Vec<i64> = (16..).take(MOST - 1).collect();
         note(&sent, 30, &many, 40);
-        assert!(has(&sent, 40, 2, 2) && !has(&sent, 40, 1, 15));
+        assert!(has(&sent, 40, 16) && has(&sent, 40, 15) && !has(&sent, 40, 14));
+    }
+
+    #[test]
+    fn who_is_told_nothing_new_costs_nothing() {
+        let sent = SentMembers::new(1 << 20);
+        note(&sent, 0, &[11], 20);
+        let before = sent.0.get(&(DEVICE, ROOM));
+        note(&sent, 30, &[11], 40);
+        assert!(has(&sent, 30, 11), "what was told at 40 is not waited for");
+        assert_eq!(before.map(|sent| sent.last.upto), Some(20));
     }
 }
