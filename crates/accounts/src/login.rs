@@ -60,6 +60,9 @@ pub enum LoginError {
     /// No account in use has this name and this password.
     #[error("wrong user name or password")]
     Refused,
+    /// The login token is nobody's, was used, or has expired; or the account is no longer in use.
+    #[error("the login token is unknown, was used already, or has expired")]
+    UnknownToken,
     /// The account is locked.
     #[error("the account is locked")]
     Locked,

@@ -49,19 +49,19 @@ impl Accounts {
         token: &str,
         device: NewDevice,
     ) -> Result<LoggedIn, LoginError> {
-        let hash = hash_presented(token).ok_or(LoginError::Refused)?;
+        let hash = hash_presented(token).ok_or(LoginError::UnknownToken)?;
         let (session, tokens) = self.new_session(device)?;
         let device_id = session.device_id.clone();
         let now_ms = self.now_ms();
         let find = move |tx: &mut Tx<'_>| login_tokens::find(tx, &hash, now_ms);
         let user = self.store().db().read("login_token_find", find).await?;
-        let user = user.ok_or(LoginError::Refused)?;
+        let user = user.ok_or(LoginError::UnknownToken)?;
         let shared = Arc::clone(&self.shared);
         let write = Write::new("login_by_token").locking([lock_key(user)]);
         let work = move |tx: &mut Tx<'_>| {
             let account = usable(accounts::account_read(tx, user)?)?;
             if !login_tokens::use_up(tx, &hash)? {
-                return Err(LoginError::Refused);
+                return Err(LoginError::UnknownToken);
             }
             Ok((account.user_id, sessions::begin(tx, user, &session)?))
         };
@@ -88,7 +88,7 @@ impl Accounts {
 /// An account that somebody may log in to.
 fn usable(account: Option<Account>) -> Result<Account, LoginError> {
     let in_use = account.filter(|account| account.deactivated_at.is_none());
-    let account = in_use.ok_or(LoginError::Refused)?;
+    let account = in_use.ok_or(LoginError::UnknownToken)?;
     match account.locked_at {
         Some(_) => Err(LoginError::Locked),
         None => Ok(account),

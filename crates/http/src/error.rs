@@ -121,6 +121,13 @@ impl MatrixError {
         }
     }
 
+    /// 401 `M_UNKNOWN_TOKEN`, of a refresh token: the client has to log in anew.
+    #[must_use]
+    pub fn unknown_refresh_token() -> Self {
+        let message = "The refresh token is unknown or was used already";
+        Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", message)
+    }
+
     /// 401 `M_USER_LOCKED`: <https://spec.matrix.org/v1.19/client-server-api/#account-locking>
     #[must_use]
     pub fn user_locked() -> Self {

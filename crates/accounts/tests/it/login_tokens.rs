@@ -8,7 +8,7 @@ async fn is_good(world: &World, token: &str) -> bool {
     let login = world.accounts.login_by_token(token, NewDevice::default());
     match login.await {
         Ok(_) => true,
-        Err(LoginError::Refused) => false,
+        Err(LoginError::UnknownToken) => false,
         Err(error) => panic!("{error}"),
     }
 }

@@ -121,6 +121,7 @@ fn answer(state: &State, begun: LoggedIn) -> Answer {
 fn refusal(error: LoginError) -> MatrixError {
     match error {
         LoginError::Refused => MatrixError::forbidden("Wrong user name or password"),
+        LoginError::UnknownToken => MatrixError::forbidden(error.to_string()),
         LoginError::Locked => MatrixError::user_locked(),
         LoginError::Device(error) => device_refusal(error),
         LoginError::Hash(HashError::Busy) => busy(),

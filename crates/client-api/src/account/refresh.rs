@@ -34,7 +34,7 @@ async fn refresh(
 ) -> Result<Json<Answer>, MatrixError> {
     let refreshed = state.accounts.refresh(&request.refresh_token).await;
     let refreshed = refreshed.map_err(|error| match error {
-        RefreshError::Unknown => MatrixError::unknown_token(false),
+        RefreshError::Unknown => MatrixError::unknown_refresh_token(),
         RefreshError::Locked => MatrixError::user_locked(),
         RefreshError::Database(_) => MatrixError::internal(error),
     })?;

@@ -34,7 +34,10 @@ async fn a_login_token_is_good_once() {
         let answer = login(&server, &token).await;
         assert_eq!(answer.body["user_id"], json!(alice.id), "{}", answer.body);
         assert_ne!(answer.body["device_id"], json!(alice.device_id));
-        assert_eq!(login(&server, &token).await.error(), (403, "M_FORBIDDEN"));
+        let again = login(&server, &token).await;
+        assert_eq!(again.error(), (403, "M_FORBIDDEN"));
+        let message = "the login token is unknown, was used already, or has expired";
+        assert_eq!(again.body["error"], message);
         assert_eq!(alice.get("account/whoami").await.status, 200);
     })
     .await;

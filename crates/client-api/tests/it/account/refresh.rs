@@ -164,6 +164,8 @@ async fn other_texts_refresh_nothing() {
         for token in ["", "x", &pair.access, &"x".repeat(10_000)] {
             let answer = refresh(&server, token).await;
             assert_eq!(answer.error(), (401, "M_UNKNOWN_TOKEN"), "{token:?}");
+            let message = "The refresh token is unknown or was used already";
+            assert_eq!(answer.body["error"], message);
         }
         let none = anybody(&server, Method::POST, "refresh", Some(json!({}))).await;
         assert_eq!(none.error(), (400, "M_BAD_JSON"));
