@@ -47,17 +47,24 @@ async fn put(
     OptionalJson(tag): OptionalJson<Map<String, Value>>,
 ) -> Result<JsonBytes, MatrixError> {
     check_own(&session, &user_id)?;
-    // Older clients send the order as a text: only what it can't be read as is refused.
-    if !matches!(
-        tag.get("order"),
-        None | Some(Value::Number(_) | Value::String(_) | Value::Null)
-    ) {
-        return Err(MatrixError::bad_json("The order is not a number"));
+    if !is_order(tag.get("order")) {
+        let message = "`order` must be a number from 0 to 1";
+        return Err(MatrixError::bad_json(message));
     }
     let room = room(&state, &room_id).await?;
     let set = state.accounts.set_tag(session.user, room, &name, tag);
     set.await.map_err(refusal)?;
     Ok(JsonBytes::empty())
+}
+
+/// Whether a tag may have this `order`. Older clients send the number as a text.
+fn is_order(order: Option<&Value>) -> bool {
+    let number = match order {
+        None | Some(Value::Null) => return true,
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(other) => other.as_f64(),
+    };
+    number.is_some_and(|number| (0.0..=1.0).contains(&number))
 }
 
 async fn delete(

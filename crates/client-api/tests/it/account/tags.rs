@@ -57,6 +57,38 @@ async fn tags_are_account_data_of_the_room() {
 
 /// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}`
 #[tokio::test]
+async fn the_order_of_a_tag_is_a_number_from_0_to_1() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let room = alice.post("createRoom", json!({})).await.body["room_id"].take();
+        let tag = format!(
+            "user/{}/rooms/{}/tags/u.a",
+            alice.id,
+            room.as_str().unwrap()
+        );
+        for order in [json!(0), json!(1), json!(0.5), json!("0.5"), Value::Null] {
+            let set = alice.put(&tag, json!({ "order": order })).await;
+            assert_eq!(set.status, 200, "{order}");
+        }
+        for order in [
+            json!(-0.1),
+            json!(1.5),
+            json!(1e300),
+            json!("2"),
+            json!("first"),
+            json!("NaN"),
+            json!(true),
+            json!([0.5]),
+        ] {
+            let refused = alice.put(&tag, json!({ "order": order })).await;
+            assert_eq!(refused.error(), (400, "M_BAD_JSON"), "{order}");
+        }
+    })
+    .await;
+}
+
+/// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}`
+#[tokio::test]
 async fn of_many_tags_set_at_once_none_is_lost() {
     on_servers(async |server| {
         let alice = User::register(&server, "alice").await;
