@@ -24,16 +24,13 @@ impl Config {
         lines
     }
 
-    /// The words of listeners that nobody answers for.
+    /// The words of listeners that nobody answers for, but those of the default: who adds one to these has not asked for
+    /// the rest.
     fn unbuilt_words(&self) -> Vec<String> {
         let default = Listener::default().serves;
-        let changed = self
-            .listeners
-            .iter()
-            .filter(|listener| listener.serves != default);
-        let mut words: Vec<&str> = changed
-            .flat_map(|listener| &listener.serves)
-            .filter(|serves| !serves.is_built())
+        let all = self.listeners.iter().flat_map(|listener| &listener.serves);
+        let mut words: Vec<&str> = all
+            .filter(|serves| !serves.is_built() && !default.contains(serves))
             .map(|serves| serves.word())
             .collect();
         words.sort_unstable();
