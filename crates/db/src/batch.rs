@@ -280,10 +280,11 @@ fn warn_if_slow(job: &dyn Job, step: &'static str, started: Instant) {
     let took = started.elapsed();
     if took > SLOW {
         tracing::warn!(
-            what = job.write().what,
+            write = job.write().what,
             step,
             took_ms = took.as_millis(),
-            "a slow write holds up its batch"
+            "a write to the database was slow, and the writes of others waited for it; if this happens often, \
+             see whether the disk or the database server is slow, or the machine has too much to do"
         );
     }
 }
