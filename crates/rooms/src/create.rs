@@ -280,7 +280,7 @@ impl Rooms {
         is_direct: bool,
     ) -> Result<Draft, CreateError> {
         let content = self.member_content(Membership::Invite, user).await;
-        let mut content = content.map_err(CreateError::InvalidState)?;
+        let mut content = content.map_err(CreateError::Invite)?;
         if is_direct {
             content.insert("is_direct".to_owned(), Value::Bool(true));
         }

@@ -11,8 +11,11 @@ pub enum SendError {
     #[error("there is no such room")]
     UnknownRoom,
     /// There is no such user.
-    #[error("there is no such user")]
-    UnknownUser,
+    #[error("there is no user {0}")]
+    UnknownUser(OwnedUserId),
+    /// The user is on another server, and this one speaks to none yet.
+    #[error("{0} is on another server, and this one does not speak to other servers yet")]
+    UserElsewhere(OwnedUserId),
     /// There is no such event in the room, or the user may not see it.
     #[error("there is no such event in the room")]
     UnknownEvent,
@@ -43,8 +46,11 @@ pub enum SendError {
     #[error("{0} is too large")]
     TooLarge(&'static str),
     /// The content is no content of an event.
-    #[error("the content is {0}")]
+    #[error("the content is not valid: {0}")]
     Content(#[from] JsonError),
+    /// The content is none that an event of its type has in a room of this version.
+    #[error("the content is malformed: {0}")]
+    Malformed(String),
     /// A field has a form that no event may have.
     #[error("{0} is invalid")]
     Invalid(&'static str),
@@ -73,7 +79,14 @@ impl From<BuildError> for SendError {
 
 impl From<AuthError> for SendError {
     fn from(error: AuthError) -> Self {
-        Self::Forbidden(error.to_string())
+        match error {
+            // Those that the room has are well-formed, or they were not accepted.
+            AuthError::PowerLevels(error) => Self::Malformed(error.to_string()),
+            AuthError::NoMembership | AuthError::UnknownMembership => {
+                Self::Malformed(error.to_string())
+            }
+            other => Self::Forbidden(other.to_string()),
+        }
     }
 }
 
@@ -89,6 +102,9 @@ pub enum CreateError {
     /// The name cannot be an alias.
     #[error("{0}")]
     InvalidAlias(&'static str),
+    /// Somebody cannot be invited.
+    #[error(transparent)]
+    Invite(SendError),
     /// The initial state cannot be.
     #[error("the room cannot be made like this: {0}")]
     InvalidState(SendError),
@@ -118,7 +134,7 @@ pub enum ReadError {
     #[error("you are not in this room")]
     NotAllowed,
     /// There is no such event or state, as far as the user may see.
-    #[error("not found")]
+    #[error("there is no such event or state, or you may not see it")]
     NotFound,
     /// The token is none of this server's.
     #[error("not a token of this server")]

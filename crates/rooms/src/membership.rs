@@ -140,14 +140,12 @@ impl Rooms {
             return Ok(content);
         }
         if target.server_name() != self.server_name() {
-            return Err(SendError::Forbidden(format!(
-                "{target} is on another server, and this one does not federate"
-            )));
+            return Err(SendError::UserElsewhere(target.to_owned()));
         }
         let profile = self
             .profile_of(target, membership)
             .await?
-            .ok_or(SendError::UnknownUser)?;
+            .ok_or_else(|| SendError::UnknownUser(target.to_owned()))?;
         for field in profile
             .into_iter()
             .filter(|field| matches!(&*field.name, "displayname" | "avatar_url"))

@@ -13,7 +13,7 @@ pub(super) fn send(error: SendError) -> MatrixError {
     let message = error.to_string();
     match error {
         SendError::UnknownRoom => MatrixError::forbidden("You are not in this room"),
-        SendError::Forbidden(_) => MatrixError::forbidden(message),
+        SendError::Forbidden(_) | SendError::UserElsewhere(_) => MatrixError::forbidden(message),
         SendError::BadState(_) => MatrixError::new(StatusCode::FORBIDDEN, "M_BAD_STATE", message),
         SendError::InviteBlocked(_) => {
             MatrixError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", message)
@@ -31,9 +31,10 @@ pub(super) fn send(error: SendError) -> MatrixError {
             MatrixError::new(StatusCode::BAD_REQUEST, "M_SERVER_NOT_TRUSTED", message)
         }
         SendError::NoGuests => MatrixError::guest_access_forbidden(message),
-        SendError::UnknownUser | SendError::UnknownEvent => MatrixError::not_found(message),
+        SendError::UnknownUser(_) | SendError::UnknownEvent => MatrixError::not_found(message),
         SendError::TooLarge(_) => MatrixError::too_large(message),
         SendError::Content(error) => content(error),
+        SendError::Malformed(_) => MatrixError::bad_json(message),
         SendError::Invalid(_) => MatrixError::invalid_param(message),
         SendError::BadAlias(_) => MatrixError::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", message),
         SendError::NestedThread => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", message),
@@ -47,7 +48,9 @@ pub(super) fn send(error: SendError) -> MatrixError {
 /// Coming in and going: of a room that isn't here, that is the answer.
 pub(super) fn enter_or_leave(error: SendError) -> MatrixError {
     match error {
-        SendError::UnknownRoom => MatrixError::not_found("There is no such room"),
+        SendError::UnknownRoom => MatrixError::not_found(
+            "This server does not know the room, and cannot ask other servers for it yet",
+        ),
         other => send(other),
     }
 }
@@ -62,7 +65,7 @@ pub(super) fn forget(error: SendError) -> MatrixError {
 
 /// A body that is no content of an event.
 pub(super) fn content(error: JsonError) -> MatrixError {
-    let message = error.to_string();
+    let message = SendError::Content(error).to_string();
     match error {
         JsonError::NotUtf8 | JsonError::Syntax(_) => MatrixError::not_json(message),
         JsonError::NotAnInteger(_)
@@ -80,12 +83,16 @@ pub(super) fn create(error: CreateError) -> MatrixError {
     match error {
         CreateError::UnsupportedVersion(_) => MatrixError::unsupported_room_version(),
         CreateError::AliasTaken(_) => MatrixError::room_in_use(),
-        CreateError::InvalidAlias(_) | CreateError::InvalidState(SendError::UnknownUser) => {
-            MatrixError::invalid_param(message)
-        }
+        CreateError::InvalidAlias(_) => MatrixError::invalid_param(message),
         CreateError::InvalidState(
-            SendError::Forbidden(_) | SendError::BadAlias(_) | SendError::Invalid(_),
+            SendError::Forbidden(_)
+            | SendError::UnknownUser(_)
+            | SendError::UserElsewhere(_)
+            | SendError::Malformed(_)
+            | SendError::BadAlias(_)
+            | SendError::Invalid(_),
         ) => MatrixError::invalid_room_state(message),
+        CreateError::Invite(error) => send(error),
         CreateError::InvalidState(other) => send(other),
         CreateError::Db(error) => MatrixError::internal(error),
     }
@@ -107,9 +114,15 @@ pub(super) fn read(error: ReadError) -> MatrixError {
             MatrixError::forbidden("You are not in this room")
         }
         ReadError::NotFound => MatrixError::not_found(message),
-        ReadError::NotAToken => MatrixError::invalid_param(message),
+        ReadError::NotAToken => not_a_token(),
         ReadError::Db(error) => MatrixError::internal(error),
     }
+}
+
+fn not_a_token() -> MatrixError {
+    MatrixError::invalid_param(
+        "A token of the request (`from`, `to`, `since` or `at`) is not a token of this server",
+    )
 }
 
 /// Changing aliases.
@@ -137,7 +150,7 @@ pub(super) fn event(error: starling_sync::Error) -> MatrixError {
 pub(super) fn sync(error: starling_sync::Error) -> MatrixError {
     let message = error.to_string();
     match error {
-        starling_sync::Error::NotAToken(_) => MatrixError::invalid_param(message),
+        starling_sync::Error::NotAToken(_) => not_a_token(),
         starling_sync::Error::UnknownRoom | starling_sync::Error::NotAllowed => {
             MatrixError::forbidden("You are not in this room")
         }

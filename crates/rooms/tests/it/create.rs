@@ -184,10 +184,7 @@ async fn a_room_that_cannot_be_leaves_nothing_behind() {
         };
         let nobody = world.rooms.create(&alice, nobody).await;
         assert!(
-            matches!(
-                nobody,
-                Err(CreateError::InvalidState(SendError::UnknownUser))
-            ),
+            matches!(nobody, Err(CreateError::Invite(SendError::UnknownUser(_)))),
             "{nobody:?}"
         );
         let mut levels = serde_json::Map::new();

@@ -203,10 +203,10 @@ const EVENTS: &str = r##"
     alice PUT rooms/{room}/state/m.room.member/{bob} {"membership":"join","join_authorised_via_users_server":"@alice:localhost"} 403 M_FORBIDDEN
     alice PUT rooms/{room}/state/m.room.member/bob {"membership":"leave"} 403 M_FORBIDDEN
     alice PUT rooms/{room}/state/m.room.member/ {"membership":"join"} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.member/{alice} {"membership":"king"} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.member/{alice} {} 403 M_FORBIDDEN
+    alice PUT rooms/{room}/state/m.room.member/{alice} {"membership":"king"} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.member/{alice} {} 400 M_BAD_JSON
     alice PUT rooms/{room}/state/org.example.kind/{bob} {} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/send/m.room.member/bad {"membership":"join"} 403 M_FORBIDDEN
+    alice PUT rooms/{room}/send/m.room.member/bad {"membership":"join"} 400 M_BAD_JSON
     alice PUT rooms/{room}/send/m.room.create/bad {} 403 M_FORBIDDEN
     alice PUT rooms/{room}/state/m.room.create/ {"room_version":"12"} 403 M_FORBIDDEN
     alice PUT rooms/{room}/send/m.room.redaction/bad {} 400 M_MISSING_PARAM
@@ -215,25 +215,26 @@ const EVENTS: &str = r##"
     alice PUT rooms/{room}/redact/%24unknown/bad {} 404 M_NOT_FOUND
     alice POST rooms/{room}/invite {"user_id":"bob"} 400 M_INVALID_PARAM
     alice POST rooms/{room}/invite {"user_id":"@nobody:localhost"} 404 M_NOT_FOUND
+    alice POST rooms/{room}/invite {"user_id":"@bob:example.org"} 403 M_FORBIDDEN
     alice POST rooms/{room}/invite {} 400 M_BAD_JSON
     alice POST rooms/{room}/invite {"medium":"email","address":"a@b","id_server":"c","id_access_token":"d"} 400 M_SERVER_NOT_TRUSTED
     alice POST rooms/{room}/invite {"medium":"email","address":1,"id_server":"c"} 400 M_BAD_JSON
     alice POST rooms/{room}/kick {"user_id":"@:"} 400 M_INVALID_PARAM
     alice POST rooms/{room}/ban {"user_id":""} 400 M_INVALID_PARAM
     alice POST rooms/{room}/unban {"user_id":"@a:localhost\u0000"} 400 M_INVALID_PARAM
-    alice PUT rooms/{room}/state/m.room.member/{carol} {"membership":"sneeze"} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.member/{carol} {"membership":1} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":{"bob":100}} 403 M_FORBIDDEN
+    alice PUT rooms/{room}/state/m.room.member/{carol} {"membership":"sneeze"} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.member/{carol} {"membership":1} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":{"bob":100}} 400 M_BAD_JSON
     alice PUT rooms/{room}/state/m.room.power_levels/ {"users":{"{alice}":100}} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":{"{carol}":"50"}} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":{"{carol}":null}} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":[]} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"ban":"50"} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"users_default":true} 403 M_FORBIDDEN
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":{"{carol}":"50"}} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":{"{carol}":null}} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"users":[]} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"ban":"50"} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"users_default":true} 400 M_BAD_JSON
     alice PUT rooms/{room}/state/m.room.power_levels/ {"users_default":1.5} 400 M_BAD_JSON
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"events":{"a":{}}} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"events":7} 403 M_FORBIDDEN
-    alice PUT rooms/{room}/state/m.room.power_levels/ {"notifications":{"room":"x"}} 403 M_FORBIDDEN
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"events":{"a":{}}} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"events":7} 400 M_BAD_JSON
+    alice PUT rooms/{room}/state/m.room.power_levels/ {"notifications":{"room":"x"}} 400 M_BAD_JSON
     alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alias":"#unknown:localhost"} 400 M_BAD_ALIAS
     alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alias":"nonsense"} 400 M_INVALID_PARAM
     alice PUT rooms/{room}/state/m.room.canonical_alias/ {"alt_aliases":["#unknown:localhost"]} 400 M_BAD_ALIAS
@@ -299,7 +300,8 @@ const CREATION: &str = r#"
     alice POST createRoom {"invite":"{bob}"} 400 M_BAD_JSON
     alice POST createRoom {"invite":["bob"]} 400 M_INVALID_PARAM
     alice POST createRoom {"invite":["@bob\u0000:localhost"]} 400 M_INVALID_PARAM
-    alice POST createRoom {"invite":["@unknown:localhost"]} 400 M_INVALID_PARAM
+    alice POST createRoom {"invite":["@unknown:localhost"]} 404 M_NOT_FOUND
+    alice POST createRoom {"invite":["@bob:example.org"]} 403 M_FORBIDDEN
     alice POST createRoom {"invite_3pid":[{}]} 400 M_BAD_JSON
     alice POST createRoom {"invite_3pid":[{"medium":"email","address":"a@b","id_server":"c"}]} 400 M_SERVER_NOT_TRUSTED
     alice POST createRoom {"initial_state":{}} 400 M_BAD_JSON

@@ -235,7 +235,9 @@ async fn a_room_that_cannot_be_is_refused_and_leaves_nothing_behind() {
             (json!({ "preset": "open_house" }), 400, "M_BAD_JSON"),
             (json!({ "visibility": "secret" }), 400, "M_BAD_JSON"),
             (json!({ "invite": ["bob"] }), 400, "M_INVALID_PARAM"),
-            (json!({ "invite": ["@nobody:localhost"] }), 400, "M_INVALID_PARAM"),
+            // As when they are invited to a room that there is.
+            (json!({ "invite": ["@nobody:localhost"] }), 404, "M_NOT_FOUND"),
+            (json!({ "invite": ["@bob:example.org"] }), 403, "M_FORBIDDEN"),
             (json!({ "invite": [alice.user_id] }), 400, "M_INVALID_ROOM_STATE"),
             (json!({ "invite": many }), 400, "M_INVALID_PARAM"),
             (json!({ "invite_3pid": third_party }), 400, "M_SERVER_NOT_TRUSTED"),

@@ -173,7 +173,7 @@ async fn state_that_the_rules_forbid_is_refused() {
         alice
             .put(&state("m.room.power_levels", ""), &json!({ "ban": "1" }))
             .await
-            .fails(403, "M_FORBIDDEN");
+            .fails(400, "M_BAD_JSON");
         // The state key that is another's user id is theirs.
         alice
             .put(&state("org.example.own", &bob.user_id), &json!({}))
