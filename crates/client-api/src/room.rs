@@ -93,7 +93,7 @@ fn reader(session: &Session) -> Reader {
     }
 }
 
-/// A token in a query.
-fn token(text: &str) -> Result<Token, MatrixError> {
-    Token::parse(text).map_err(|error| MatrixError::invalid_param(error.to_string()))
+/// The token that a parameter of this name must be.
+fn token(name: &str, text: &str) -> Result<Token, MatrixError> {
+    Token::parse(text).map_err(|error| MatrixError::invalid_param(format!("`{name}` is {error}")))
 }

@@ -8,6 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::shape::Misfit;
 use crate::{MatrixError, RawBody};
 
 /// A JSON object, as the body of a request or of an answer.
@@ -35,21 +36,28 @@ impl JsonBytes {
 
 /// Parses a JSON object with the errors that the specification asks for; depth is bounded by `serde_json`.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MatrixError> {
-    let not_json = || MatrixError::not_json("Content not JSON");
     let text = std::str::from_utf8(bytes).map_err(|_| not_json())?;
     let is_object = text.trim_start().starts_with('{');
-    let error = match serde_json::from_str(text) {
-        Ok(value) if is_object => return Ok(value),
-        Ok(_) => "the body must be a JSON object".to_owned(),
-        Err(error) => error.to_string(),
-    };
+    if is_object && let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
     // A wrong shape may be found before a wrong sign further on: JSON is what is JSON to its end.
-    let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
-    Err(if is_json {
-        MatrixError::bad_json(error)
-    } else {
-        not_json()
+    if serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return Err(not_json());
+    }
+    if !is_object {
+        return Err(MatrixError::bad_json("The body must be a JSON object"));
+    }
+    // Only who errs pays for finding out where.
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let misfit = Misfit::new(error.path(), &error.inner().to_string());
+        MatrixError::bad_json(misfit.message)
     })
+}
+
+fn not_json() -> MatrixError {
+    MatrixError::not_json("The body is not JSON")
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {

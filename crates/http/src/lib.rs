@@ -26,6 +26,7 @@ mod query;
 mod rate_limit;
 mod routes;
 mod serve;
+mod shape;
 mod shutdown;
 mod tls;
 

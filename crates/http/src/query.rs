@@ -5,6 +5,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::MatrixError;
+use crate::shape::Misfit;
 
 /// The query string, as a struct; a field that is a `Vec` takes a parameter that stands several times.
 ///
@@ -16,18 +17,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = MatrixError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MatrixError> {
-        match serde_html_form::from_str(parts.uri.query().unwrap_or_default()) {
-            Ok(query) => Ok(Self(query)),
-            Err(error) => {
-                let message = error.to_string();
-                // Serde has one text for a missing field, and no kind.
-                let is_missing = message.starts_with("missing field");
-                Err(if is_missing {
-                    MatrixError::missing_param(message)
-                } else {
-                    MatrixError::invalid_param(message)
-                })
-            }
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        if let Ok(query) = serde_html_form::from_bytes(query) {
+            return Ok(Self(query));
         }
+        // Only who errs pays for finding out where.
+        let form = serde_html_form::Deserializer::from_bytes(query);
+        let again = serde_path_to_error::deserialize(form);
+        again.map(Self).map_err(|error| {
+            let Misfit {
+                is_missing,
+                message,
+            } = Misfit::new(error.path(), &error.inner().to_string());
+            if is_missing {
+                MatrixError::missing_param(message)
+            } else {
+                MatrixError::invalid_param(message)
+            }
+        })
     }
 }

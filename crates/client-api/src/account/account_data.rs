@@ -94,8 +94,8 @@ async fn delete_of_room(
 }
 
 pub(super) async fn room(state: &State, room_id: &str) -> Result<RoomNum, MatrixError> {
-    let room_id =
-        RoomId::parse(room_id).map_err(|_| MatrixError::invalid_param("This is not a room id"))?;
+    let room_id = RoomId::parse(room_id)
+        .map_err(|_| MatrixError::invalid_param("`roomId` in the path is not a room id"))?;
     let room = state
         .store
         .room_num(&room_id)

@@ -165,7 +165,7 @@ fn parse_kind(kind: &str) -> Result<Kind, MatrixError> {
 }
 
 fn no_actions() -> MatrixError {
-    MatrixError::missing_param("The rule has no actions")
+    MatrixError::missing_param("`actions` is missing")
 }
 
 /// What `find` finds in the user's rules.

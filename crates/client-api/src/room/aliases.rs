@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Routes};
 
-use super::path::{AliasPart, RoomIdPart, room_in_body};
+use super::path::{AliasPart, RoomIdPart, room_named};
 use super::{actor, error};
 use crate::State;
 
@@ -63,7 +63,7 @@ async fn put(
     Path(AliasPart(alias)): Path<AliasPart>,
     Json(PutBody { room_id }): Json<PutBody>,
 ) -> Result<JsonBytes, MatrixError> {
-    let room_id = room_in_body(&room_id)?;
+    let room_id = room_named("room_id", &room_id)?;
     let created = api
         .rooms
         .create_alias(&actor(&session), &alias, &room_id)

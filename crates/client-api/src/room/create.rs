@@ -10,7 +10,7 @@ use starling_http::{Auth, Authenticated, Json, Limited, MatrixError, Routes};
 use starling_rooms::{CanonicalObject, CreateRoom, Invite, Preset};
 
 use super::join::RoomIdAnswer;
-use super::path::user_in_body;
+use super::path::user_named;
 use super::third_party::{InviteByThirdPartyId, refusal};
 use super::{actor, error};
 use crate::State;
@@ -128,7 +128,7 @@ fn invites(users: Vec<String>) -> Result<Vec<Invite>, MatrixError> {
     let mut invites: Vec<Invite> = Vec::with_capacity(users.len());
     for user in users {
         let invite = Invite {
-            user: user_in_body(&user)?,
+            user: user_named("invite", &user)?,
         };
         if !invites.contains(&invite) {
             invites.push(invite);

@@ -82,7 +82,7 @@ async fn hierarchy(
 impl SpaceQuery {
     fn check(self) -> Result<HierarchyQuery, MatrixError> {
         if self.limit == Some(0) {
-            return Err(MatrixError::invalid_param("limit must be greater than 0"));
+            return Err(MatrixError::invalid_param("`limit` must be greater than 0"));
         }
         let limit = self.limit.map(|limit| usize::try_from(limit).ok());
         let from = self.from.as_deref().map(str::parse::<HierarchyToken>);
@@ -94,7 +94,7 @@ impl SpaceQuery {
             suggested_only: self.suggested_only,
             from: from
                 .transpose()
-                .map_err(|error| MatrixError::invalid_param(error.to_string()))?,
+                .map_err(|error| MatrixError::invalid_param(format!("`from` is {error}")))?,
         })
     }
 }

@@ -10,7 +10,7 @@ use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, JsonBytes, MatrixError, Path, Query, Routes};
 use starling_sync::EventsRequest;
 
-use super::path::{EventIdPart, RoomIdPart, room_in_body};
+use super::path::{EventIdPart, RoomIdPart, room_named};
 use super::{error, reader, sync};
 use crate::State;
 
@@ -71,7 +71,10 @@ async fn events(
 ) -> Result<JsonBytes, MatrixError> {
     let request = EventsRequest {
         from: query.from,
-        room_id: query.room_id.as_deref().map(room_in_body).transpose()?,
+        room_id: match &query.room_id {
+            Some(room_id) => Some(room_named("room_id", room_id)?),
+            None => None,
+        },
         timeout: Duration::from_millis(query.timeout),
     };
     let answer = api.sync.events(&reader(&session), &request).await;

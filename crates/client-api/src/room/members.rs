@@ -65,7 +65,7 @@ async fn members(
     Query(query): Query<MembersQuery>,
 ) -> Result<JsonBytes, MatrixError> {
     let filter = MemberFilter {
-        at: query.at.as_deref().map(token).transpose()?,
+        at: query.at.as_deref().map(|at| token("at", at)).transpose()?,
         membership: query.membership.map(Membership::from),
         not_membership: query.not_membership.map(Membership::from),
     };

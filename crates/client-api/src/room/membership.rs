@@ -9,7 +9,7 @@ use starling_http::{
 };
 use starling_rooms::MembershipAction;
 
-use super::path::{RoomIdPart, user_in_body};
+use super::path::{RoomIdPart, user_named};
 use super::third_party::{InviteByThirdPartyId, refusal};
 use super::{actor, error};
 use crate::State;
@@ -72,7 +72,7 @@ async fn invite(
     Json(body): Json<InviteBody>,
 ) -> Result<JsonBytes, MatrixError> {
     let Some(user_id) = body.user_id else {
-        let missing = || MatrixError::bad_json("missing field `user_id`");
+        let missing = || MatrixError::bad_json("`user_id` is missing");
         return Err(body.third_party.map_or_else(missing, |_| refusal()));
     };
     let body = TargetBody {
@@ -116,7 +116,7 @@ async fn change(
     TargetBody { user_id, reason }: TargetBody,
     action: MembershipAction,
 ) -> Result<JsonBytes, MatrixError> {
-    let target = user_in_body(&user_id)?;
+    let target = user_named("user_id", &user_id)?;
     let actor = actor(&session);
     let change = api
         .rooms

@@ -7,7 +7,7 @@ use starling_http::{Auth, Authenticated, Json, MatrixError, Query, Routes};
 use starling_rooms::{MUTUAL_ROOMS_PAGE, MutualRooms};
 
 use super::actor;
-use super::path::user_in_body;
+use super::path::user_named;
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
@@ -74,7 +74,7 @@ async fn page(
     user_id: &str,
     from: Option<&str>,
 ) -> Result<MutualAnswer, MatrixError> {
-    let other = user_in_body(user_id)?;
+    let other = user_named("user_id", user_id)?;
     if other == session.user_id {
         let message = "All your rooms are your own: ask for those with another user";
         return Err(MatrixError::invalid_param(message));
@@ -101,5 +101,5 @@ fn after(token: &str) -> Result<i64, MatrixError> {
         .filter(|digits| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()));
     digits
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| MatrixError::invalid_param("not a token of this list"))
+        .ok_or_else(|| MatrixError::invalid_param("`from` is not a token of this list"))
 }

@@ -1,6 +1,8 @@
 //! Identifiers in paths: what doesn't follow their grammar is 400 `M_INVALID_PARAM`.
 //! <https://spec.matrix.org/v1.19/appendices/#identifier-grammar>
 
+use std::fmt;
+
 use ruma_common::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId};
 use serde::Deserialize;
 use starling_events::RoomVersion;
@@ -40,47 +42,68 @@ pub(super) enum RoomOrAliasPart {
 #[serde(try_from = "String")]
 pub(super) struct TxnIdPart(pub(super) String);
 
-impl TryFrom<String> for RoomIdPart {
-    type Error = IdError;
+/// A part of a path that is not what it must be.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    what: &'static str,
+    why: IdError,
+}
 
-    fn try_from(text: String) -> Result<Self, IdError> {
-        room_id(&text).map(Self)
+impl Malformed {
+    fn of(what: &'static str) -> impl Fn(IdError) -> Self {
+        move |why| Self { what, why }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} is {}", self.what, self.why)
+    }
+}
+
+impl TryFrom<String> for RoomIdPart {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        room_id(&text).map(Self).map_err(Malformed::of("room id"))
     }
 }
 
 impl TryFrom<String> for EventIdPart {
-    type Error = IdError;
+    type Error = Malformed;
 
-    fn try_from(text: String) -> Result<Self, IdError> {
-        event_id(&text).map(Self)
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        event_id(&text).map(Self).map_err(Malformed::of("event id"))
     }
 }
 
 impl TryFrom<String> for AliasPart {
-    type Error = IdError;
+    type Error = Malformed;
 
-    fn try_from(text: String) -> Result<Self, IdError> {
-        alias(&text).map(Self)
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        alias(&text).map(Self).map_err(Malformed::of("alias"))
     }
 }
 
 impl TryFrom<String> for RoomOrAliasPart {
-    type Error = IdError;
+    type Error = Malformed;
 
-    fn try_from(text: String) -> Result<Self, IdError> {
+    fn try_from(text: String) -> Result<Self, Malformed> {
         if text.starts_with('#') {
-            alias(&text).map(Self::Alias)
+            let alias = alias(&text).map(Self::Alias);
+            alias.map_err(Malformed::of("alias"))
         } else {
-            room_id(&text).map(Self::Room)
+            let room_id = room_id(&text).map(Self::Room);
+            room_id.map_err(Malformed::of("room id"))
         }
     }
 }
 
 impl TryFrom<String> for TxnIdPart {
-    type Error = IdError;
+    type Error = Malformed;
 
-    fn try_from(text: String) -> Result<Self, IdError> {
-        check_length(&text, TXN_ID_BYTES)?;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        check_length(&text, TXN_ID_BYTES).map_err(Malformed::of("transaction id"))?;
         Ok(Self(text))
     }
 }
@@ -114,17 +137,21 @@ fn check_length(text: &str, most: usize) -> Result<(), IdError> {
     }
 }
 
-/// The user that a body names.
-pub(super) fn user_in_body(text: &str) -> Result<OwnedUserId, MatrixError> {
-    parse_user_id(text).map_err(|error| MatrixError::invalid_param(format!("user id: {error}")))
+/// The user that a property or parameter of this name is.
+pub(super) fn user_named(name: &str, text: &str) -> Result<OwnedUserId, MatrixError> {
+    parse_user_id(text).map_err(|error| malformed(name, "user id", error))
 }
 
-/// The room that a body names.
-pub(super) fn room_in_body(text: &str) -> Result<OwnedRoomId, MatrixError> {
-    room_id(text).map_err(|error| MatrixError::invalid_param(format!("room id: {error}")))
+/// The room that a property or parameter of this name is.
+pub(super) fn room_named(name: &str, text: &str) -> Result<OwnedRoomId, MatrixError> {
+    room_id(text).map_err(|error| malformed(name, "room id", error))
 }
 
-/// The event that a body names.
-pub(super) fn event_in_body(text: &str) -> Result<OwnedEventId, MatrixError> {
-    event_id(text).map_err(|error| MatrixError::invalid_param(format!("event id: {error}")))
+/// The event that a property of this name is.
+pub(super) fn event_named(name: &str, text: &str) -> Result<OwnedEventId, MatrixError> {
+    event_id(text).map_err(|error| malformed(name, "event id", error))
+}
+
+fn malformed(name: &str, what: &str, error: IdError) -> MatrixError {
+    MatrixError::invalid_param(format!("`{name}` is no {what}: it is {error}"))
 }

@@ -11,7 +11,7 @@ use starling_http::{
     Auth, Authenticated, Json, JsonBytes, MatrixError, OptionalJson, Path, Routes,
 };
 
-use super::path::{EventIdPart, RoomIdPart, event_in_body};
+use super::path::{EventIdPart, RoomIdPart, event_named};
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
@@ -87,7 +87,9 @@ fn mark(kind: &str, thread_id: Option<Value>) -> Result<Mark, MatrixError> {
     let thread = match thread_id {
         None => ReceiptThread::Unthreaded,
         Some(Value::String(id)) if id == "main" => ReceiptThread::Main,
-        Some(Value::String(id)) if !id.is_empty() => ReceiptThread::Root(event_in_body(&id)?),
+        Some(Value::String(id)) if !id.is_empty() => {
+            ReceiptThread::Root(event_named("thread_id", &id)?)
+        }
         Some(_) => {
             return Err(MatrixError::invalid_param(
                 "thread_id must be a non-empty string",
@@ -110,14 +112,18 @@ async fn read_markers(
         })
     };
     let fields = [
-        (Mark::FullyRead, body.fully_read),
-        (unthreaded(ReceiptKind::Read), body.read),
-        (unthreaded(ReceiptKind::Private), body.read_private),
+        ("m.fully_read", Mark::FullyRead, body.fully_read),
+        ("m.read", unthreaded(ReceiptKind::Read), body.read),
+        (
+            "m.read.private",
+            unthreaded(ReceiptKind::Private),
+            body.read_private,
+        ),
     ];
     let mut markers = Vec::new();
-    for (mark, field) in fields {
+    for (name, mark, field) in fields {
         if let Some(text) = field {
-            let event_id = event_in_body(&text)?;
+            let event_id = event_named(name, &text)?;
             markers.push(Marker { mark, event_id });
         }
     }

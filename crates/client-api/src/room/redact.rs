@@ -38,7 +38,7 @@ async fn redact(
     let content = content(&body)?;
     let reason = content.value().get("reason");
     if reason.is_some_and(|reason| reason.as_str().is_none()) {
-        return Err(MatrixError::bad_json("reason is not a string"));
+        return Err(MatrixError::bad_json("`reason` must be a string"));
     }
     check_redacts_own(&api, &session, &room_id, &target).await?;
     let transaction = Some((RequestPath::redact(&room_id, &target), &*txn_id));

@@ -9,7 +9,7 @@ use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, 
 use starling_rooms::ReadError;
 
 use super::actor;
-use super::path::{EventIdPart, RoomIdPart, user_in_body};
+use super::path::{EventIdPart, RoomIdPart, user_named};
 use crate::State;
 
 /// The longest reason, in bytes: each is kept until an administrator has read it.
@@ -93,7 +93,7 @@ async fn report_user(
     Path(user_id): Path<String>,
     Json(ReportBody { reason }): Json<ReportBody>,
 ) -> Result<JsonBytes, MatrixError> {
-    let (user_id, reason) = (user_in_body(&user_id)?, check(reason)?);
+    let (user_id, reason) = (user_named("userId", &user_id)?, check(reason)?);
     let reported = api
         .accounts
         .report_user(session.user, &user_id, reason)

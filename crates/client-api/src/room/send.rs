@@ -9,7 +9,7 @@ use starling_http::{
 };
 use starling_rooms::{CanonicalObject, Draft, RequestPath};
 
-use super::path::{RoomIdPart, TxnIdPart, event_in_body};
+use super::path::{RoomIdPart, TxnIdPart, event_named};
 use super::redact::check_redacts_own;
 use super::{EVENT_BODY_BYTES, actor, error};
 use crate::State;
@@ -41,7 +41,7 @@ async fn send(
     let actor = actor(&session);
     let transaction = Some((RequestPath::send(&room_id, &kind), &*txn_id));
     let sent = if kind == "m.room.redaction" {
-        let target = event_in_body(&redacts(&content)?)?;
+        let target = event_named("redacts", &redacts(&content)?)?;
         check_redacts_own(&api, &session, &room_id, &target).await?;
         let redact = api
             .rooms
@@ -66,7 +66,7 @@ pub(super) fn content(body: &[u8]) -> Result<CanonicalObject, MatrixError> {
 /// The event that a redaction's content names.
 fn redacts(content: &CanonicalObject) -> Result<String, MatrixError> {
     let named = content.value().get("redacts");
-    let named = named.ok_or_else(|| MatrixError::missing_param("redacts is missing"))?;
+    let named = named.ok_or_else(|| MatrixError::missing_param("`redacts` is missing"))?;
     let text = named.as_str().map(std::borrow::Cow::into_owned);
-    text.ok_or_else(|| MatrixError::bad_json("redacts is not a string"))
+    text.ok_or_else(|| MatrixError::bad_json("`redacts` must be a string"))
 }

@@ -50,7 +50,8 @@ async fn get(
         timeout: Duration::from_millis(query.timeout),
     };
     // Who is refused has not been here.
-    request.since.as_deref().map(token).transpose()?;
+    let since = request.since.as_deref();
+    since.map(|since| token("since", since)).transpose()?;
     // Until the answer is there, the user is, too.
     let client = client(&session);
     let state = query.set_presence.map(Into::into);
@@ -89,7 +90,7 @@ async fn filter(
         let filter = Filter::parse(&text).map_err(|error| malformed(&error))?;
         return Ok(Arc::new(filter));
     }
-    let unknown = || MatrixError::invalid_param("There is no such filter");
+    let unknown = || MatrixError::invalid_param("`filter` is neither a filter nor the id of one");
     let number: i64 = text.parse().map_err(|_| unknown())?;
     match api.sync.stored_filter(session.user, number).await {
         Ok(stored) => stored.ok_or_else(unknown),

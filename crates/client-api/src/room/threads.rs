@@ -38,7 +38,7 @@ async fn get(
     Query(query): Query<ThreadsQuery>,
 ) -> Result<JsonBytes, MatrixError> {
     if query.limit == Some(0) {
-        return Err(MatrixError::invalid_param("limit is not greater than zero"));
+        return Err(MatrixError::invalid_param("`limit` must be greater than 0"));
     }
     let request = ThreadsRequest {
         room_id,

@@ -148,7 +148,8 @@ impl World {
         let is_right = answer.error() == wanted && answer.has_message();
         (!is_right).then(|| {
             let name = case.name();
-            format!("{name}: {:?}, not {wanted:?}", answer.error())
+            let (error, message) = (answer.error(), answer.message());
+            format!("{name}: {error:?}, not {wanted:?}: {message}")
         })
     }
 

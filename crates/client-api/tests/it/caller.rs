@@ -328,6 +328,31 @@ impl Caller {
     }
 }
 
+/// Whether a message says something, and in no words that are for programmers.
+pub(super) fn is_for_people(message: &str) -> bool {
+    let words = [
+        "expected",
+        "struct ",
+        "enum ",
+        "variant",
+        "sequence",
+        "Deserialize",
+        "Cannot parse",
+        "Failed to",
+        "at line ",
+        "column ",
+        "u8",
+        "u16",
+        "u32",
+        "u64",
+        "usize",
+        "i64",
+        "Some(",
+        "None",
+    ];
+    !message.is_empty() && !words.iter().any(|word| message.contains(word))
+}
+
 impl Answer {
     /// The body of a good answer.
     pub(super) fn ok(self) -> Value {
@@ -354,9 +379,14 @@ impl Answer {
         self.inner.error()
     }
 
+    /// What it tells people.
+    pub(super) fn message(&self) -> &str {
+        self.inner.body["error"].as_str().unwrap_or_default()
+    }
+
     /// Whether it tells people what is wrong.
     pub(super) fn has_message(&self) -> bool {
-        self.inner.body["error"].is_string()
+        is_for_people(self.message())
     }
 
     pub(super) fn fails(self, status: u16, errcode: &str) {

@@ -10,7 +10,7 @@ use starling_runtime::Chance;
 use starling_testkit::{TestServer, seeds};
 
 use self::grammar::{Grammar, Known};
-use crate::caller::{Caller, Server, on_servers_with, segment};
+use crate::caller::{Caller, Server, is_for_people, on_servers_with, segment};
 
 /// Requests of one seed.
 const REQUESTS: usize = 1000;
@@ -178,10 +178,11 @@ fn problem(path: &str, status: u16, answer: &[u8]) -> Option<&'static str> {
         let is_page = path.contains(PAGE) && answer.starts_with(b"<!DOCTYPE html>");
         return (!is_page).then_some("the refusal is no JSON");
     };
-    let says_why = answer["errcode"].is_string() && answer["error"].is_string();
+    let says_why =
+        answer["errcode"].is_string() && answer["error"].as_str().is_some_and(is_for_people);
     // Interactive authentication asks for more, and that is no error.
     let asks = status == 401 && answer["flows"].is_array() && answer["session"].is_string();
-    (!says_why && !asks).then_some("the refusal has no errcode")
+    (!says_why && !asks).then_some("the refusal has no errcode, or says nothing to people")
 }
 
 #[tokio::test]

@@ -72,20 +72,23 @@ async fn json_bodies() {
         (400, "M_BAD_JSON".to_owned())
     );
     let answer = call(&app, "POST", "/json", "{}").await;
-    assert!(
-        answer.body.contains("missing field `body`"),
-        "{}",
-        answer.body
-    );
+    assert_eq!(answer.json()["error"], "`body` is missing");
+    for body in ["[\"x\"]", " [1]", "[]", "null"] {
+        let answer = call(&app, "POST", "/json", body).await;
+        assert_eq!(
+            answer.json()["error"],
+            "The body must be a JSON object",
+            "{body}"
+        );
+    }
     let deep = format!(
         "{{\"body\":\"x\",\"deep\":{}{}}}",
         "[".repeat(1000),
         "]".repeat(1000)
     );
-    assert_eq!(
-        call(&app, "POST", "/json", deep).await.error(),
-        (400, "M_BAD_JSON".to_owned())
-    );
+    let answer = call(&app, "POST", "/json", deep).await;
+    assert_eq!(answer.error(), (400, "M_BAD_JSON".to_owned()));
+    assert_eq!(answer.json()["error"], "The content is nested too deep");
 }
 
 #[tokio::test]
@@ -200,18 +203,28 @@ async fn queries() {
         get("?limit=7").await.error(),
         (400, "M_MISSING_PARAM".to_owned())
     );
-    for query in [
-        "?room=a&limit=many",
-        "?room=a&limit=70000",
-        "?room=a&limit=-1",
-        "?room=a&full_state=maybe",
-        "?room=a&room=b",
+    assert_eq!(get("").await.json()["error"], "`room` is missing");
+    for (query, message) in [
+        ("?room=a&limit=many", "`limit` must be a whole number"),
+        ("?room=a&limit=70000", "`limit` is too large a number"),
+        ("?room=a&limit=-1", "`limit` must be a whole number"),
+        (
+            "?room=a&limit=1&limit=2",
+            "`limit` must be one value, not several",
+        ),
+        (
+            "?room=a&full_state=maybe",
+            "`full_state` must be true or false",
+        ),
+        ("?room=a&room=b", "`room` must be one value, not several"),
     ] {
+        let answer = get(query).await;
         assert_eq!(
-            get(query).await.error(),
+            answer.error(),
             (400, "M_INVALID_PARAM".to_owned()),
             "{query}"
         );
+        assert_eq!(answer.json()["error"], message, "{query}");
     }
 }
 
@@ -239,6 +252,8 @@ async fn paths() {
         get("/rooms/%ff/7").await.error(),
         (400, "M_INVALID_PARAM".to_owned())
     );
+    let answer = get("/rooms/%ff/7").await;
+    assert_eq!(answer.json()["error"], "`room` in the path is not UTF-8");
     assert_eq!(
         get("/rooms/a/seven").await.error(),
         (400, "M_INVALID_PARAM".to_owned())
