@@ -42,7 +42,7 @@ async fn profile(
     let profile = state.accounts.profile(&user_id).await;
     let profile = profile.map_err(MatrixError::internal)?;
     let profile =
-        profile.ok_or_else(|| MatrixError::not_found("There is no profile of this user"))?;
+        profile.ok_or_else(|| unknown(&state, &user_id, "There is no profile of this user"))?;
     let members = profile
         .iter()
         .map(|field| (field.name.as_str(), field.value.as_str()));
@@ -59,7 +59,7 @@ async fn field(
     );
     let value = state.accounts.profile_field(&user_id, &name).await;
     let value = value.map_err(MatrixError::internal)?;
-    let value = value.ok_or_else(|| MatrixError::not_found("The profile has no such field"))?;
+    let value = value.ok_or_else(|| unknown(&state, &user_id, "The profile has no such field"))?;
     Ok(object([(name.as_str(), value.as_str())]))
 }
 
@@ -98,8 +98,18 @@ async fn set(
     }
 }
 
+/// What there isn't in the profiles that this server knows.
+fn unknown(state: &State, user_id: &UserId, message: &str) -> MatrixError {
+    MatrixError::not_found(if user_id.server_name() == state.accounts.server_name() {
+        message
+    } else {
+        "The user is of another server, and this one cannot ask other servers yet"
+    })
+}
+
 fn parse_user(user_id: &str) -> Result<OwnedUserId, MatrixError> {
-    UserId::parse(user_id).map_err(|_| MatrixError::invalid_param("This is not a user id"))
+    UserId::parse(user_id)
+        .map_err(|_| MatrixError::invalid_param("`userId` in the path is not a user id"))
 }
 
 /// The field of the caller's own profile that is to change.

@@ -2,7 +2,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-aliases>
 
 use axum::extract;
-use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName};
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName, RoomAliasId};
 use serde::{Deserialize, Serialize};
 use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Routes};
@@ -39,17 +39,27 @@ async fn get(
     extract::State(api): extract::State<State>,
     Path(AliasPart(alias)): Path<AliasPart>,
 ) -> Result<Json<AliasAnswer>, MatrixError> {
-    let target = api
-        .rooms
-        .resolve_alias(&alias)
-        .await
-        .map_err(MatrixError::internal)?;
-    let target = target.ok_or_else(|| MatrixError::not_found("There is no such alias"))?;
+    let room_id = room_behind(&api, &alias).await?;
     let servers = [api.rooms.server_name().to_owned()];
-    Ok(Json(AliasAnswer {
-        room_id: target.room_id,
-        servers,
-    }))
+    Ok(Json(AliasAnswer { room_id, servers }))
+}
+
+/// The room that an alias leads to.
+pub(super) async fn room_behind(
+    api: &State,
+    alias: &RoomAliasId,
+) -> Result<OwnedRoomId, MatrixError> {
+    let target = api.rooms.resolve_alias(alias).await;
+    let target = target.map_err(MatrixError::internal)?;
+    let is_own = alias.server_name() == api.rooms.server_name();
+    let unknown = || {
+        MatrixError::not_found(if is_own {
+            "There is no such alias"
+        } else {
+            "The alias is of another server, and this one cannot ask other servers yet"
+        })
+    };
+    Ok(target.ok_or_else(unknown)?.room_id)
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,6 +9,7 @@ use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, Limited, MatrixError, OptionalJson, Path, Routes};
 use starling_rooms::{CanonicalObject, MembershipAction};
 
+use super::aliases::room_behind;
 use super::path::{RoomIdPart, RoomOrAliasPart};
 use super::{actor, error};
 use crate::State;
@@ -56,14 +57,10 @@ pub(super) async fn room_of(
     api: &State,
     room: RoomOrAliasPart,
 ) -> Result<OwnedRoomId, MatrixError> {
-    let alias = match room {
-        RoomOrAliasPart::Room(room_id) => return Ok(room_id),
-        RoomOrAliasPart::Alias(alias) => alias,
-    };
-    let target = api.rooms.resolve_alias(&alias).await;
-    let target = target.map_err(MatrixError::internal)?;
-    let target = target.ok_or_else(|| MatrixError::not_found("There is no such alias"))?;
-    Ok(target.room_id)
+    match room {
+        RoomOrAliasPart::Room(room_id) => Ok(room_id),
+        RoomOrAliasPart::Alias(alias) => room_behind(api, &alias).await,
+    }
 }
 
 async fn join(

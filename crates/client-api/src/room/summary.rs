@@ -10,6 +10,7 @@ use starling_rooms::{Membership, RoomDetails, RoomSummary};
 
 use super::actor;
 use super::directory::PublishedRoom;
+use super::join::room_of;
 use super::path::RoomOrAliasPart;
 use crate::State;
 
@@ -107,14 +108,7 @@ async fn find(
     room: RoomOrAliasPart,
 ) -> Result<SummaryAnswer, MatrixError> {
     let not_found = || MatrixError::not_found("There is no such room, or you may not see it");
-    let room_id = match room {
-        RoomOrAliasPart::Room(room_id) => room_id,
-        RoomOrAliasPart::Alias(alias) => {
-            let target = api.rooms.resolve_alias(&alias).await;
-            let target = target.map_err(MatrixError::internal)?;
-            target.ok_or_else(not_found)?.room_id
-        }
-    };
+    let room_id = room_of(api, room).await?;
     let actor = session.map(|Authenticated(session)| actor(&session));
     let found = api.rooms.summary(actor.as_ref(), &room_id).await;
     let found = found.map_err(MatrixError::internal)?;

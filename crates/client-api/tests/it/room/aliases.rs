@@ -101,6 +101,29 @@ async fn only_who_may_changes_and_lists_aliases() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/join/{roomIdOrAlias}`, `GET /_matrix/client/v3/directory/room/{roomAlias}`,
+/// `GET /_matrix/client/v3/profile/{userId}`
+#[tokio::test]
+async fn of_what_is_on_another_server_nobody_is_told_that_there_is_none() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        for (server, says_more) in [("localhost", false), ("other.example", true)] {
+            let alias = segment(&format!("#a:{server}"));
+            let answers = [
+                alice.post(&format!("join/{alias}"), &json!({})).await,
+                alice.get(&format!("directory/room/{alias}")).await,
+                alice.get(&format!("profile/@nobody:{server}")).await,
+            ];
+            for answer in answers {
+                assert_eq!(answer.error(), (404, "M_NOT_FOUND"));
+                let message = answer.message();
+                assert_eq!(message.contains("other servers"), says_more, "{message}");
+            }
+        }
+    })
+    .await;
+}
+
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
 #[tokio::test]
 async fn a_removed_alias_is_no_canonical_alias_where_who_removes_it_may_say_so() {
