@@ -5,7 +5,7 @@
 //! data is a current value: a client is told anew of the rooms in which it missed something. A user has at most
 //! [`REMEMBERED`] such rows and a few; they stay.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,12 +16,17 @@ use starling_db::{Commits, Error, Tx};
 
 use crate::account_data::{AccountData, GLOBAL, account_data_current};
 use crate::last_changes::LastChanges;
-use crate::numbers::UserNum;
+use crate::numbers::{RoomNum, UserNum};
 use crate::store::Store;
 
 starling_db::statements! {
     /// The numbers of some users.
-    IGNORED_NUMS = "SELECT user_num FROM users WHERE user_id IN {texts ?1}";
+    IGNORED_NUMS = "SELECT user_num, user_id FROM users WHERE user_id IN {texts ?1}";
+    /// Those of some rooms in which one of some users has sent what is no state: what is hidden from who ignores them.
+    ROOMS_WITH_WORDS = "SELECT rooms.value FROM {ints ?1} AS rooms WHERE EXISTS (
+        SELECT 1 FROM {ints ?2} AS senders CROSS JOIN events
+        WHERE events.room_num = rooms.value AND events.sender_num = senders.value AND events.key_num IS NULL
+            AND events.place_major IS NOT NULL)";
     /// Whom a change took off a user's list.
     UNIGNORED_INSERT = "INSERT INTO unignored (user_num, position, users) VALUES (?1, ?2, ?3)";
     /// Whom the changes in a stretch of the log took off.
@@ -45,6 +50,10 @@ pub const REMEMBERED: i64 = 20;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
     users: HashSet<Box<str>>,
+    /// The numbers of those of whom this server had heard when the list was read. They never change.
+    numbers: Vec<UserNum>,
+    /// The others: their numbers are looked up each time, since they may be heard of any time.
+    unheard: Vec<Box<str>>,
     /// Of the last change of the list.
     pub position: i64,
 }
@@ -75,7 +84,20 @@ impl Ignored {
         Self {
             users,
             position: data.position,
+            ..Self::default()
         }
+    }
+
+    /// Finds out the numbers of the users.
+    fn with_numbers(mut self, tx: &mut Tx<'_>) -> Result<Self, Error> {
+        let known = numbers_of(tx, &self.users)?;
+        let unheard = self
+            .users
+            .iter()
+            .filter(|name| !known.contains_key(&***name));
+        self.unheard = unheard.cloned().collect();
+        self.numbers = known.into_values().collect();
+        Ok(self)
     }
 
     /// Whether nobody is ignored.
@@ -91,6 +113,43 @@ impl Ignored {
     }
 }
 
+/// The numbers of those of some users of whom this server has ever heard.
+fn numbers_of<'a>(
+    tx: &mut Tx<'_>,
+    names: impl IntoIterator<Item = &'a Box<str>>,
+) -> Result<HashMap<String, UserNum>, Error> {
+    // U+0000 is in no user id, and PostgreSQL takes no text with one.
+    let names = names.into_iter().filter(|name| !name.contains('\0'));
+    let names: Vec<&str> = names.map(|name| &**name).collect();
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let params = [starling_db::Value::Texts(&names)];
+    let read = tx.query_all(&IGNORED_NUMS, &params, |row| {
+        Ok((row.text(1)?.to_owned(), UserNum(row.int(0)?)))
+    })?;
+    Ok(read.into_iter().collect())
+}
+
+/// Those of `rooms` in which something is hidden from who ignores `users`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn rooms_hiding(
+    tx: &mut Tx<'_>,
+    rooms: &[RoomNum],
+    users: &[Box<str>],
+) -> Result<Vec<RoomNum>, Error> {
+    let senders = numbers_of(tx, users)?.into_values();
+    let senders: Vec<i64> = senders.map(|user| user.0).collect();
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let params = [
+        starling_db::Value::Ints(&rooms),
+        starling_db::Value::Ints(&senders),
+    ];
+    tx.query_all(&ROOMS_WITH_WORDS, &params, |row| Ok(RoomNum(row.int(0)?)))
+}
+
 /// The lists of users, kept parsed.
 pub struct IgnoredLists {
     lists: Cache<UserNum, Arc<Ignored>, ByNames>,
@@ -102,8 +161,9 @@ struct ByNames;
 
 impl Weighter<UserNum, Arc<Ignored>> for ByNames {
     fn weight(&self, _user: &UserNum, ignored: &Arc<Ignored>) -> u64 {
-        let names = ignored.users.iter().map(|name| name.len() as u64 + 40);
-        names.sum::<u64>() + 150
+        let names = ignored.users.iter().chain(&ignored.unheard);
+        let names = names.map(|name| name.len() as u64 + 40);
+        names.sum::<u64>() + ignored.numbers.len() as u64 * 8 + 200
     }
 }
 
@@ -147,28 +207,26 @@ impl Store {
         }
         let data = account_data_current(tx, user, GLOBAL, IGNORED_USER_LIST)?;
         let ignored = Arc::new(match data {
-            Some(data) => Ignored::read(self.names().user_id(tx, user)?.as_str(), &data),
+            Some(data) => {
+                let user_id = self.names().user_id(tx, user)?;
+                Ignored::read(user_id.as_str(), &data).with_numbers(tx)?
+            }
             None => Ignored::default(),
         });
         self.ignored_lists().insert_read(tx, user, &ignored);
         Ok(ignored)
     }
 
-    /// The numbers of those whom `user` ignores, of whom this server has ever heard.
+    /// The numbers of those whom `user` ignores, of whom this server has ever heard: without a query, unless the list
+    /// names somebody of whom it had not.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn ignored_numbers(&self, tx: &mut Tx<'_>, user: UserNum) -> Result<Vec<UserNum>, Error> {
         let ignored = self.ignored(tx, user)?;
-        // U+0000 is in no user id, and PostgreSQL takes no text with one.
-        let names = ignored.users.iter().filter(|name| !name.contains('\0'));
-        let names: Vec<&str> = names.map(|name| &**name).collect();
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        tx.query_all(&IGNORED_NUMS, &[starling_db::Value::Texts(&names)], |row| {
-            Ok(UserNum(row.int(0)?))
-        })
+        let mut numbers = ignored.numbers.clone();
+        numbers.extend(numbers_of(tx, &ignored.unheard)?.into_values());
+        Ok(numbers)
     }
 
     /// Notes what a change of account data does to the list of ignored users: to be called in the transaction of the

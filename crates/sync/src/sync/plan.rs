@@ -9,17 +9,15 @@ use starling_store::account_data::{
     AccountData, GLOBAL, account_data_all, account_data_changed, account_data_of_rooms,
     blocks_invites,
 };
-use starling_store::ignored::{IGNORED_USER_LIST, Unignored, unignored_read};
+use starling_store::ignored::{IGNORED_USER_LIST, Unignored, rooms_hiding, unignored_read};
 use starling_store::memberships::{
     Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
 };
-use starling_store::names::types;
 use starling_store::push_rules::push_rules_changed;
 use starling_store::receipts::{receipts_own_rooms, receipts_rooms_changed};
 use starling_store::unread::rooms_behind;
-use starling_store::{KeyNum, RoomNum, UserNum};
+use starling_store::{RoomNum, UserNum};
 
-use super::answer::ROOMS_STEP;
 use super::ephemeral::Changed;
 use super::unread::Recount;
 use super::{Scope, receipts, typing};
@@ -184,7 +182,7 @@ impl Plan {
             }
         }
         if let Unignored::Users(users) = &unignored {
-            joined = with_members(tx, scope, &joined, users)?;
+            joined = rooms_hiding(tx, &joined, users)?;
         }
         for invite in scope.store.events_read(tx, &invited)? {
             let sender = invite.pdu.sender().as_str();
@@ -384,27 +382,6 @@ fn incremental(
     plan.rooms.remove(&GLOBAL);
     leave_out_invites(tx, user, &mut plan)?;
     Ok(plan)
-}
-
-/// Those of `rooms` in which one of `users` is, or was.
-fn with_members(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    rooms: &[RoomNum],
-    users: &[Box<str>],
-) -> Result<Vec<RoomNum>, Error> {
-    let store = &scope.store;
-    let keys = store.names().keys(tx, users.iter().map(|user| &**user))?;
-    let mut found = Vec::new();
-    for step in rooms.chunks(ROOMS_STEP) {
-        for snapshot in store.rooms_read(tx, step)? {
-            let is_member = |key: &KeyNum| snapshot.state_event(types::MEMBER, *key).is_some();
-            if keys.values().any(is_member) {
-                found.push(snapshot.room);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// The rooms in which something may have happened after `since`, of those that the user was in at `upto`.

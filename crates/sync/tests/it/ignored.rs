@@ -127,7 +127,10 @@ async fn rooms_of_who_is_no_longer_ignored_are_told_whole() {
         let room_id = room_of_three(&server).await;
         let other = server.room("bob").await;
         server.join("carol", &other).await;
+        let silent = room_of_three(&server).await;
         ignore(&server, "carol", &["alice", "bob"]).await;
+        // State is told whoever sets it.
+        server.topic("alice", &silent, "seen").await;
         server.say("alice", &room_id, "unheard").await;
         let since = server.token("carol").await;
         ignore(&server, "carol", &["bob"]).await;
@@ -144,6 +147,9 @@ async fn rooms_of_who_is_no_longer_ignored_are_told_whole() {
             room(&answer, "join", &other).is_null(),
             "alice was never there"
         );
+        // Nothing in it was hidden; its counts may be told anew.
+        let told = room(&answer, "join", &silent);
+        assert!(told.is_null() || timeline(told).is_empty(), "{told}");
         let again = server.sync("carol", Some(&next_batch(&answer))).await;
         assert!(has_no_rooms(&again), "told once");
 
@@ -204,6 +210,33 @@ async fn a_list_survives_a_restart() {
         let answer = server.sync("carol", Some(&since)).await;
         let told = timeline(room(&answer, "join", &room_id));
         assert!(told.contains(&"unheard".to_owned()), "{told:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_was_never_heard_of_is_looked_up_for_each_answer() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let server = Server::start(&db).await;
+        let room_id = room_of_three(&server).await;
+        let cost = async |users: &[&str]| {
+            ignore(&server, "carol", users).await;
+            let mut since = server.token("carol").await;
+            let mut statements = 0;
+            for text in ["to fill the caches", "to count"] {
+                server.say("alice", &room_id, text).await;
+                let before = db.db().statements_read();
+                since = next_batch(&server.sync("carol", Some(&since)).await);
+                statements = db.db().statements_read() - before;
+            }
+            statements
+        };
+        assert_eq!(cost(&["bob"]).await + 1, cost(&["bob", "nobody"]).await);
+        // Once heard of, they count for nothing at once.
+        server.join("nobody", &room_id).await;
+        let since = server.token("carol").await;
+        server.say("nobody", &room_id, "unheard").await;
+        assert!(has_no_rooms(&server.sync("carol", Some(&since)).await));
     })
     .await;
 }
