@@ -1,6 +1,6 @@
 //! Unread counts, read: for some rooms of one user at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ruma_common::OwnedEventId;
@@ -48,19 +48,26 @@ starling_db::statements! {
         FROM {ints ?2} AS wanted CROSS JOIN unread_exceptions AS exceptions CROSS JOIN events
         WHERE exceptions.user_num = ?1 AND exceptions.room_num = wanted.value AND exceptions.event_num > ?3
             AND events.event_num = exceptions.event_num";
-    /// Redacted events of a room in a stretch of the log.
+    /// The newest redacted events of a room in a stretch of the log.
     REDACTED = "SELECT thread_num, place_major, shape, sender_num FROM events
         WHERE room_num = ?1 AND redacted_by IS NOT NULL AND place_major > ?2 AND place_major <= ?3
-            AND shape IS NOT NULL";
-    /// How many events of which shape some users have sent to a timeline in a stretch of the log.
-    OF_SENDERS = "SELECT events.shape, COUNT(*) FROM {ints ?2} AS senders CROSS JOIN events
-        WHERE events.room_num = ?1 AND events.sender_num = senders.value AND events.thread_num = ?3
-            AND events.place_major > ?4 AND events.place_major <= ?5 AND events.shape IS NOT NULL
-        GROUP BY events.shape";
+            AND shape IS NOT NULL
+        ORDER BY place_major DESC LIMIT ?4";
+    /// How many events of which shape some users have sent to a timeline in a stretch of the log, of at most ?6.
+    OF_SENDERS = "SELECT theirs.shape, COUNT(*) FROM (
+            SELECT events.shape FROM {ints ?2} AS senders CROSS JOIN events
+            WHERE events.room_num = ?1 AND events.sender_num = senders.value AND events.thread_num = ?3
+                AND events.place_major > ?4 AND events.place_major <= ?5 AND events.shape IS NOT NULL
+            LIMIT ?6
+        ) AS theirs GROUP BY theirs.shape";
 }
 
 /// Of so many threads of a room counts are told, those that grew last.
 const MOST_THREADS: i64 = 200;
+
+/// So many events that count for nothing are taken out of what is not read of a timeline, one by one. Further ones count:
+/// of so many, nobody reads the number.
+const MOST_TAKEN_OUT: i64 = 10_000;
 
 /// How many events a user has not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -145,7 +152,47 @@ struct Counting<'a> {
     of: &'a UnreadOf<'a>,
     snapshot: &'a RoomSnapshot,
     known: &'a Known,
-    redacted: Vec<(EventNum, i64, Shape, UserNum)>,
+    redacted: Redacted,
+}
+
+/// The newest redacted events of a room that are not read.
+#[derive(Debug, Default)]
+struct Redacted {
+    /// Of each timeline: position, shape and sender.
+    timelines: HashMap<EventNum, Vec<(i64, Shape, UserNum)>>,
+    /// The positions of all of them.
+    positions: HashSet<i64>,
+}
+
+impl Redacted {
+    fn read(
+        tx: &mut Tx<'_>,
+        room: RoomNum,
+        (after, upto): (i64, i64),
+        most: i64,
+    ) -> Result<Self, Error> {
+        let mut redacted = Self::default();
+        let params = [room.into(), after.into(), upto.into(), most.into()];
+        tx.query(&REDACTED, &params, &mut |row| {
+            let (thread, position) = (EventNum(row.int(0)?), row.int(1)?);
+            if let Some(shape) = shape(row.int(2)?) {
+                let event = (position, shape, UserNum(row.int(3)?));
+                redacted.timelines.entry(thread).or_default().push(event);
+                redacted.positions.insert(position);
+            }
+            Ok(())
+        })?;
+        Ok(redacted)
+    }
+
+    /// How many of which shape there are in a stretch of a timeline, without those of `hidden`.
+    fn totals(&self, stretch: &Stretch, hidden: &[i64]) -> Totals {
+        let events = self.timelines.get(&stretch.thread).into_iter().flatten();
+        let counted = events.filter(|(position, _, sender)| {
+            *position > stretch.after && !hidden.contains(&sender.0)
+        });
+        Totals::of(counted.map(|(_, shape, _)| (*shape, 1)))
+    }
 }
 
 impl Store {
@@ -168,7 +215,7 @@ impl Store {
                     of,
                     snapshot,
                     known,
-                    redacted: Vec::new(),
+                    redacted: Redacted::default(),
                 };
                 unread.insert(snapshot.room, counting.read(tx)?);
             }
@@ -325,21 +372,8 @@ impl Counting<'_> {
         let has_threads = self.snapshot.unread.last_threaded > marks.all;
         let first = if has_threads { marks.all } else { marks.main };
         if self.snapshot.unread.last_redacted > first {
-            let params = [room.into(), first.into(), self.of.upto.into()];
-            let redacted = tx.query_all(&REDACTED, &params, |row| {
-                let shape = shape(row.int(2)?);
-                Ok((
-                    EventNum(row.int(0)?),
-                    row.int(1)?,
-                    shape,
-                    UserNum(row.int(3)?),
-                ))
-            })?;
-            let known = redacted.into_iter();
-            self.redacted
-                .extend(known.filter_map(|(thread, place, shape, sender)| {
-                    Some((thread, place, shape?, sender))
-                }));
+            let stretch = (first, self.of.upto);
+            self.redacted = Redacted::read(tx, room, stretch, MOST_TAKEN_OUT)?;
         }
         let mut unread = Unread::default();
         if marks.main < self.snapshot.last_position.min(self.of.upto) {
@@ -419,16 +453,14 @@ impl Counting<'_> {
                 stretch.thread.into(),
                 stretch.after.into(),
                 self.of.upto.into(),
+                MOST_TAKEN_OUT.into(),
             ];
             let theirs = tx.query_all(&OF_SENDERS, &params, |row| {
                 Ok(shape(row.int(0)?).zip(Some(row.int(1)?)))
             })?;
             totals = totals.without(&Totals::of(theirs.into_iter().flatten()));
         }
-        let redacted = self.redacted.iter().filter(|(thread, place, _, sender)| {
-            *thread == stretch.thread && *place > stretch.after && !hidden.contains(&sender.0)
-        });
-        totals = totals.without(&Totals::of(redacted.map(|(_, _, shape, _)| (*shape, 1))));
+        totals = totals.without(&self.redacted.totals(stretch, &hidden));
         let mut count = Count::default();
         for (shape, times) in totals.iter() {
             count.add(self.verdict(shape), times);
@@ -459,12 +491,7 @@ impl Counting<'_> {
 
     /// Also what was redacted since it became known.
     fn is_redacted(&self, exception: &Exception) -> bool {
-        let now = || {
-            self.redacted
-                .iter()
-                .any(|(_, place, ..)| *place == exception.position)
-        };
-        exception.is_redacted || now()
+        exception.is_redacted || self.redacted.positions.contains(&exception.position)
     }
 
     fn verdict(&self, shape: Shape) -> Verdict {
