@@ -18,8 +18,9 @@ use crate::numbers::{EventNum, RoomNum, UserNum};
 use crate::relations::{REFERENCE, REPLACE, THREAD, relation_of, relations_of};
 use crate::store::Store;
 
-/// So many of the newest events that relate to those of a page are looked at, where what is kept is not enough.
-const MOST_LOOKED_AT: i64 = 1_000;
+/// So many of the newest events that relate to one of a page in a way are looked at, where what is kept is not enough, and
+/// so many for the whole page: then fewer of each.
+const MOST_LOOKED_AT: (i64, i64) = (1_000, 5_000);
 
 /// So many events that refer to one are told.
 const MOST_REFERENCES: usize = 100;
@@ -218,7 +219,8 @@ fn parents<'a>(
     Ok(events.into_iter().filter_map(parent).collect())
 }
 
-/// The newest events that relate to some, as far as the reader sees them, by what they relate to, newest first.
+/// The newest events that relate to some, as far as the reader sees them, by what they relate to; those that do so in one
+/// way newest first.
 fn children(
     store: &Store,
     tx: &mut Tx<'_>,
@@ -306,7 +308,7 @@ impl Bundle {
         is_sure
     }
 
-    /// Takes what is missing from `children`, newest first.
+    /// Takes what is missing from `children`, of which those that relate in one way are newest first.
     fn fill_from(&mut self, parent: &Parent<'_>, children: &[Arc<Event>]) {
         let related = |wanted: &'static str| {
             let is_wanted = move |event: &&Arc<Event>| {

@@ -1,10 +1,11 @@
 //! Relationships between events: what an event's `m.relates_to` says, and which events relate to an event.
 //! <https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events>
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId};
-use starling_db::{Error, Tx};
+use starling_db::{Error, Row, Tx, Value as Param};
 use starling_events::id::parse_event_id;
 use starling_events::{Pdu, RoomVersion, Value};
 
@@ -12,6 +13,7 @@ use crate::events::Event;
 use crate::numbers::{EventNum, RoomNum, TypeNum, UserNum};
 use crate::store::Store;
 use crate::timeline::{Direction, Stretch};
+use crate::tokens::Place;
 
 /// What of a target's relations is wanted: ?7 is a type's number (0: any), ?8 whether only those of type ?9.
 macro_rules! wanted {
@@ -26,25 +28,32 @@ macro_rules! wanted {
     };
 }
 
-/// The events that relate to an event, however indirectly, down to [`MAX_DEPTH`].
-macro_rules! recursively {
-    ($rest:literal) => {
+/// A column of the event that comes before the one where a walk is, of those that relate to the walk's target in the room
+/// that `$where` names.
+macro_rules! older {
+    ($column:literal, $($where:tt)+) => {
         concat!(
-            "SELECT found.event_num FROM (
-                WITH RECURSIVE related (event_num, place_major, place_minor, depth) AS (
-                    SELECT first.event_num, first.place_major, first.place_minor, CAST(1 AS BIGINT)
-                    FROM relations AS first WHERE first.target = ?1 AND first.room_num = ?2 AND ",
-            wanted!("first"),
-            "       UNION ALL
-                    SELECT next.event_num, next.place_major, next.place_minor, related.depth + 1
-                    FROM related CROSS JOIN events CROSS JOIN relations AS next
-                    WHERE related.depth < 3 AND events.event_num = related.event_num
-                        AND next.target = events.event_id AND next.room_num = ?2 AND ",
-            wanted!("next"),
-            "   ) SELECT DISTINCT event_num, place_major, place_minor FROM related
-            ) AS found WHERE ",
-            $rest
+            "(SELECT next.",
+            $column,
+            " FROM relations AS next WHERE next.target = walk.target AND ",
+            $($where)+,
+            " AND (next.place_major, next.place_minor) < (walk.place_major, walk.place_minor)
+                ORDER BY next.place_major DESC, next.place_minor DESC LIMIT 1)"
         )
+    };
+}
+
+/// One in the walk's room, that relates in the walk's way.
+macro_rules! of_type {
+    () => {
+        "next.room_num = walk.room_num AND next.rel_type = walk.rel_type"
+    };
+}
+
+/// One in room ?2, as is wanted.
+macro_rules! wanted_in_room {
+    () => {
+        concat!("next.room_num = ?2 AND ", wanted!("next"))
     };
 }
 
@@ -57,38 +66,54 @@ starling_db::statements! {
     RELATION_DELETE = "DELETE FROM relations
         WHERE target = ?1 AND room_num = ?2 AND place_major = ?3 AND place_minor = ?4";
     /// The events that relate to an event, before a boundary and not before another, newest first.
-    RELATIONS_BACKWARDS = concat!("SELECT event_num FROM relations
+    RELATIONS_BACKWARDS = concat!("SELECT event_num, place_major, place_minor FROM relations
         WHERE target = ?1 AND room_num = ?2 AND (place_major, place_minor) < (?3, ?4)
             AND (place_major, place_minor) >= (?5, ?6) AND ", wanted!("relations"), "
         ORDER BY place_major DESC, place_minor DESC LIMIT ?10");
     /// The events that relate to an event, from a boundary on and before another, oldest first.
-    RELATIONS_FORWARDS = concat!("SELECT event_num FROM relations
+    RELATIONS_FORWARDS = concat!("SELECT event_num, place_major, place_minor FROM relations
         WHERE target = ?1 AND room_num = ?2 AND (place_major, place_minor) >= (?3, ?4)
             AND (place_major, place_minor) < (?5, ?6) AND ", wanted!("relations"), "
         ORDER BY place_major, place_minor LIMIT ?10");
-    /// As RELATIONS_BACKWARDS, with events that relate indirectly.
-    RELATED_BACKWARDS = recursively!("(found.place_major, found.place_minor) < (?3, ?4)
-            AND (found.place_major, found.place_minor) >= (?5, ?6)
-        ORDER BY found.place_major DESC, found.place_minor DESC LIMIT ?10");
-    /// As RELATIONS_FORWARDS, with events that relate indirectly.
-    RELATED_FORWARDS = recursively!("(found.place_major, found.place_minor) >= (?3, ?4)
-            AND (found.place_major, found.place_minor) < (?5, ?6)
-        ORDER BY found.place_major, found.place_minor LIMIT ?10");
-    /// The newest events that relate in some ways to some events. A join, since SQLite makes a table of what stands after
-    /// `IN`.
-    RELATIONS_OF = "SELECT relations.target, relations.event_num
-        FROM {texts ?1} AS wanted CROSS JOIN relations
-        WHERE relations.target = wanted.value AND relations.room_num IN {ints ?2}
-            AND relations.rel_type IN {blobs ?3}
-        ORDER BY relations.place_major DESC, relations.place_minor DESC LIMIT ?4";
+    /// The newest events before a boundary that relate to some events of a room, and their ids: the newest of each, then
+    /// the one before that of each, and so on, ?6 times at most and ?5 in all. So none of them keeps the others from being looked at.
+    RELATED_BEFORE = concat!("WITH RECURSIVE walk (target, event_num, place_major, place_minor, steps) AS (
+            SELECT value, CAST(0 AS BIGINT), CAST(?3 AS BIGINT), CAST(?4 AS BIGINT), CAST(0 AS BIGINT)
+            FROM {texts ?1} AS targets
+            UNION ALL
+            SELECT walk.target, ", older!("event_num", wanted_in_room!()), ", ",
+                older!("place_major", wanted_in_room!()), ", ", older!("place_minor", wanted_in_room!()), ",
+                walk.steps + 1
+            FROM walk WHERE walk.steps < ?6 AND walk.event_num IS NOT NULL
+        )
+        SELECT walk.event_num, walk.place_major, walk.place_minor,
+            (SELECT events.event_id FROM events WHERE events.event_num = walk.event_num)
+        FROM walk WHERE walk.event_num > 0 LIMIT ?5");
+    /// The newest events that relate in some ways to some events of which something is kept, at most ?4 of each in each
+    /// way: as above, the newest of each first, ?5 in all.
+    RELATIONS_OF = concat!("WITH RECURSIVE walk (target, room_num, rel_type, event_num, place_major, place_minor, steps) AS (
+            SELECT kept.target, kept.room_num, ways.value, CAST(0 AS BIGINT), CAST(9223372036854775807 AS BIGINT),
+                CAST(0 AS BIGINT), CAST(0 AS BIGINT)
+            FROM {texts ?1} AS targets CROSS JOIN aggregations AS kept CROSS JOIN {blobs ?3} AS ways
+            WHERE kept.target = targets.value AND kept.room_num IN {ints ?2}
+            UNION ALL
+            SELECT walk.target, walk.room_num, walk.rel_type, ", older!("event_num", of_type!()), ", ",
+                older!("place_major", of_type!()), ", ", older!("place_minor", of_type!()), ", walk.steps + 1
+            FROM walk WHERE walk.steps < ?4 AND walk.event_num IS NOT NULL
+        )
+        SELECT target, event_num FROM walk WHERE event_num > 0 LIMIT ?5");
     /// The events of a type with which a user relates to an event in a way.
     RELATIONS_BY_USER = "SELECT event_num FROM relations
         WHERE target = ?1 AND room_num = ?2 AND rel_type = ?3 AND type_num = ?4 AND sender_num = ?5
         ORDER BY place_major DESC, place_minor DESC LIMIT ?6";
 }
 
-/// How many relationships away from an event what is listed recursively may be. RELATED_… say it too.
+/// How many relationships away from an event what is listed recursively may be.
 pub const MAX_DEPTH: u64 = 3;
+
+/// So many events are looked at, for each of these relationships, to find those that relate indirectly: the newest before
+/// the page's end. Those that relate directly are all listed.
+const MOST_BETWEEN: i64 = 2_000;
 
 /// The longest type of a relationship that is taken, in bytes: what an event's type may have.
 pub const MAX_REL_TYPE_BYTES: usize = 255;
@@ -183,8 +208,9 @@ pub(crate) fn relation_delete(
     Ok(tx.execute(&RELATION_DELETE, &params)? == 1)
 }
 
-/// The newest events of some rooms, at most `most`, that relate to `targets` in one of the ways of `rel_types`: with
-/// their targets, newest first. One may be in another of the rooms than its target.
+/// The newest events of some rooms that relate to `targets`, of which something is kept, in one of the ways of
+/// `rel_types`: at most `most` to each in each way, and so many in all. With their targets; of each and each way newest
+/// first. One may be in another of the rooms than its target.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -192,14 +218,15 @@ pub(crate) fn relations_of(
     tx: &mut Tx<'_>,
     (targets, rooms): (&[&str], &[i64]),
     rel_types: &[&str],
-    most: i64,
+    (most, in_all): (i64, i64),
 ) -> Result<Vec<(String, EventNum)>, Error> {
     let rel_types: Vec<&[u8]> = rel_types.iter().map(|name| name.as_bytes()).collect();
     let params = [
-        starling_db::Value::Texts(targets),
+        Param::Texts(targets),
         rooms.into(),
-        starling_db::Value::Blobs(&rel_types),
+        Param::Blobs(&rel_types),
         most.into(),
+        in_all.into(),
     ];
     tx.query_all(&RELATIONS_OF, &params, |row| {
         Ok((row.text(0)?.to_owned(), EventNum(row.int(1)?)))
@@ -221,6 +248,121 @@ pub struct RelationsOf<'a> {
     pub recurse: bool,
 }
 
+impl RelationsOf<'_> {
+    /// Those that relate to the event directly, in a stretch of the room's order: where they are, and their numbers.
+    fn direct(
+        &self,
+        tx: &mut Tx<'_>,
+        Stretch { from, to }: Stretch,
+        direction: Direction,
+        limit: i64,
+    ) -> Result<Vec<(Place, EventNum)>, Error> {
+        let (statement, first, second) = match direction {
+            Direction::Backwards => (&RELATIONS_BACKWARDS, to, from),
+            Direction::Forwards => (&RELATIONS_FORWARDS, from, to),
+        };
+        let (kind, is_one_way, way) = self.filter();
+        let params = [
+            self.target.as_str().into(),
+            self.room.into(),
+            first.major.into(),
+            first.minor.into(),
+            second.major.into(),
+            second.minor.into(),
+            kind,
+            is_one_way,
+            way,
+            limit.into(),
+        ];
+        tx.query_all(statement, &params, |row| {
+            Ok((read_place(row)?, EventNum(row.int(0)?)))
+        })
+    }
+
+    /// The newest of those that relate to any of `targets`, before a boundary: with their ids.
+    fn related_before(
+        &self,
+        tx: &mut Tx<'_>,
+        targets: &[String],
+        before: Place,
+    ) -> Result<Vec<(Place, EventNum, String)>, Error> {
+        let targets: Vec<&str> = targets.iter().map(|target| &**target).collect();
+        let (kind, is_one_way, way) = self.filter();
+        let params = [
+            Param::Texts(&targets),
+            self.room.into(),
+            before.major.into(),
+            before.minor.into(),
+            MOST_BETWEEN.into(),
+            MOST_BETWEEN.into(),
+            kind,
+            is_one_way,
+            way,
+        ];
+        tx.query_all(&RELATED_BEFORE, &params, |row| {
+            Ok((
+                read_place(row)?,
+                EventNum(row.int(0)?),
+                row.text(3)?.to_owned(),
+            ))
+        })
+    }
+
+    /// As [`Self::direct`], with those that relate indirectly.
+    fn with_indirect(
+        &self,
+        tx: &mut Tx<'_>,
+        mut stretch: Stretch,
+        direction: Direction,
+        limit: i64,
+    ) -> Result<Vec<(Place, EventNum)>, Error> {
+        let direct = self.direct(tx, stretch, direction, limit)?;
+        // The page goes no further than they do.
+        if let Some((last, _)) = direct.last()
+            && usize::try_from(limit) == Ok(direct.len())
+        {
+            match direction {
+                Direction::Backwards => stretch.from = *last,
+                Direction::Forwards => stretch.to = *last,
+            }
+        }
+        let mut page: BTreeMap<Place, EventNum> = direct.into_iter().collect();
+        let mut targets = vec![self.target.to_string()];
+        for _ in 0..MAX_DEPTH {
+            let related = self.related_before(tx, &targets, stretch.to)?;
+            let within = related
+                .iter()
+                .filter(|(place, ..)| *place >= stretch.from)
+                .map(|(place, number, _)| (*place, *number));
+            page.extend(within);
+            targets = related.into_iter().map(|(_, _, id)| id).collect();
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let page = page.into_iter();
+        Ok(match direction {
+            Direction::Backwards => page.rev().take(limit).collect(),
+            Direction::Forwards => page.take(limit).collect(),
+        })
+    }
+
+    /// The type's number, whether they relate in one way, and which.
+    fn filter(&self) -> (Param<'_>, Param<'_>, Param<'_>) {
+        let way = self.rel_type.unwrap_or_default();
+        (
+            self.kind.map_or(0, |kind| kind.0).into(),
+            self.rel_type.is_some().into(),
+            way.as_bytes().into(),
+        )
+    }
+}
+
+fn read_place(row: &dyn Row) -> Result<Place, Error> {
+    Ok(Place {
+        major: row.int(1)?,
+        minor: row.int(2)?,
+    })
+}
+
 impl Store {
     /// Up to `limit` of the events that relate to an event, in a stretch of the room's order, in `direction`, from the
     /// end that it starts with.
@@ -235,26 +377,12 @@ impl Store {
         direction: Direction,
         limit: i64,
     ) -> Result<Vec<Arc<Event>>, Error> {
-        let Stretch { from, to } = stretch;
-        let (statement, first, second) = match (direction, wanted.recurse) {
-            (Direction::Backwards, false) => (&RELATIONS_BACKWARDS, to, from),
-            (Direction::Backwards, true) => (&RELATED_BACKWARDS, to, from),
-            (Direction::Forwards, false) => (&RELATIONS_FORWARDS, from, to),
-            (Direction::Forwards, true) => (&RELATED_FORWARDS, from, to),
+        let page = if wanted.recurse {
+            wanted.with_indirect(tx, stretch, direction, limit)?
+        } else {
+            wanted.direct(tx, stretch, direction, limit)?
         };
-        let params = [
-            wanted.target.as_str().into(),
-            wanted.room.into(),
-            first.major.into(),
-            first.minor.into(),
-            second.major.into(),
-            second.minor.into(),
-            wanted.kind.map_or(0, |kind| kind.0).into(),
-            wanted.rel_type.is_some().into(),
-            wanted.rel_type.unwrap_or_default().as_bytes().into(),
-            limit.into(),
-        ];
-        let numbers = tx.query_all(statement, &params, |row| Ok(EventNum(row.int(0)?)))?;
+        let numbers: Vec<EventNum> = page.into_iter().map(|(_, number)| number).collect();
         self.events_read(tx, &numbers)
     }
 

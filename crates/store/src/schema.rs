@@ -45,6 +45,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0010_unignored",
             text: include_str!("migrations/0010_unignored.sql"),
         },
+        Migration {
+            name: "0011_history",
+            text: include_str!("migrations/0011_history.sql"),
+        },
     ],
     // An older program would not note whom users stop to ignore.
     oldest_program: 10,

@@ -269,6 +269,28 @@ async fn relations_of_relations_are_listed_down_to_a_depth() {
         let mut rest = related(&alice, &room, &parent, &query).await;
         rest.reverse();
         assert_eq!(rest, chain[1..4]);
+        // Those that relate to one of them amid those that relate to the event itself.
+        let late = react(&alice, &room, &chain[1], ("+1", "late"))
+            .await
+            .event_id();
+        let last = relate(&alice, &room, ("m.thread", &parent), "last").await;
+        let mut all: Vec<String> = expected.into_iter().chain([late, last]).collect();
+        for direction in ["f", "b"] {
+            for limit in [1, 2, 3] {
+                let first = format!("?recurse=true&dir={direction}&limit={limit}");
+                let (mut query, mut told) = (first.clone(), Vec::new());
+                loop {
+                    let page = get(&alice, &relations(&room, &parent, &query)).await.ok();
+                    told.extend(event_ids(&page["chunk"]));
+                    let Some(next) = page["next_batch"].as_str() else {
+                        break;
+                    };
+                    query = format!("{first}&from={next}");
+                }
+                assert_eq!(told, all, "{first}");
+            }
+            all.reverse();
+        }
     })
     .await;
 }
@@ -689,6 +711,42 @@ async fn what_ignored_users_send_counts_for_nothing() {
         assert_eq!(event_ids(&page["chunk"]), [parent.clone(), by_bob]);
         assert_eq!(page["chunk"][1]["content"], json!({}), "as if redacted");
         assert_eq!(bundle(&bob, &room, &parent).await["m.thread"]["count"], 2);
+    })
+    .await;
+}
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/threads`
+#[tokio::test]
+async fn what_many_refer_to_does_not_take_the_others_their_aggregations() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        let list = json!({ "ignored_users": { bob.user_id.clone(): {} } });
+        let path = format!(
+            "user/{}/account_data/m.ignored_user_list",
+            segment(&alice.user_id)
+        );
+        alice.put(&path, &list).await.ok();
+        let quiet = say(&alice, &room, "quiet").await;
+        let reply = relate(&alice, &room, ("m.thread", &quiet), "reply").await;
+        let busy = say(&alice, &room, "busy").await;
+        relate(&alice, &room, ("m.thread", &busy), "reply, too").await;
+        let mut sending = Vec::new();
+        for number in 0..1_000 {
+            let (alice, room, busy) = (alice.clone(), room.clone(), busy.clone());
+            let body = format!("reference {number}");
+            sending.push(tokio::spawn(async move {
+                relate(&alice, &room, ("m.reference", &busy), &body).await
+            }));
+        }
+        for sent in sending {
+            sent.await.unwrap();
+        }
+        let page = threads(&alice, &room, "").await;
+        assert_eq!(event_ids(&page["chunk"]), [busy, quiet]);
+        let told = &page["chunk"][1]["unsigned"]["m.relations"];
+        assert_eq!(told["m.thread"]["latest_event"]["event_id"], reply);
     })
     .await;
 }
