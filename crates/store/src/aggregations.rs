@@ -32,15 +32,19 @@ starling_db::statements! {
             thread_major = excluded.thread_major, thread_minor = excluded.thread_minor,
             thread_count = excluded.thread_count, root_sender = excluded.root_sender,
             reference_count = excluded.reference_count, is_unchecked = excluded.is_unchecked";
-    /// The threads of a room whose last event is before a boundary, that with the newest first; ?4 is whose threads are
-    /// wanted (0: anybody's).
-    THREADS_PAGE = "SELECT kept.target, kept.thread_major, kept.thread_minor FROM aggregations AS kept
-        WHERE kept.room_num = ?1 AND kept.thread_major IS NOT NULL
+    /// The threads of a room whose last event is before a boundary, that with the newest first.
+    THREADS_PAGE = "SELECT target, thread_major, thread_minor FROM aggregations
+        WHERE room_num = ?1 AND thread_major IS NOT NULL AND (thread_major, thread_minor) < (?2, ?3)
+        ORDER BY thread_major DESC, thread_minor DESC LIMIT ?4";
+    /// The same of the threads that a user began or has sent an event of: all of these are looked at, and no others.
+    THREADS_PAGE_OF = "SELECT kept.target, kept.thread_major, kept.thread_minor FROM (
+            SELECT target FROM thread_participants WHERE user_num = ?5 AND room_num = ?1
+            UNION SELECT target FROM aggregations
+                WHERE root_sender = ?5 AND room_num = ?1 AND thread_major IS NOT NULL
+        ) AS own CROSS JOIN aggregations AS kept
+        WHERE kept.target = own.target AND kept.room_num = ?1 AND kept.thread_major IS NOT NULL
             AND (kept.thread_major, kept.thread_minor) < (?2, ?3)
-            AND (CAST(?4 AS BIGINT) = 0 OR kept.root_sender = ?4 OR EXISTS (
-                SELECT 1 FROM thread_participants AS participants WHERE participants.target = kept.target
-                    AND participants.room_num = kept.room_num AND participants.user_num = ?4))
-        ORDER BY kept.thread_major DESC, kept.thread_minor DESC LIMIT ?5";
+        ORDER BY kept.thread_major DESC, kept.thread_minor DESC LIMIT ?4";
     /// Notes that a user has sent an event of a thread.
     PARTICIPANT_ADD = "INSERT INTO thread_participants (target, room_num, user_num, event_count) VALUES (?1, ?2, ?3, 1)
         ON CONFLICT (target, room_num, user_num) DO UPDATE SET event_count = thread_participants.event_count + 1";
@@ -213,14 +217,18 @@ pub fn threads_page(
     participant: Option<UserNum>,
     limit: i64,
 ) -> Result<Vec<(String, Place)>, Error> {
-    let params = [
+    let mut params = vec![
         room.into(),
         before.major.into(),
         before.minor.into(),
-        participant.map_or(0, |user| user.0).into(),
         limit.into(),
     ];
-    tx.query_all(&THREADS_PAGE, &params, |row| {
+    params.extend(participant.map(Value::from));
+    let statement = match participant {
+        Some(_) => &THREADS_PAGE_OF,
+        None => &THREADS_PAGE,
+    };
+    tx.query_all(statement, &params, |row| {
         let place = Place {
             major: row.int(1)?,
             minor: row.int(2)?,

@@ -15,7 +15,7 @@ use crate::Error;
 pub(crate) const MOST_SCANNED: usize = 1_000;
 
 /// How many events are read at once where more than the first few are needed.
-const STEP: usize = 200;
+pub(crate) const STEP: usize = 200;
 
 /// What to look through.
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use starling_store::tokens::{Place, Token};
 use crate::filter::DEFAULT_LIMIT;
 use crate::json::Object;
 use crate::reading::{FORMAT, Reading, page_limit};
-use crate::scan::MOST_SCANNED;
+use crate::scan::{MOST_SCANNED, STEP};
 use crate::write;
 use crate::{Error, Reader, Sync};
 
@@ -106,10 +106,10 @@ impl Job {
         } = &self.reading;
         let mut before = self.from.map_or(end_of(*upto), |token| token.boundary());
         let participant = self.participated.then_some(asker.user);
-        let step = self.limit + 1;
-        let most = i64::try_from(step).unwrap_or(i64::MAX);
+        let mut step = self.limit + 1;
         let (mut events, mut looked_at) = (Vec::new(), 0);
         loop {
+            let most = i64::try_from(step).unwrap_or(i64::MAX);
             let page = threads_page(tx, snapshot.room, before, participant, most)?;
             let ids: Vec<&str> = page.iter().map(|(root, _)| &**root).collect();
             let roots = store.events_by_id(tx, &ids)?;
@@ -144,6 +144,7 @@ impl Job {
                     next: Some(before),
                 });
             }
+            step = STEP;
         }
     }
 }
