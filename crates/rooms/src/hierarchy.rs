@@ -11,9 +11,9 @@ use starling_db::{Error, Tx};
 use starling_events::Value;
 use starling_store::events::Event;
 use starling_store::memberships::Membership;
-use starling_store::room_details::{RoomDetails, details_by_id, is_room_id};
+use starling_store::room_details::{RoomDetails, details_by_id, details_of, is_room_id};
 use starling_store::tokens::NotAToken;
-use starling_store::{EventNum, Store, TypeNum};
+use starling_store::{EventNum, RoomNum, Store, TypeNum};
 
 use crate::error::ReadError;
 use crate::rooms::{Actor, Rooms};
@@ -30,6 +30,13 @@ const MAX_ROOMS: usize = 10_000;
 
 /// The most children of one space that are looked at.
 const MAX_CHILDREN: usize = 5_000;
+
+/// The most rooms that wait for their turn, among them any that come more than once. Of more than that, those whose turn
+/// would come last are left out.
+const MAX_AHEAD: usize = 100_000;
+
+/// So many children are looked up at once: of what is found out about each, little is kept.
+const STEP: usize = 500;
 
 /// What the events that name the children of one space may take, in bytes.
 const MAX_CHILDREN_BYTES: usize = 1 << 20;
@@ -133,6 +140,13 @@ impl Rooms {
         if !query.from.as_ref().is_none_or(is_of_walk) {
             return Err(ReadError::NotAToken);
         }
+        let skip_to = match &query.from {
+            Some(token) => {
+                let last = self.store().room_num(&token.last).await?;
+                Some(last.ok_or(ReadError::NotAToken)?)
+            }
+            None => None,
+        };
         let (store, user, root) = (self.store().clone(), actor.user, room_id.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let visitor = Visitor::load(tx, user)?;
@@ -148,13 +162,31 @@ impl Rooms {
                 max_depth: query.max_depth.unwrap_or(MAX_HIERARCHY_DEPTH),
                 suggested_only: query.suggested_only,
                 seen: HashSet::new(),
-                ahead: vec![(root, 0)],
+                ahead: vec![Stop::of(&root, 0)],
                 store,
                 visitor,
             };
-            walk.page(tx, &query)
+            walk.page(tx, &query, skip_to)
         };
         self.store().db().scan("hierarchy", read).await
+    }
+}
+
+/// A room on the way of a walk.
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    room: RoomNum,
+    depth: u32,
+    is_space: bool,
+}
+
+impl Stop {
+    fn of(details: &RoomDetails, depth: u32) -> Self {
+        Self {
+            room: details.room,
+            depth,
+            is_space: details.is_space(),
+        }
     }
 }
 
@@ -166,68 +198,71 @@ struct Walk {
     child: Option<TypeNum>,
     max_depth: u32,
     suggested_only: bool,
-    seen: HashSet<OwnedRoomId>,
-    /// The rooms that come next, each with its depth, the next one last.
-    ahead: Vec<(RoomDetails, u32)>,
+    seen: HashSet<RoomNum>,
+    /// The rooms that come next, the next one last.
+    ahead: Vec<Stop>,
 }
 
+/// Rooms of a page, and the events that name the children of each.
+type Told = Vec<(RoomNum, Vec<Arc<Event>>)>;
+
 impl Walk {
-    fn page(mut self, tx: &mut Tx<'_>, query: &HierarchyQuery) -> Result<HierarchyPage, ReadError> {
-        let mut skip_to = query.from.as_ref().map(|token| &token.last);
-        let (mut rooms, mut bytes): (Vec<HierarchyRoom>, usize) = (Vec::new(), 0);
-        while let Some((details, depth)) = self.next() {
-            let last = rooms.last().map(|room| room.details.room_id.clone());
-            if let Some(last) = last
-                && (rooms.len() >= query.limit || bytes >= PAGE_BYTES)
-            {
-                let next = HierarchyToken {
-                    max_depth: query.max_depth,
-                    suggested_only: query.suggested_only,
-                    last,
-                };
-                let next = Some(next);
-                return Ok(HierarchyPage { rooms, next });
+    /// The page after `skip_to`, or the first.
+    fn page(
+        mut self,
+        tx: &mut Tx<'_>,
+        query: &HierarchyQuery,
+        mut skip_to: Option<RoomNum>,
+    ) -> Result<HierarchyPage, ReadError> {
+        let (mut told, mut bytes, mut has_more): (Told, usize, bool) = (Vec::new(), 0, false);
+        while let Some(stop) = self.next() {
+            if !told.is_empty() && (told.len() >= query.limit || bytes >= PAGE_BYTES) {
+                has_more = true;
+                break;
             }
-            let children = self.children(tx, &details)?;
-            if depth < self.max_depth {
-                self.descend(tx, &children, depth + 1)?;
+            let children = self.children(tx, stop)?;
+            if stop.depth < self.max_depth {
+                self.descend(tx, &children, stop.depth + 1)?;
             }
             if let Some(last) = skip_to {
-                if *last == details.room_id {
+                if last == stop.room {
                     skip_to = None;
                 }
                 continue;
             }
             bytes += children.iter().map(|event| size(event)).sum::<usize>();
-            rooms.push(HierarchyRoom { details, children });
+            told.push((stop.room, children));
         }
         if skip_to.is_some() {
             // The room where the last page ended is in the space no longer.
             return Err(ReadError::NotAToken);
         }
-        Ok(HierarchyPage { rooms, next: None })
+        let rooms = with_details(tx, told)?;
+        let last = rooms.last().filter(|_| has_more);
+        let next = last.map(|last| HierarchyToken {
+            max_depth: query.max_depth,
+            suggested_only: query.suggested_only,
+            last: last.details.room_id.clone(),
+        });
+        Ok(HierarchyPage { rooms, next })
     }
 
     /// The next room that was not there before.
-    fn next(&mut self) -> Option<(RoomDetails, u32)> {
-        while let Some((room, depth)) = self.ahead.pop() {
-            if self.seen.len() < MAX_ROOMS && self.seen.insert(room.room_id.clone()) {
-                return Some((room, depth));
+    fn next(&mut self) -> Option<Stop> {
+        while let Some(stop) = self.ahead.pop() {
+            if self.seen.len() < MAX_ROOMS && self.seen.insert(stop.room) {
+                return Some(stop);
             }
         }
         None
     }
 
     /// The events that name the children of a space, in the order of these.
-    fn children(
-        &self,
-        tx: &mut Tx<'_>,
-        details: &RoomDetails,
-    ) -> Result<Vec<Arc<Event>>, ReadError> {
-        let Some(kind) = self.child.filter(|_| details.is_space()) else {
+    fn children(&self, tx: &mut Tx<'_>, stop: Stop) -> Result<Vec<Arc<Event>>, ReadError> {
+        let Some(kind) = self.child.filter(|_| stop.is_space) else {
             return Ok(Vec::new());
         };
-        let Some(space) = self.store.room_read(tx, details.room)? else {
+        let Some(space) = self.store.room_read(tx, stop.room)? else {
             return Ok(Vec::new());
         };
         let entries = space.state.others().filter(|entry| entry.kind == kind);
@@ -254,17 +289,33 @@ impl Walk {
         depth: u32,
     ) -> Result<(), Error> {
         let ids = children.iter().filter_map(|event| event.pdu.state_key());
-        let unseen: Vec<&str> = ids
-            .filter(|id| !<&RoomId>::try_from(*id).is_ok_and(|id| self.seen.contains(id)))
-            .collect();
-        let rooms = details_by_id(tx, &unseen)?;
-        let rooms = self.visitor.visible(tx, rooms)?.into_iter();
-        let mut rooms: HashMap<String, RoomDetails> =
-            rooms.map(|room| (room.room_id.to_string(), room)).collect();
-        let next = unseen.iter().rev().filter_map(|id| rooms.remove(*id));
-        self.ahead.extend(next.map(|room| (room, depth)));
+        let ids: Vec<&str> = ids.collect();
+        let mut visible: HashMap<String, Stop> = HashMap::with_capacity(ids.len());
+        for step in ids.chunks(STEP) {
+            let rooms = details_by_id(tx, step)?;
+            let rooms = self.visitor.visible(tx, rooms)?;
+            let unseen = rooms.iter().filter(|room| !self.seen.contains(&room.room));
+            visible.extend(unseen.map(|room| (room.room_id.to_string(), Stop::of(room, depth))));
+        }
+        let next = ids.iter().rev().filter_map(|id| visible.remove(*id));
+        self.ahead.extend(next);
+        let surplus = self.ahead.len().saturating_sub(MAX_AHEAD);
+        self.ahead.drain(..surplus);
         Ok(())
     }
+}
+
+/// The rooms of a page, in its order.
+fn with_details(tx: &mut Tx<'_>, told: Told) -> Result<Vec<HierarchyRoom>, Error> {
+    let numbers: Vec<RoomNum> = told.iter().map(|(room, _)| *room).collect();
+    let details = details_of(tx, &numbers)?.into_iter();
+    let mut details: HashMap<RoomNum, RoomDetails> =
+        details.map(|details| (details.room, details)).collect();
+    let rooms = told.into_iter().filter_map(|(room, children)| {
+        let details = details.remove(&room)?;
+        Some(HierarchyRoom { details, children })
+    });
+    Ok(rooms.collect())
 }
 
 fn size(event: &Event) -> usize {

@@ -76,6 +76,8 @@ starling_db::statements! {
         ORDER BY room_details.joined, room_details.created LIMIT ?3");
     /// Rooms by id.
     DETAILS_BY_ID = select!("WHERE rooms.room_id IN {texts ?1}");
+    /// Rooms by their numbers.
+    DETAILS_OF = select!("WHERE room_details.room_num IN {ints ?1}");
 }
 
 /// The longest topic that is shown, in bytes.
@@ -403,6 +405,15 @@ pub fn details_by_id(tx: &mut Tx<'_>, rooms: &[&str]) -> Result<Vec<RoomDetails>
         return Ok(Vec::new());
     }
     tx.query_all(&DETAILS_BY_ID, &[Param::Texts(rooms)], read)
+}
+
+/// The details of rooms, in no order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn details_of(tx: &mut Tx<'_>, rooms: &[RoomNum]) -> Result<Vec<RoomDetails>, Error> {
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    tx.query_all(&DETAILS_OF, &[Param::Ints(&rooms)], read)
 }
 
 /// At most `limit` listed rooms from a place on: those after it in order, or those before it, nearest first.
