@@ -26,6 +26,10 @@ use crate::{Error, Reader, Sync};
 /// So many events are told at once. What comes after them is told by the next answer.
 const MOST_EVENTS: usize = 100;
 
+/// So often it is looked for something to tell among events that the user isn't told, before an answer that has none: the
+/// next one goes on from there.
+const MOST_ROUNDS: usize = 10;
+
 /// What a client asks of `/events`.
 #[derive(Debug, Clone, Default)]
 pub struct EventsRequest {
@@ -72,6 +76,7 @@ impl Sync {
         let start = from.map_or(scope.upto, |from| from.position());
         let mut since = start;
         let mut is_last = request.timeout.is_zero();
+        let mut rounds = 0;
         loop {
             let changes = listener.changes_since(since);
             is_last |= changes.as_deref().is_some_and(has_device_change);
@@ -83,8 +88,13 @@ impl Sync {
             }
             since = news.upto;
             if !all_read {
+                rounds += 1;
+                if rounds == MOST_ROUNDS {
+                    return self.write_news(&scope, start, news).await;
+                }
                 continue;
             }
+            rounds = 0;
             if !self.wait(&scope, deadline).await {
                 return self.write_news(&scope, start, news).await;
             }

@@ -129,3 +129,48 @@ async fn a_poll_for_events_of_a_session_that_ends_is_refused() {
     })
     .await;
 }
+
+/// `GET /_matrix/client/v3/events`
+#[tokio::test]
+async fn a_poll_among_many_events_that_are_not_told_is_answered_soon() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let bob = server.user("bob").await;
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        let list = json!({ "ignored_users": { alice.user_id.clone(): {} } });
+        let path = format!(
+            "user/{}/account_data/m.ignored_user_list",
+            segment(&bob.user_id)
+        );
+        bob.put(&path, &list).await.ok();
+        let start = bob.get("initialSync?limit=1").await.ok();
+        let mut sending = Vec::new();
+        for number in 0..1_050 {
+            let (alice, room) = (alice.clone(), room.clone());
+            sending.push(tokio::spawn(async move {
+                let content = json!({ "body": "unheard" });
+                let sent = alice
+                    .send(&room, "m.room.message", &number.to_string(), &content)
+                    .await;
+                sent.event_id()
+            }));
+        }
+        for sent in sending {
+            sent.await.unwrap();
+        }
+        let content = json!({ "body": "heard" });
+        let sent = bob.send(&room, "m.room.message", "heard", &content).await;
+        let from = start["end"].as_str().unwrap();
+        let none = bob.get(&format!("events?from={from}&timeout=60000")).await;
+        let none = none.ok();
+        assert_eq!(
+            (&none["chunk"], &none["start"]),
+            (&json!([]), &start["end"])
+        );
+        let from = none["end"].as_str().unwrap();
+        let news = bob.get(&format!("events?from={from}&timeout=60000")).await;
+        assert_eq!(event_ids(&news.ok()["chunk"]), [sent.event_id()]);
+    })
+    .await;
+}
