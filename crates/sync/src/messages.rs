@@ -66,7 +66,7 @@ impl Sync {
             from,
             to,
             direction: request.direction,
-            limit: limit.max(1),
+            limit,
             filter: request.filter,
         };
         self.store

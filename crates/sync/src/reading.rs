@@ -38,10 +38,11 @@ pub(crate) struct Reading {
     pub(crate) upto: i64,
 }
 
-/// How many events of a page are told where the client wants so many.
+/// How many events of a page are told where the client wants so many. Who wants none is told none, and where they would
+/// be: the specification forbids a limit of 0 only for some endpoints, and other servers do so too.
 pub(crate) fn page_limit(wanted: u64) -> usize {
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-    wanted.clamp(1, MAX_LIMIT)
+    wanted.min(MAX_LIMIT)
 }
 
 /// From one token to another, in a direction; without them, from and to the ends of what there is before `end`.

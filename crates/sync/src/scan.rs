@@ -173,11 +173,10 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
         };
         if (self.keep)(event) {
             if self.kept.len() >= self.scan.limit {
-                self.next = self
-                    .kept
-                    .last()
-                    .and_then(|last| last.place)
-                    .map(|last| self.beyond(last));
+                let last = self.kept.last().and_then(|last| last.place);
+                // Of none, the page ends where it starts.
+                let end = last.map_or(self.start(), |last| self.beyond(last));
+                self.next = Some(end);
                 return ControlFlow::Break(());
             }
             self.kept.push(Arc::clone(event));
@@ -193,6 +192,14 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
         }
         self.next = Some(boundary);
         ControlFlow::Break(())
+    }
+
+    /// The boundary where what was not looked at yet starts, in the direction of the scan.
+    fn start(&self) -> Place {
+        match self.scan.direction {
+            Direction::Backwards => self.scan.stretch.to,
+            Direction::Forwards => self.scan.stretch.from,
+        }
     }
 
     /// The boundary behind an event, in the direction of the scan.

@@ -172,7 +172,7 @@ fn wanted(limit: Option<u64>, since: Option<&str>) -> Result<DirectoryQuery, Mat
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     Ok(DirectoryQuery {
-        // Other servers take 0 for as many as there are.
+        // Not none, as in other lists: other servers take 0 for as many as there are, and so clients ask for them.
         limit: match limit {
             0 => MAX_DIRECTORY_PAGE,
             some => some.min(MAX_DIRECTORY_PAGE),

@@ -16,6 +16,20 @@ async fn related(caller: &Caller, room: &str, event: &str, rest: &str) -> Vec<St
     event_ids(&page["chunk"])
 }
 
+/// The same from all pages, one after the other.
+async fn related_in_pages(caller: &Caller, room: &str, event: &str, query: &str) -> Vec<String> {
+    let (mut from, mut told) = (String::new(), Vec::new());
+    loop {
+        let path = relations(room, event, &format!("{query}{from}"));
+        let page = get(caller, &path).await.ok();
+        told.extend(event_ids(&page["chunk"]));
+        let Some(next) = page["next_batch"].as_str() else {
+            return told;
+        };
+        from = format!("&from={next}");
+    }
+}
+
 async fn get(caller: &Caller, path: &str) -> Answer {
     caller.send_raw("GET", path, b"").await
 }
@@ -252,6 +266,14 @@ async fn relations_of_relations_are_listed_down_to_a_depth() {
             [&reply, &chain[1]].map(Clone::clone)
         );
         assert_eq!(page["recursion_depth"], 1);
+        // Who wants none is told where they are.
+        let none = get(&alice, &relations(&room, &parent, "?limit=0"))
+            .await
+            .ok();
+        assert_eq!(none["chunk"], json!([]));
+        let from = format!("?from={}", none["next_batch"].as_str().unwrap());
+        let after = related(&alice, &room, &parent, &from).await;
+        assert_eq!(after, [&reply, &chain[1]].map(Clone::clone));
         // The filter counts for what lies between, too.
         let only = related(&alice, &room, &parent, "/m.annotation?recurse=true").await;
         assert_eq!(only, [""; 0]);
@@ -278,15 +300,7 @@ async fn relations_of_relations_are_listed_down_to_a_depth() {
         for direction in ["f", "b"] {
             for limit in [1, 2, 3] {
                 let first = format!("?recurse=true&dir={direction}&limit={limit}");
-                let (mut query, mut told) = (first.clone(), Vec::new());
-                loop {
-                    let page = get(&alice, &relations(&room, &parent, &query)).await.ok();
-                    told.extend(event_ids(&page["chunk"]));
-                    let Some(next) = page["next_batch"].as_str() else {
-                        break;
-                    };
-                    query = format!("{first}&from={next}");
-                }
+                let told = related_in_pages(&alice, &room, &parent, &first).await;
                 assert_eq!(told, all, "{first}");
             }
             all.reverse();
