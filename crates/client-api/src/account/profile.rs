@@ -53,13 +53,13 @@ async fn field(
     extract::State(state): extract::State<State>,
     Path((user_id, name)): Path<(String, String)>,
 ) -> Result<JsonBytes, MatrixError> {
-    let (user_id, name) = (
-        parse_user(&user_id)?,
-        FieldName::parse(&name).map_err(refusal)?,
-    );
+    let user_id = parse_user(&user_id)?;
+    let missing = || unknown(&state, &user_id, "The profile has no such field");
+    // Nor has anybody's one whose name no field may have.
+    let name = FieldName::parse(&name).map_err(|_| missing())?;
     let value = state.accounts.profile_field(&user_id, &name).await;
     let value = value.map_err(MatrixError::internal)?;
-    let value = value.ok_or_else(|| unknown(&state, &user_id, "The profile has no such field"))?;
+    let value = value.ok_or_else(missing)?;
     Ok(object([(name.as_str(), value.as_str())]))
 }
 

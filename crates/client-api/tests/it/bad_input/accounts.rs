@@ -194,8 +194,8 @@ const PROFILE: &str = r#"
     nobody GET profile/%40nobody%3Alocalhost - 404 M_NOT_FOUND
     nobody GET profile/%40alice%3Aelsewhere - 404 M_NOT_FOUND
     nobody GET profile/{alice}/avatar_url - 404 M_NOT_FOUND
-    nobody GET profile/{alice}/Sneeze - 400 M_INVALID_PARAM
-    nobody GET profile/{alice}/{256} - 400 M_KEY_TOO_LARGE
+    nobody GET profile/{alice}/Sneeze - 404 M_NOT_FOUND
+    nobody GET profile/{alice}/{256} - 404 M_NOT_FOUND
     alice PUT profile/{alice}/displayname {} 400 M_MISSING_PARAM
     alice PUT profile/{alice}/displayname {"displayname":1} 400 M_BAD_JSON
     alice PUT profile/{alice}/displayname {"displayname":null} 400 M_BAD_JSON
