@@ -44,25 +44,26 @@ impl Accounts {
         (user, user_id): (UserNum, OwnedUserId),
         edit: impl Fn(&mut Ruleset) -> Result<(), EditError> + Send + 'static,
     ) -> Result<(), PushRulesError> {
-        let work = move |tx: &mut Tx<'_>| {
+        let (store, bus) = (self.store().clone(), self.setup().bus.clone());
+        // All of it in the second step: the first steps of a batch all come before the first second step, and another
+        // change of the same rules may be in it.
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
             let before = push_rules_read(tx, user)?;
             let mut ruleset = before.clone();
             edit(&mut ruleset)?;
-            Ok::<_, PushRulesError>((ruleset != before).then_some((before, ruleset)))
-        };
-        let (store, bus) = (self.store().clone(), self.setup().bus.clone());
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, changed: Option<_>| {
-            let Some((before, ruleset)) = changed else {
+            if ruleset == before {
                 return Ok(());
-            };
+            }
             let position = positions.give()?;
-            let change = (&before, &ruleset);
-            store.push_rules_set(tx, (user, user_id.as_str()), change, position)?;
+            store.push_rules_set(tx, (user, user_id.as_str()), &ruleset, position)?;
             let bus = bus.clone();
             tx.after_commit(move || bus.advance(position, &[Topic::User(user.0)]));
             Ok(())
         };
         let write = Write::new("push_rules").locking([lock_key(user)]);
-        self.store().db().write_placed(write, work, place).await
+        self.store()
+            .db()
+            .write_placed(write, |_| Ok(()), place)
+            .await
     }
 }

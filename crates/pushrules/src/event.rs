@@ -120,10 +120,6 @@ impl<'a> EventView<'a> {
 
     /// The value of a property, if the event has it.
     pub(crate) fn get(&self, path: &Path, budget: &Budget) -> Option<Property<'a>> {
-        // Nothing is parsed that isn't asked for, so each question reads the event again.
-        if !budget.take(self.pdu.json().len() / 16 + 1) {
-            return None;
-        }
         let text = match path.role {
             Role::Type => Some(self.pdu.kind()),
             Role::Sender => Some(self.pdu.sender().as_str()),
@@ -133,6 +129,10 @@ impl<'a> EventView<'a> {
         };
         if let Some(text) = text {
             return Some(Property::Text(text.into()));
+        }
+        // Nothing is parsed that isn't asked for, so each question reads the event again.
+        if !budget.take(self.pdu.json().len() / 16 + 1) {
+            return None;
         }
         let (first, rest) = path.names.split_first()?;
         let top = match &**first {

@@ -32,7 +32,7 @@ pub struct Situation<'a> {
     pub display_name: Option<&'a str>,
     /// Whether the event's sender has the power to notify in this way (`room`).
     pub may_notify: &'a dyn Fn(&str) -> bool,
-    /// Shared by all evaluations of one event.
+    /// What this evaluation may take.
     pub budget: &'a Budget,
 }
 
@@ -129,9 +129,10 @@ impl Ruleset {
         self.rules.iter().flatten().find(matches).map(Arc::as_ref)
     }
 
-    /// Which events must be evaluated one by one: in one room, or in any.
+    /// Which events must be evaluated one by one, whatever room they are in: what a rule says of one room only is looked
+    /// for everywhere, since the look at all rules for all shapes costs more than to evaluate them for an event.
     #[must_use]
-    pub fn interest(&self, room_id: Option<&str>, user_id: &str) -> Interest {
+    pub fn interest(&self, user_id: &str) -> Interest {
         let mut interest = Interest::default();
         for condition in self.enabled().flat_map(|rule| &rule.conditions) {
             let word = condition
@@ -142,7 +143,7 @@ impl Ruleset {
             interest.display_name |= *condition == Condition::ContainsDisplayName;
         }
         for shape in Shape::all() {
-            if !interest.has(shape) && !self.is_decided(shape, room_id, user_id) {
+            if !interest.has(shape) && !self.is_decided(shape, user_id) {
                 interest.kinds |= shape.kind.bit();
             }
         }
@@ -158,10 +159,10 @@ impl Ruleset {
     }
 
     /// Whether the shape says which rule decides, whatever becomes of the room.
-    fn is_decided(&self, shape: Shape, room_id: Option<&str>, user_id: &str) -> bool {
+    fn is_decided(&self, shape: Shape, user_id: &str) -> bool {
         for rule in self.enabled() {
             let conditions = rule.conditions.iter();
-            let all = conditions.map(|condition| known(condition, shape, room_id, user_id));
+            let all = conditions.map(|condition| known(condition, shape, None, user_id));
             // The weakest of them is what is known of the rule.
             match all.reduce(both).unwrap_or(Known::True) {
                 Known::True => return true,

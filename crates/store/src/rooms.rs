@@ -415,7 +415,9 @@ struct ByState;
 impl Weighter<RoomNum, Arc<RoomSnapshot>> for ByState {
     fn weight(&self, _room: &RoomNum, snapshot: &Arc<RoomSnapshot>) -> u64 {
         // Four numbers a key, and the snapshot itself.
-        snapshot.state.len() as u64 * 36 + 700
+        let state = snapshot.state.len() as u64 * 36;
+        let watch = snapshot.unread.watch.as_ref();
+        state + watch.map_or(0, |watch| watch.bytes()) + 700
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::{ALICE, ROOM, Scene, event, message, with_conditions};
 
 #[test]
 fn the_predefined_rules_need_no_evaluation() {
-    assert!(Ruleset::default().interest(None, ALICE).is_empty());
+    assert!(Ruleset::default().interest(ALICE).is_empty());
     let mut rules = Ruleset::default();
     for id in [".m.rule.message", ".m.rule.encrypted"] {
         rules.set_enabled(Kind::Underride, id, false).unwrap();
@@ -19,7 +19,7 @@ fn the_predefined_rules_need_no_evaluation() {
     ] {
         rules.set_enabled(Kind::Override, id, false).unwrap();
     }
-    assert!(rules.interest(None, ALICE).is_empty());
+    assert!(rules.interest(ALICE).is_empty());
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn mutes_and_tests_on_the_member_count_need_none_either() {
         json!([]),
     ] {
         let rules = with_conditions(conditions.clone());
-        assert!(rules.interest(None, ALICE).is_empty(), "{conditions}");
+        assert!(rules.interest(ALICE).is_empty(), "{conditions}");
     }
 }
 
@@ -42,20 +42,20 @@ fn words_and_senders_are_looked_for() {
         with_conditions(json!([{"kind": "event_match", "key": "sender", "pattern": "@Bob:x"}]));
     crate::support::put(&mut rules, Kind::Content, "Apple pie", json!(["notify"]));
     crate::support::put(&mut rules, Kind::Sender, "@Carol:x", json!([]));
-    let interest = rules.interest(Some(ROOM), ALICE);
+    let interest = rules.interest(ALICE);
     assert_eq!(interest.words, ["apple"]);
     assert_eq!(interest.senders, ["@bob:x", "@carol:x"]);
     assert!(!interest.has(Shape::of(&EventView::new(&event(&message("x"))), || false)));
     rules
         .set_enabled(Kind::Content, "Apple pie", false)
         .unwrap();
-    assert!(rules.interest(Some(ROOM), ALICE).words.is_empty());
+    assert!(rules.interest(ALICE).words.is_empty());
 }
 
 #[test]
 fn what_a_shape_cannot_decide_is_evaluated() {
     let interested = |conditions: Value, parts: Value| {
-        let interest = with_conditions(conditions).interest(Some(ROOM), ALICE);
+        let interest = with_conditions(conditions).interest(ALICE);
         interest.has(Shape::of(&EventView::new(&event(&parts)), || false))
     };
     let glob = json!([{"kind": "event_match", "key": "content.body", "pattern": "foo*"}]);
@@ -69,7 +69,7 @@ fn what_a_shape_cannot_decide_is_evaluated() {
         {"kind": "event_match", "key": "content.body", "pattern": "foo*"},
         {"kind": "event_match", "key": "room_id", "pattern": "!other:x"},
     ]);
-    assert!(!interested(elsewhere, message("x")));
+    assert!(interested(elsewhere, message("x")), "wherever it is sent");
 }
 
 /// Numbers that look random.
@@ -243,7 +243,7 @@ fn shapes_and_interests_are_the_whole_truth() {
         let pdu = event(&parts);
         let view = EventView::new(&pdu);
         let shape = Shape::of(&view, || scene.may.contains(&"room"));
-        let interest = rules.interest(Some(ROOM), ALICE);
+        let interest = rules.interest(ALICE);
         let body = view.lower_body().unwrap_or_default();
         let has_word = |word: &String| words(body).any(|found| found == word);
         let name = scene
@@ -270,9 +270,6 @@ fn shapes_and_interests_are_the_whole_truth() {
             "seed {seed}: {parts} {}",
             rules.to_stored()
         );
-        // What no room-specific look decides needs none in the room either.
-        let anywhere = rules.interest(None, ALICE);
-        assert!(anywhere.has(shape) || !interest.has(shape), "seed {seed}");
     }
     assert!(evaluated > 600 && decided > 600, "{evaluated} {decided}");
 }

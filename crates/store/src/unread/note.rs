@@ -139,7 +139,6 @@ impl Store {
             let candidate = Candidate {
                 user_id: watcher.user_id.clone(),
                 display_name: watcher.display_name.clone(),
-                rules: Some(std::sync::Arc::clone(&watcher.rules)),
             };
             candidates.insert(watcher.user, candidate);
         }
@@ -166,10 +165,12 @@ impl Store {
                 .as_ref()
                 .is_some_and(|power| may_notify(power, sender, key))
         };
-        let (budget, room) = (Budget::default(), after.for_rules());
+        let room = after.for_rules();
+        let mut shares = Shares::new(candidates.len());
         let mut found: BTreeMap<(bool, bool), Vec<i64>> = BTreeMap::new();
         for (user, candidate) in &candidates {
-            let Some(rules) = candidate.rules.as_ref().or_else(|| rulesets.get(user)) else {
+            let budget = shares.share();
+            let Some(rules) = rulesets.get(user) else {
                 continue;
             };
             let situation = Situation {
@@ -180,12 +181,13 @@ impl Store {
                 may_notify: &may,
                 budget: &budget,
             };
-            if let Some(verdict) = exception(rules, counted.shape, &situation) {
+            if let Some(verdict) = exception(&rules.ruleset, counted.shape, &situation) {
                 let users = found
                     .entry((verdict.notify, verdict.highlight))
                     .or_default();
                 users.push(user.0);
             }
+            shares.done(&budget);
         }
         for ((notify, highlight), users) in found {
             let params = [
@@ -283,7 +285,6 @@ fn add_mentioned(
             let candidate = Candidate {
                 user_id: row.text(1)?.to_owned(),
                 display_name: None,
-                rules: None,
             };
             candidates.insert(UserNum(row.int(0)?), candidate);
             Ok(())
@@ -291,18 +292,47 @@ fn add_mentioned(
     )
 }
 
+/// The work that one event may take, split among those whose rules are evaluated: each gets as much as the others, and
+/// what they leave. So nobody's rules take from what the rules of others need.
+struct Shares {
+    left: usize,
+    users: usize,
+}
+
+impl Shares {
+    fn new(users: usize) -> Self {
+        Self {
+            left: Budget::OF_EVENT,
+            users,
+        }
+    }
+
+    fn share(&self) -> Budget {
+        Budget::new(self.left / self.users.max(1))
+    }
+
+    /// Gives back what was not used of the last one.
+    fn done(&mut self, budget: &Budget) {
+        let share = self.left / self.users.max(1);
+        self.left = self.left - share + budget.left();
+        self.users = self.users.saturating_sub(1);
+    }
+}
+
 /// Whose rules are evaluated.
 struct Candidate {
     user_id: String,
     /// Known where rules look for it.
     display_name: Option<String>,
-    /// Known of those who watch.
-    rules: Option<std::sync::Arc<Ruleset>>,
 }
 
-/// What rules say of an event, if that is something else than what they say of all events of its shape.
+/// What rules say of an event, if that is something else than what they say of all events of its shape. Where the budget
+/// didn't suffice, nobody knows what they say, and the shape decides.
 fn exception(rules: &Ruleset, shape: Shape, situation: &Situation<'_>) -> Option<Verdict> {
     let decides = rules.evaluate(situation);
+    if situation.budget.is_spent() {
+        return None;
+    }
     let by_shape = rules.decides(shape, situation.room, situation.user_id);
     let same = match (decides, by_shape) {
         (Some(one), Some(other)) => std::ptr::eq(one, other),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_db::{Error, Tx};
 use starling_events::Value;
-use starling_pushrules::{EventView, Interest, Ruleset, Shape, words};
+use starling_pushrules::{EventView, Interest, Shape, words};
 
 use crate::names::types;
 use crate::numbers::{KeyNum, UserNum};
@@ -22,27 +22,44 @@ starling_db::statements! {
 /// Rules of so many members of a room are evaluated, at most; of others only what shapes and mentions decide.
 const MOST_WATCHERS: i64 = 1_000;
 
+/// What a watcher costs beside names and words: the structs and their counters.
+const BYTES_OF_WATCHER: usize = 250;
+
+/// What a word costs beside its letters: two strings and a list.
+const BYTES_OF_WORD: usize = 120;
+
 /// A member whose rules must be evaluated for some events.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     pub(crate) user: UserNum,
     pub(crate) user_id: String,
     pub(crate) display_name: Option<String>,
-    pub(crate) rules: Arc<Ruleset>,
-    interest: Interest,
+    interest: Arc<Interest>,
+}
+
+impl Watcher {
+    /// About how much memory it takes, with its places in the tables of words: the interest may be shared with other
+    /// rooms, but nothing else keeps it where there is little room for rulesets.
+    fn bytes(&self) -> u64 {
+        let words = self.interest.words.iter().chain(&self.interest.senders);
+        let words: usize = words.map(|word| 2 * word.len() + BYTES_OF_WORD).sum();
+        let name = self.display_name.as_ref().map_or(0, String::len);
+        (BYTES_OF_WATCHER + self.user_id.len() + name + words) as u64
+    }
 }
 
 /// All of them, by what they look for. It finds everybody whose rules may say something of their own of an event, and
 /// perhaps others.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// Of which change of anybody's rules it knows.
+    /// Of which change of what is looked for in the room it knows.
     version: u64,
     watchers: Vec<Arc<Watcher>>,
     by_word: HashMap<Box<str>, Vec<usize>>,
     by_sender: HashMap<Box<str>, Vec<usize>>,
     /// Those who look for a name without a word in it.
     nameless: Vec<usize>,
+    bytes: u64,
 }
 
 impl Watch {
@@ -53,6 +70,7 @@ impl Watch {
             by_word: HashMap::new(),
             by_sender: HashMap::new(),
             nameless: Vec::new(),
+            bytes: watchers.iter().map(|watcher| watcher.bytes()).sum(),
         };
         for (at, watcher) in watchers.iter().enumerate() {
             for word in &watcher.interest.words {
@@ -83,6 +101,11 @@ impl Watch {
         }
         watch.watchers = watchers;
         watch
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Those whose rules must be evaluated for an event. The work grows with the event, not with the words.
@@ -116,7 +139,7 @@ impl Watch {
 impl Store {
     /// The watch of a room as it is in `after`: that which it had before, or read now.
     pub(crate) fn watch(&self, tx: &mut Tx<'_>, after: &RoomSnapshot) -> Result<Arc<Watch>, Error> {
-        let version = self.rulesets().version();
+        let version = self.rulesets().version(after.room);
         if let Some(watch) = after
             .unread
             .watch
@@ -138,7 +161,7 @@ impl Store {
         after: &RoomSnapshot,
         user: UserNum,
     ) -> Result<Option<Arc<Watch>>, Error> {
-        let version = self.rulesets().version();
+        let version = self.rulesets().version(after.room);
         let Some(watch) = after
             .unread
             .watch
@@ -166,11 +189,11 @@ impl Store {
         let mut watchers = Vec::new();
         let all = self.push_rules_of(tx, users)?;
         for user in users {
-            let Some(rules) = all.get(user).filter(|rules| rules.is_changed()) else {
+            let Some(rules) = all.get(user).filter(|rules| rules.ruleset.is_changed()) else {
                 continue;
             };
             let user_id = self.names().user_id(tx, *user)?;
-            let interest = rules.interest(Some(after.room_id.as_str()), user_id.as_str());
+            let interest = rules.interest(user_id.as_str());
             if interest.is_empty() {
                 continue;
             }
@@ -189,8 +212,7 @@ impl Store {
                 user: *user,
                 user_id: user_id.into(),
                 display_name,
-                rules: Arc::clone(rules),
-                interest,
+                interest: Arc::clone(interest),
             }));
         }
         Ok(watchers)

@@ -3,6 +3,7 @@
 
 mod caches;
 mod jobs;
+mod push_rules;
 mod receipts;
 mod snapshots;
 mod state_map;

@@ -108,6 +108,25 @@ async fn rules_are_made_changed_ordered_and_deleted() {
     .await;
 }
 
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
+#[tokio::test]
+async fn of_rules_that_are_made_at_once_none_is_lost() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let words: Vec<String> = (0..20).map(|number| format!("word{number:02}")).collect();
+        let putting = words.iter().map(async |word| {
+            let rule = json!({ "pattern": word, "actions": ["notify"] });
+            let path = format!("pushrules/global/content/{word}");
+            assert_eq!(alice.put(&path, rule).await.status, 200, "{word}");
+        });
+        futures_util::future::join_all(putting).await;
+        let mut kept = own(&alice, "content").await;
+        kept.sort();
+        assert_eq!(kept, words);
+    })
+    .await;
+}
+
 /// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled`,
 /// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions`
 #[tokio::test]

@@ -1,0 +1,178 @@
+//! What changed push rules say of events that are appended at the same time, and what evaluating them may take.
+
+use std::sync::Arc;
+
+use ruma_common::UserId;
+use serde_json::{Value, json};
+use starling_db::{Positions, Tx, Write};
+use starling_events::{CanonicalObject, EventBuilder, Pdu, RoomVersion, SigningKey};
+use starling_pushrules::{Kind, Place, RuleBody, Ruleset};
+use starling_store::append::{AppendError, NewEvent};
+use starling_store::{RoomNum, SCHEMA, Store, UserNum};
+use starling_testkit::{TestDb, on_each_engine};
+
+use crate::timeline::{pdu, room_with_backfill};
+
+starling_db::statements! {
+    EXCEPTIONS = "SELECT user_num FROM unread_exceptions ORDER BY event_num, user_num";
+}
+
+const ROOM: RoomNum = RoomNum(1);
+
+fn event(kind: &str, state_key: Option<&str>, content: &Value) -> NewEvent {
+    let key = SigningKey::generate([1; 32], "test").unwrap();
+    let sender = state_key.unwrap_or("@alice:localhost");
+    let builder = EventBuilder {
+        room_id: Some("!room:localhost".try_into().unwrap()),
+        sender: sender.try_into().unwrap(),
+        kind: kind.to_owned(),
+        state_key: state_key.map(str::to_owned),
+        content: CanonicalObject::from_serialize(content).unwrap(),
+        redacts: None,
+        origin_server_ts: 1,
+        depth: 1,
+        prev_events: Vec::new(),
+        auth_events: Vec::new(),
+    };
+    let pdu: Pdu = builder
+        .build(RoomVersion::V11, "localhost".try_into().unwrap(), &key)
+        .unwrap();
+    NewEvent {
+        pdu,
+        auth: Vec::new(),
+        transaction: None,
+        profile: None,
+        redacts: None,
+        relates_to: None,
+        now_ms: 0,
+        forgets_left: false,
+    }
+}
+
+fn message(body: &str) -> NewEvent {
+    event("m.room.message", None, &json!({ "body": body }))
+}
+
+/// Changes rules, then appends an event, in one transaction.
+async fn change_and_append(store: &Store, rules: Vec<(UserNum, String, Ruleset)>, new: NewEvent) {
+    let before = store.room(ROOM).await.unwrap().unwrap();
+    let writing = store.clone();
+    let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
+        for (user, user_id, ruleset) in &rules {
+            let position = positions.give()?;
+            writing.push_rules_set(tx, (*user, user_id), ruleset, position)?;
+        }
+        let server = "localhost".try_into().unwrap();
+        writing.append(tx, positions, &before, &new, server)?;
+        Ok::<_, AppendError>(())
+    };
+    let write = Write::new("append").locking([ROOM.0]);
+    let db = store.db();
+    db.write_placed(write, |_| Ok(()), place).await.unwrap();
+}
+
+async fn join(store: &Store, user_id: &str) -> UserNum {
+    let member = json!({ "membership": "join" });
+    let member = event("m.room.member", Some(user_id), &member);
+    change_and_append(store, Vec::new(), member).await;
+    let (names, user_id) = (store.names().clone(), user_id.to_owned());
+    let number = move |tx: &mut Tx<'_>| {
+        names.user_intern(tx, <&UserId>::try_from(user_id.as_str()).unwrap())
+    };
+    store.db().write(Write::new("user"), number).await.unwrap()
+}
+
+fn rules(kind: Kind, conditions: &Value, pattern: Option<&str>) -> Ruleset {
+    let mut rules = Ruleset::default();
+    let body = RuleBody {
+        actions: vec![json!("notify"), json!({ "set_tweak": "highlight" })],
+        conditions: conditions.as_array().cloned().unwrap_or_default(),
+        pattern: pattern.map(str::to_owned),
+    };
+    rules.put(kind, "mine", body, &Place::default()).unwrap();
+    rules
+}
+
+/// The rules of who wants to be told of a word.
+fn word(pattern: &str) -> Ruleset {
+    rules(Kind::Content, &Value::Null, Some(pattern))
+}
+
+/// For whom events were exceptions, in the order of the events.
+async fn exceptions(store: &Store) -> Vec<UserNum> {
+    let read = |tx: &mut Tx<'_>| tx.query_all(&EXCEPTIONS, &[], |row| Ok(UserNum(row.int(0)?)));
+    store.db().read("exceptions", read).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_the_same_commit_meets_the_new_rules() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = room_with_backfill(&db).await;
+        let bob = join(&store, "@bob:localhost").await;
+        let reader = store.clone();
+        let read = move |tx: &mut Tx<'_>| reader.push_rules(tx, bob);
+        let at_hand = store.db().read("rules", read).await.unwrap();
+        assert!(!at_hand.is_changed());
+        let set = |ruleset| vec![(bob, "@bob:localhost".to_owned(), ruleset)];
+        change_and_append(&store, set(word("cake")), message("a cake")).await;
+        assert_eq!(exceptions(&store).await, [bob]);
+        change_and_append(&store, Vec::new(), message("cake again")).await;
+        assert_eq!(exceptions(&store).await, [bob, bob]);
+        change_and_append(&store, set(word("pie")), message("no cake")).await;
+        change_and_append(&store, Vec::new(), message("a pie")).await;
+        assert_eq!(exceptions(&store).await, [bob, bob, bob]);
+        change_and_append(&store, set(Ruleset::default()), message("no pie")).await;
+        assert_eq!(exceptions(&store).await, [bob, bob, bob]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_take_too_long_are_nobody_elses_loss() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = room_with_backfill(&db).await;
+        let mallory = join(&store, "@mallory:localhost").await;
+        let bob = join(&store, "@bob:localhost").await;
+        let looks_for = |pattern: &str| {
+            let body = json!({ "kind": "event_match", "key": "content.body", "pattern": pattern });
+            rules(Kind::Override, &json!([body]), None)
+        };
+        let slow = format!("*{}b", "a".repeat(1_000));
+        let changed = vec![
+            (mallory, "@mallory:localhost".to_owned(), looks_for(&slow)),
+            (bob, "@bob:localhost".to_owned(), looks_for("cake")),
+        ];
+        let edit = json!({ "rel_type": "m.replace", "event_id": pdu(10).event_id() });
+        let body = format!("{} cake", "a".repeat(50_000));
+        let edit = json!({ "body": body, "m.relates_to": edit });
+        change_and_append(&store, changed, event("m.room.message", None, &edit)).await;
+        // What her rules say of it nobody knows: for her it is an edit like others.
+        assert_eq!(exceptions(&store).await, [bob]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_room_looks_for_takes_its_part_of_the_memory() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = room_with_backfill(&db).await;
+        let bob = join(&store, "@bob:localhost").await;
+        assert!(store.rooms().get(ROOM).is_some());
+        let mut many = Ruleset::default();
+        for number in 0..1_000 {
+            let body = RuleBody {
+                pattern: Some(format!("{number}{}", "x".repeat(100))),
+                ..RuleBody::default()
+            };
+            let id = number.to_string();
+            many.put(Kind::Content, &id, body, &Place::default())
+                .unwrap();
+        }
+        let changed = vec![(bob, "@bob:localhost".to_owned(), many)];
+        change_and_append(&store, changed, message("x")).await;
+        assert!(store.rooms().get(ROOM).is_none(), "there is no room for it");
+        let room: Arc<_> = store.room(ROOM).await.unwrap().unwrap();
+        assert_eq!(room.append_count, 2);
+    })
+    .await;
+}
