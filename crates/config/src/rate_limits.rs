@@ -42,7 +42,7 @@ pub struct RateLimits {
     pub profile_changes_per_minute: u32,
     /// How many of them at once.
     pub profile_changes_burst: u32,
-    /// Changes of one user's password, devices and account.
+    /// Changes of one user's password, devices, push rules and account.
     pub account_changes_per_minute: u32,
     /// How many of them at once.
     pub account_changes_burst: u32,
@@ -258,7 +258,7 @@ pub(crate) const SECTION: Section = Section {
         rate(
             "account_changes_per_minute",
             "20",
-            "Changes of one user's password, devices and account. Interactive authentication takes two or three requests for each.",
+            "Changes of one user's password, devices, push rules and account. Interactive authentication takes two or three requests for each.",
         ),
         rate(
             "account_changes_burst",

@@ -45,7 +45,7 @@ pub enum Limited {
     RoomCreation,
     /// Changing one's profile.
     Profile,
-    /// Changing passwords, devices and the account itself, and asking for tokens of other kinds.
+    /// Changing passwords, devices, push rules and the account itself, and asking for tokens of other kinds.
     AccountChange,
     /// Everything else, with a session: for every route that declares nothing.
     Other,

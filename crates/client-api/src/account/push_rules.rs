@@ -5,7 +5,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use starling_accounts::{PushRulesError, Session};
-use starling_http::{Auth, Authenticated, Json, JsonBytes, MatrixError, Path, Query, Routes};
+use starling_http::{
+    Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Query, Routes,
+};
 use starling_pushrules::{EditError, Kind, Place, Rule, RuleBody, Ruleset};
 
 use crate::State;
@@ -23,12 +25,16 @@ pub(super) fn routes() -> Routes<State> {
         .get("/_matrix/client/v3/pushrules/global/", Auth::User, global)
         .get(RULE, Auth::User, rule)
         .put(RULE, Auth::User, put)
+        .limit(Limited::AccountChange)
         .body_limit(BODY_BYTES)
         .delete(RULE, Auth::User, delete)
+        .limit(Limited::AccountChange)
         .get(ENABLED, Auth::User, enabled)
         .put(ENABLED, Auth::User, set_enabled)
+        .limit(Limited::AccountChange)
         .get(ACTIONS, Auth::User, actions)
         .put(ACTIONS, Auth::User, set_actions)
+        .limit(Limited::AccountChange)
         .body_limit(BODY_BYTES)
 }
 

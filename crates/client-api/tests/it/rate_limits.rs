@@ -99,3 +99,49 @@ async fn what_one_user_does_in_rooms_is_one_limit() {
     })
     .await;
 }
+
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`,
+/// `DELETE /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`,
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled`,
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions`
+#[tokio::test]
+async fn push_rules_change_as_seldom_as_other_things_of_the_account() {
+    let limits = RateLimits {
+        account_changes_burst: 2,
+        ..RateLimits::default()
+    };
+    on_limited(limits, async |server| {
+        let alice = server.register("alice").await;
+        let token = alice["access_token"].as_str();
+        let call = async |method, path: &str, body: Value| {
+            let path = format!("/_matrix/client/v3/pushrules/{path}");
+            server.request(method, &path, token, Some(body)).await
+        };
+        let rule = json!({ "pattern": "cake", "actions": ["notify"] });
+        let cake = "global/content/cake";
+        for _ in 0..2 {
+            let put = call(Method::PUT, cake, rule.clone()).await;
+            assert_eq!(put.status, 200, "{}", put.body);
+        }
+        for (method, path, body) in [
+            (Method::PUT, cake.to_owned(), rule),
+            (
+                Method::PUT,
+                format!("{cake}/enabled"),
+                json!({ "enabled": true }),
+            ),
+            (
+                Method::PUT,
+                format!("{cake}/actions"),
+                json!({ "actions": [] }),
+            ),
+            (Method::DELETE, cake.to_owned(), json!({})),
+        ] {
+            let refused = call(method, &path, body).await;
+            assert_eq!(refused.error(), (429, "M_LIMIT_EXCEEDED"), "{path}");
+        }
+        let read = call(Method::GET, "", Value::Null).await;
+        assert_eq!(read.status, 200, "{}", read.body);
+    })
+    .await;
+}
