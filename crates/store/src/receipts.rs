@@ -11,6 +11,7 @@ use crate::events::Event;
 use crate::numbers::{RoomNum, UserNum};
 use crate::store::Store;
 use crate::tokens::Place;
+use crate::unread::counts::MOST_THREADS;
 use crate::unread::note::exceptions_delete_read;
 
 starling_db::statements! {
@@ -24,6 +25,12 @@ starling_db::statements! {
         ON CONFLICT (user_num, room_num, kind, thread) DO UPDATE SET event_id = excluded.event_id,
             place_major = excluded.place_major, place_minor = excluded.place_minor, sent_at = excluded.sent_at,
             position = excluded.position";
+    /// Drops a user's receipts of threads, but for those that lie furthest in the room's order.
+    RECEIPTS_CAP = "DELETE FROM receipts WHERE user_num = ?1 AND room_num = ?2 AND kind = ?3
+        AND thread NOT IN (CAST('' AS {bytes}), CAST('main' AS {bytes}))
+        AND place_major <= (SELECT place_major FROM receipts WHERE user_num = ?1 AND room_num = ?2 AND kind = ?3
+                AND thread NOT IN (CAST('' AS {bytes}), CAST('main' AS {bytes}))
+            ORDER BY place_major DESC LIMIT 1 OFFSET ?4)";
     /// All receipts of a user in some rooms. A join, since SQLite makes a table of what stands after `IN`.
     RECEIPTS_OF = "SELECT receipts.kind, receipts.thread, receipts.event_id, receipts.place_major, receipts.place_minor,
             receipts.room_num
@@ -51,6 +58,12 @@ starling_db::statements! {
     WAITING_RECEIPTS_CAP = "DELETE FROM waiting_receipts WHERE room_num = ?1 AND user_num = ?2
         AND (kind, thread) NOT IN (SELECT kind, thread FROM waiting_receipts WHERE room_num = ?1 AND user_num = ?2
             ORDER BY sent_at DESC, kind, thread LIMIT 16)";
+    /// Drops all but a user's newest in all rooms.
+    WAITING_RECEIPTS_CAP_OF_USER = "DELETE FROM waiting_receipts WHERE user_num = ?1 AND sent_at <= (
+            SELECT sent_at FROM waiting_receipts WHERE user_num = ?1 ORDER BY sent_at DESC LIMIT 1 OFFSET ?2)";
+    /// Drops all but the newest in a room.
+    WAITING_RECEIPTS_CAP_OF_ROOM = "DELETE FROM waiting_receipts WHERE room_num = ?1 AND sent_at <= (
+            SELECT sent_at FROM waiting_receipts WHERE room_num = ?1 ORDER BY sent_at DESC LIMIT 1 OFFSET ?2)";
     /// An append must look for those of its event.
     WAITING_RECEIPTS_NOTE = "UPDATE rooms SET has_waiting_receipts = 1 WHERE room_num = ?1";
     /// Those that wait in a room.
@@ -65,6 +78,12 @@ starling_db::statements! {
     WAITING_RECEIPTS_SWEEP = "DELETE FROM waiting_receipts WHERE sent_at IN
         (SELECT sent_at FROM waiting_receipts WHERE sent_at < ?1 ORDER BY sent_at LIMIT ?2)";
 }
+
+/// So many receipts of one user wait, in all rooms.
+const MOST_WAITING_OF_USER: i64 = 100;
+
+/// So many receipts wait in one room.
+const MOST_WAITING_IN_ROOM: i64 = 1_000;
 
 /// What a receipt says. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -298,8 +317,8 @@ pub fn receipts_own_rooms(
     })
 }
 
-/// Keeps a receipt for an event that isn't in the timeline, until it comes; of one user and room the newest 16. The
-/// write locks the room, so that the event is appended either before (and then it is found) or after.
+/// Keeps a receipt for an event that isn't in the timeline, until it comes; of one user and room the newest 16, and no
+/// more than some of a user and of a room. The write locks the room, so that the event is appended either before (and then it is found) or after.
 ///
 /// # Errors
 /// When the database fails.
@@ -319,6 +338,10 @@ pub fn receipt_wait(
     ];
     tx.execute_one(&WAITING_RECEIPT_SET, &params)?;
     tx.execute(&WAITING_RECEIPTS_CAP, &[sent.room.into(), sent.user.into()])?;
+    let of_user = [sent.user.into(), MOST_WAITING_OF_USER.into()];
+    tx.execute(&WAITING_RECEIPTS_CAP_OF_USER, &of_user)?;
+    let of_room = [sent.room.into(), MOST_WAITING_IN_ROOM.into()];
+    tx.execute(&WAITING_RECEIPTS_CAP_OF_ROOM, &of_room)?;
     tx.execute_one(&WAITING_RECEIPTS_NOTE, &[sent.room.into()])
 }
 
@@ -337,7 +360,7 @@ impl Store {
         (event, place): (&EventId, Place),
     ) -> Result<Option<i64>, Error> {
         let before = receipt_read(tx, sent.user, sent.room, key)?;
-        if before.is_some_and(|before| before.place >= place) {
+        if before.as_ref().is_some_and(|before| before.place >= place) {
             return Ok(None);
         }
         let position = positions.give()?;
@@ -353,6 +376,16 @@ impl Store {
             position.into(),
         ];
         tx.execute_one(&RECEIPT_SET, &params)?;
+        if before.is_none() && matches!(key.thread, ReceiptThread::Root(_)) {
+            let most = MOST_THREADS.into();
+            let all = [
+                sent.user.into(),
+                sent.room.into(),
+                (key.kind as i64).into(),
+                most,
+            ];
+            tx.execute(&RECEIPTS_CAP, &all)?;
+        }
         let read = ReadUpTo {
             key: key.clone(),
             event_id: event.to_owned(),

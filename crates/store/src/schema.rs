@@ -49,6 +49,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0011_history",
             text: include_str!("migrations/0011_history.sql"),
         },
+        Migration {
+            name: "0012_waiting_receipts",
+            text: include_str!("migrations/0012_waiting_receipts.sql"),
+        },
     ],
     // An older program would not note whom users stop to ignore.
     oldest_program: 10,
@@ -86,6 +90,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::rooms::STATEMENTS,
         crate::server::STATEMENTS,
         crate::snapshots::STATEMENTS,
+        crate::threads::STATEMENTS,
         crate::timeline::STATEMENTS,
         crate::transactions::STATEMENTS,
         crate::unread::counts::STATEMENTS,

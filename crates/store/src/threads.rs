@@ -1,29 +1,62 @@
-//! In which thread an event is, for receipts.
+//! In which thread an event is: the one answer, for counts and for receipts. It is found when the event is appended, and
+//! stored with it.
 //! <https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>
 
-use ruma_common::OwnedEventId;
+use ruma_common::EventId;
 use starling_db::{Error, Tx};
 
 use crate::events::Event;
+use crate::numbers::{EventNum, RoomNum};
 use crate::receipts::ReceiptThread;
-use crate::relations::{THREAD, relation_of};
+use crate::relations::{Relation, THREAD, relation_of};
 use crate::store::Store;
 
-/// So many relationships are followed from an event to the thread that it is in.
-const HOPS: usize = 3;
+starling_db::statements! {
+    /// An event that another relates to, and its thread.
+    TARGET_THREAD = "SELECT event_num, room_num, thread_num FROM events WHERE event_id = ?1 AND place_major IS NOT NULL";
+    /// The root of the thread that an event is in.
+    EVENT_THREAD = "SELECT roots.event_id FROM events CROSS JOIN events AS roots
+        WHERE events.event_num = ?1 AND roots.event_num = events.thread_num";
+    /// The thread of a room that has this root.
+    THREAD_BY_ROOT = "SELECT ends.thread_num FROM events AS roots CROSS JOIN thread_ends AS ends
+        WHERE roots.event_id = ?2 AND ends.room_num = ?1 AND ends.thread_num = roots.event_num";
+}
 
-/// What following an event's relationships led to.
-struct Way {
-    /// The root of the thread that the event is in; none for an event of the main timeline.
-    root: Option<OwnedEventId>,
-    /// The event, and those that it relates to in other ways.
-    passed: Vec<OwnedEventId>,
+/// The root of the thread that an event is in which relates to another, by number and id: what it names as such, or the
+/// thread of the event that it relates to in another way. That one knows its thread, so no more than one look is taken.
+/// What names a root that isn't here is in the main timeline.
+pub(crate) fn thread_of(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    relation: Option<&Relation>,
+) -> Result<Option<(EventNum, String)>, Error> {
+    let Some(relation) = relation else {
+        return Ok(None);
+    };
+    let target = tx.query_one(&TARGET_THREAD, &[relation.target.as_str().into()], |row| {
+        Ok((
+            EventNum(row.int(0)?),
+            RoomNum(row.int(1)?),
+            EventNum(row.int(2)?),
+        ))
+    })?;
+    Ok(match target {
+        Some((num, of, thread)) if of == room => {
+            let thread = if &*relation.rel_type == THREAD {
+                num
+            } else {
+                thread
+            };
+            (thread != EventNum(0)).then(|| (thread, relation.target.to_string()))
+        }
+        _ => None,
+    })
 }
 
 impl Store {
     /// Whether a receipt for `thread` may be for `event`. A thread's root, and what relates to it without being in the
     /// thread, is in the main timeline; clients that show a thread with its root send receipts for both, so it fits
-    /// either.
+    /// either. So does a redacted event of a thread: clients that know of the redaction see no relation any more.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -36,30 +69,25 @@ impl Store {
         if *thread == ReceiptThread::Unthreaded {
             return Ok(true);
         }
-        let way = self.way_to_thread(tx, event)?;
-        Ok(match (thread, way.root) {
-            (ReceiptThread::Unthreaded, _) | (ReceiptThread::Main, None) => true,
-            (ReceiptThread::Main, Some(_)) => false,
-            (ReceiptThread::Root(wanted), Some(root)) => *wanted == root,
-            (ReceiptThread::Root(wanted), None) => way.passed.contains(wanted),
-        })
-    }
-
-    fn way_to_thread(&self, tx: &mut Tx<'_>, event: &Event) -> Result<Way, Error> {
-        let mut passed = vec![event.pdu.event_id().to_owned()];
-        let mut relation = relation_of(&event.pdu);
-        for _ in 0..HOPS {
-            let Some(here) = relation else { break };
-            if &*here.rel_type == THREAD {
-                let root = Some(here.target);
-                return Ok(Way { root, passed });
+        let root = tx.query_one(&EVENT_THREAD, &[event.num.into()], |row| {
+            Ok(row.text(0)?.to_owned())
+        })?;
+        match (thread, root) {
+            (ReceiptThread::Unthreaded, _) | (ReceiptThread::Main, None) => Ok(true),
+            (ReceiptThread::Main, Some(_)) => Ok(event.redacted_by.is_some()),
+            (ReceiptThread::Root(wanted), Some(root)) => Ok(*wanted == *root),
+            (ReceiptThread::Root(wanted), None) => {
+                let relates = || relation_of(&event.pdu).is_some_and(|it| it.target == *wanted);
+                let is_beside = event.pdu.event_id() == wanted || relates();
+                Ok(is_beside && is_thread(tx, event.room, wanted)?)
             }
-            let parent = self
-                .event_by_id(tx, &here.target)?
-                .filter(|parent| parent.room == event.room);
-            relation = parent.and_then(|parent| relation_of(&parent.pdu));
-            passed.push(here.target);
         }
-        Ok(Way { root: None, passed })
     }
+}
+
+/// Whether an event of a room has a thread.
+fn is_thread(tx: &mut Tx<'_>, room: RoomNum, event: &EventId) -> Result<bool, Error> {
+    let params = [room.into(), event.as_str().into()];
+    let thread = tx.query_one(&THREAD_BY_ROOT, &params, |row| row.int(0))?;
+    Ok(thread.is_some())
 }

@@ -62,8 +62,9 @@ starling_db::statements! {
         ) AS theirs GROUP BY theirs.shape";
 }
 
-/// Of so many threads of a room counts are told, those that grew last.
-const MOST_THREADS: i64 = 200;
+/// Of so many threads of a room counts are told, those that grew last. Receipts of no more are kept: who has read these
+/// threads has receipts at their ends, which lie further than any of older threads.
+pub(crate) const MOST_THREADS: i64 = 500;
 
 /// So many events that count for nothing are taken out of what is not read of a timeline, one by one. Further ones count:
 /// of so many, nobody reads the number.

@@ -12,14 +12,13 @@ use crate::events::Event;
 use crate::names::{EMPTY_KEY, types};
 use crate::numbers::{EventNum, RoomNum, UserNum};
 use crate::receipts::{ReadUpTo, ReceiptThread};
-use crate::relations::{Relation, THREAD};
+use crate::relations::Relation;
 use crate::rooms::RoomSnapshot;
 use crate::store::Store;
+use crate::threads::thread_of;
 use crate::unread::Totals;
 
 starling_db::statements! {
-    /// In which thread an event is.
-    EVENT_THREAD = "SELECT event_num, room_num, thread_num FROM events WHERE event_id = ?1 AND place_major IS NOT NULL";
     /// The end of a thread.
     THREAD_END = "SELECT root_id, totals FROM thread_ends WHERE room_num = ?1 AND thread_num = ?2";
     /// A thread's new end.
@@ -226,37 +225,6 @@ impl Store {
         let levels = of(types::POWER_LEVELS).map(|event| &event.pdu);
         Ok(RoomPower::new(&create.pdu, levels).ok())
     }
-}
-
-/// The root of the thread that an event is in, by number and id: what it names as such, or the thread of the event
-/// that it relates to in another way. That one knows its thread, so no more than one look is taken.
-/// <https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>
-fn thread_of(
-    tx: &mut Tx<'_>,
-    room: RoomNum,
-    relation: Option<&Relation>,
-) -> Result<Option<(EventNum, String)>, Error> {
-    let Some(relation) = relation else {
-        return Ok(None);
-    };
-    let target = tx.query_one(&EVENT_THREAD, &[relation.target.as_str().into()], |row| {
-        Ok((
-            EventNum(row.int(0)?),
-            RoomNum(row.int(1)?),
-            EventNum(row.int(2)?),
-        ))
-    })?;
-    Ok(match target {
-        Some((num, of, thread)) if of == room => {
-            let thread = if &*relation.rel_type == THREAD {
-                num
-            } else {
-                thread
-            };
-            (thread != EventNum(0)).then(|| (thread, relation.target.to_string()))
-        }
-        _ => None,
-    })
 }
 
 /// Adds the local members whom an event mentions.

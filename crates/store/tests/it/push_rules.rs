@@ -5,13 +5,12 @@ use std::sync::Arc;
 use ruma_common::UserId;
 use serde_json::{Value, json};
 use starling_db::{Positions, Tx, Write};
-use starling_events::{CanonicalObject, EventBuilder, Pdu, RoomVersion, SigningKey};
 use starling_pushrules::{Kind, Place, RuleBody, Ruleset};
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::{RoomNum, SCHEMA, Store, UserNum};
 use starling_testkit::{TestDb, on_each_engine};
 
-use crate::timeline::{pdu, room_with_backfill};
+use crate::timeline::{new_event, pdu, room_with_backfill};
 
 starling_db::statements! {
     EXCEPTIONS = "SELECT user_num FROM unread_exceptions ORDER BY event_num, user_num";
@@ -20,33 +19,8 @@ starling_db::statements! {
 const ROOM: RoomNum = RoomNum(1);
 
 fn event(kind: &str, state_key: Option<&str>, content: &Value) -> NewEvent {
-    let key = SigningKey::generate([1; 32], "test").unwrap();
     let sender = state_key.unwrap_or("@alice:localhost");
-    let builder = EventBuilder {
-        room_id: Some("!room:localhost".try_into().unwrap()),
-        sender: sender.try_into().unwrap(),
-        kind: kind.to_owned(),
-        state_key: state_key.map(str::to_owned),
-        content: CanonicalObject::from_serialize(content).unwrap(),
-        redacts: None,
-        origin_server_ts: 1,
-        depth: 1,
-        prev_events: Vec::new(),
-        auth_events: Vec::new(),
-    };
-    let pdu: Pdu = builder
-        .build(RoomVersion::V11, "localhost".try_into().unwrap(), &key)
-        .unwrap();
-    NewEvent {
-        pdu,
-        auth: Vec::new(),
-        transaction: None,
-        profile: None,
-        redacts: None,
-        relates_to: None,
-        now_ms: 0,
-        forgets_left: false,
-    }
+    new_event(sender, kind, state_key, content)
 }
 
 fn message(body: &str) -> NewEvent {

@@ -1,12 +1,14 @@
 //! Receipts: what is kept of them, and those that wait for their event.
 
-use ruma_common::{EventId, owned_event_id, owned_user_id};
+use ruma_common::{EventId, RoomId, owned_event_id, owned_user_id};
 use starling_db::{Positions, Tx, Write};
+use starling_events::RoomVersion;
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::receipts::{
     ReceiptKey, ReceiptKind, ReceiptThread, Sent, receipt_wait, receipts_changed, receipts_of,
     waiting_receipts_sweep,
 };
+use starling_store::rooms::room_insert;
 use starling_store::tokens::Place;
 use starling_store::{RoomNum, SCHEMA, Store, UserNum};
 use starling_testkit::{TestDb, on_each_engine};
@@ -206,6 +208,75 @@ async fn few_receipts_wait_and_not_for_ever() {
         assert_eq!(sweep(6).await.unwrap(), 1, "all before the fifth are gone");
         assert_eq!(sweep(21).await.unwrap(), 15);
         assert_eq!(append(&store, 50).await, []);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_room_and_no_user_has_many_that_wait() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = room_with_backfill(&db).await;
+        let later = pdu(50).event_id().to_owned();
+        let waiting = async |receipts: Vec<Sent>| {
+            let later = later.clone();
+            let wait = move |tx: &mut Tx<'_>| {
+                for sent in &receipts {
+                    receipt_wait(tx, *sent, &unthreaded(), &later)?;
+                }
+                waiting_receipts_sweep(tx, i64::MAX, 10_000)
+            };
+            let write = Write::new("wait").locking([ROOM.0]);
+            store.db().write(write, wait).await.unwrap()
+        };
+        let of_many_users = |number| sent(UserNum(1_000 + number), number);
+        let of_many_users = (1..=1_010).map(of_many_users).collect();
+        assert_eq!(waiting(of_many_users).await, 1_000);
+        let rooms = |tx: &mut Tx<'_>| {
+            for number in 2..=111 {
+                let id = RoomId::parse(format!("!{number}:localhost")).unwrap();
+                room_insert(tx, &id, RoomVersion::V11, false)?;
+            }
+            Ok::<_, starling_db::Error>(())
+        };
+        store.db().write(Write::new("rooms"), rooms).await.unwrap();
+        let in_many_rooms = |number| Sent {
+            room: RoomNum(1 + number),
+            ..sent(UserNum(7), number)
+        };
+        assert_eq!(waiting((1..=110).map(in_many_rooms).collect()).await, 100);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_threads_the_receipts_that_lie_furthest_are_kept() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = room_with_backfill(&db).await;
+        let bob = user(&store).await;
+        let event = pdu(10).event_id().to_owned();
+        let set = move |tx: &mut Tx<'_>, positions: &mut Positions, store: Store| {
+            for number in (1..=510).rev() {
+                let root = EventId::parse(format!("$root{number}")).unwrap();
+                let thread = key(ReceiptKind::Read, ReceiptThread::Root(root));
+                let place = Place {
+                    major: number,
+                    minor: 0,
+                };
+                store.receipt_advance(tx, positions, sent(bob, 5), &thread, (&event, place))?;
+            }
+            let (event, place) = (&*event, Place { major: 1, minor: 0 });
+            store.receipt_advance(tx, positions, sent(bob, 5), &unthreaded(), (event, place))
+        };
+        let (writing, write) = (store.clone(), Write::new("receipts"));
+        let work = move |_: &mut Tx<'_>| Ok(writing.clone());
+        store.db().write_placed(write, work, set).await.unwrap();
+        let kept = kept(&store, bob).await;
+        assert_eq!(kept.len(), 501);
+        let has = |number: i64| {
+            kept.iter()
+                .any(|it| it.contains(&format!("$root{number} ")))
+        };
+        assert!(has(510) && has(11) && !has(10));
     })
     .await;
 }

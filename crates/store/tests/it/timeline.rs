@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use starling_db::{Error, Write};
 use starling_events::{CanonicalObject, EventBuilder, Pdu, RoomVersion, SigningKey};
+use starling_store::append::NewEvent;
 use starling_store::events::{Event, Status, Visibility, event_insert};
 use starling_store::rooms::room_insert;
 use starling_store::timeline::{Direction, START, Stretch, end_of};
@@ -49,6 +50,39 @@ pub(crate) fn pdu(number: i64) -> Pdu {
     builder
         .build(RoomVersion::V11, "localhost".try_into().unwrap(), &key)
         .unwrap()
+}
+
+/// An event to append.
+pub(crate) fn new_event(
+    sender: &str,
+    kind: &str,
+    state_key: Option<&str>,
+    content: &serde_json::Value,
+) -> NewEvent {
+    let key = SigningKey::generate([1; 32], "test").unwrap();
+    let builder = EventBuilder {
+        room_id: Some("!room:localhost".try_into().unwrap()),
+        sender: sender.try_into().unwrap(),
+        kind: kind.to_owned(),
+        state_key: state_key.map(str::to_owned),
+        content: CanonicalObject::from_serialize(content).unwrap(),
+        redacts: None,
+        origin_server_ts: 1,
+        depth: 1,
+        prev_events: Vec::new(),
+        auth_events: Vec::new(),
+    };
+    let pdu = builder.build(RoomVersion::V11, "localhost".try_into().unwrap(), &key);
+    NewEvent {
+        pdu: pdu.unwrap(),
+        auth: Vec::new(),
+        transaction: None,
+        profile: None,
+        redacts: None,
+        relates_to: None,
+        now_ms: 0,
+        forgets_left: false,
+    }
 }
 
 /// Live events at 10, 20, 30, and two that were put before 20 later.

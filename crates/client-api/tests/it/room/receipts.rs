@@ -182,6 +182,8 @@ async fn a_threaded_receipt_is_for_an_event_of_its_thread() {
         let edited = scene.relate("edited", "m.replace", &inside).await;
         let reaction = scene.relate("reaction", "m.annotation", &root).await;
         let elsewhere = scene.relate("elsewhere", "m.thread", &other).await;
+        let alone = scene.say("alone").await;
+        let of_alone = scene.relate("of alone", "m.annotation", &alone).await;
         let mut since = token(alice).await;
         let cases = [
             (&other, "main", true),
@@ -195,6 +197,9 @@ async fn a_threaded_receipt_is_for_an_event_of_its_thread() {
             (&reaction, &root, true),
             (&other, &root, false),
             (&elsewhere, &root, false),
+            // A thread is one when something is in it.
+            (&alone, &*alone, false),
+            (&of_alone, &alone, false),
         ];
         for (event, thread, fits) in cases {
             let answer = receipt(bob, room, "m.read", event, json!({ "thread_id": thread })).await;
@@ -210,6 +215,35 @@ async fn a_threaded_receipt_is_for_an_event_of_its_thread() {
             format!("1 {reaction} m.read {} {root}", bob.user_id),
         ];
         assert_eq!(scene.told(alice, &mut since).await, expected);
+    })
+    .await;
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}`
+#[tokio::test]
+async fn a_thread_is_read_up_to_an_event_that_is_redacted_or_far_from_its_root() {
+    on_servers(async |server| {
+        let scene = Scene::new(&server).await;
+        let Scene { alice, bob, room } = &scene;
+        let root = scene.say("root").await;
+        let mut last = scene.relate("inside", "m.thread", &root).await;
+        // Each relates to the one before it: counts have them all in the thread.
+        for number in 0..5 {
+            last = scene
+                .relate(&format!("far {number}"), "m.reference", &last)
+                .await;
+        }
+        let read = async |event: &str, thread: &str| {
+            receipt(bob, room, "m.read", event, json!({ "thread_id": thread })).await
+        };
+        assert_eq!(read(&last, "main").await.error(), (400, "M_INVALID_PARAM"));
+        read(&last, &root).await.ok();
+        let redacted = scene.relate("redacted", "m.thread", &root).await;
+        let path = format!("rooms/{}/redact/{}/1", segment(room), segment(&redacted));
+        alice.put(&path, &json!({})).await.ok();
+        read(&redacted, &root).await.ok();
+        // A client that knows of the redaction sees no relation.
+        read(&redacted, "main").await.ok();
     })
     .await;
 }
