@@ -51,16 +51,23 @@ starling_db::statements! {
     /// Notes that an event of a user is of a thread no longer.
     PARTICIPANT_REMOVE = "UPDATE thread_participants SET event_count = event_count - 1
         WHERE target = ?1 AND room_num = ?2 AND user_num = ?3";
-    /// Forgets users who have no event in a thread.
-    PARTICIPANTS_FORGET = "DELETE FROM thread_participants WHERE target = ?1 AND room_num = ?2 AND event_count <= 0";
+    /// Forgets a user who has no event in a thread.
+    PARTICIPANT_FORGET = "DELETE FROM thread_participants
+        WHERE target = ?1 AND room_num = ?2 AND user_num = ?3 AND event_count <= 0";
+    /// The last edits of an event by who sent it, of its type: the only ones that may replace it. They are in an index of
+    /// their own, in this order.
+    EDITS_OF = "SELECT event_num FROM relations
+        WHERE target = ?1 AND room_num = ?2 AND sender_num = ?3 AND type_num = ?4
+            AND rel_type = CAST('m.replace' AS {bytes})
+        ORDER BY sent_at DESC, event_num DESC LIMIT ?5";
     /// In which of some threads a user has sent something.
     THREADS_OF = "SELECT participants.target, participants.room_num
         FROM {texts ?1} AS wanted CROSS JOIN thread_participants AS participants
         WHERE participants.target = wanted.value AND participants.user_num = ?2";
 }
 
-/// So many events that relate to one are looked at where the last of them was redacted.
-const MOST_LOOKED_AT: i64 = 1_000;
+/// So many edits are looked at where the newest was redacted. Only one that says nothing anew is passed over.
+const MOST_EDITS: i64 = 20;
 
 /// What is kept of one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -300,23 +307,18 @@ impl Store {
         };
         match &*relation.rel_type {
             REPLACE if kept.edit == Some(event.num) => {
-                let edits = self.others(tx, event.room, &relation, MOST_LOOKED_AT)?;
                 let original = self.event_by_id(tx, &relation.target)?;
-                let valid = edits.into_iter().filter(|edit| {
-                    let original = original.as_ref();
-                    original.is_some_and(|original| is_valid_edit(original, edit))
-                });
-                kept.edit = newest_edit(valid).map(|edit| edit.num);
+                let edit = original.map_or(Ok(None), |original| self.last_edit(tx, &original))?;
+                kept.edit = edit.map(|edit| edit.num);
             }
             THREAD => {
                 tx.execute(&PARTICIPANT_REMOVE, &participant(event, &relation))?;
-                let thread = [relation.target.as_str().into(), event.room.into()];
-                tx.execute(&PARTICIPANTS_FORGET, &thread)?;
+                tx.execute(&PARTICIPANT_FORGET, &participant(event, &relation))?;
                 if let Some(thread) = &mut kept.thread {
                     thread.count -= 1;
                 }
                 if kept.thread.is_some_and(|thread| thread.latest == event.num) {
-                    let latest = self.others(tx, event.room, &relation, 1)?.pop();
+                    let latest = self.last_in_thread(tx, event.room, &relation)?;
                     let latest = latest.and_then(|latest| Some((latest.num, latest.place?)));
                     kept.thread = kept
                         .thread
@@ -334,14 +336,29 @@ impl Store {
         aggregation_set(tx, event.room, &relation, &kept)
     }
 
-    /// The newest events of the room, at most `most`, that relate to the same event in the same way.
-    fn others(
+    /// The newest valid edit of an event.
+    fn last_edit(&self, tx: &mut Tx<'_>, original: &Event) -> Result<Option<Arc<Event>>, Error> {
+        let params = [
+            original.pdu.event_id().as_str().into(),
+            original.room.into(),
+            original.sender.into(),
+            original.kind.into(),
+            MOST_EDITS.into(),
+        ];
+        let edits = tx.query_all(&EDITS_OF, &params, |row| Ok(EventNum(row.int(0)?)))?;
+        let edits = self.events_read(tx, &edits)?.into_iter();
+        Ok(newest_edit(
+            edits.filter(|edit| is_valid_edit(original, edit)),
+        ))
+    }
+
+    /// The last event of the room that relates to the same event in the same way.
+    fn last_in_thread(
         &self,
         tx: &mut Tx<'_>,
         room: RoomNum,
         relation: &Relation,
-        most: i64,
-    ) -> Result<Vec<Arc<Event>>, Error> {
+    ) -> Result<Option<Arc<Event>>, Error> {
         let wanted = RelationsOf {
             room,
             target: &relation.target,
@@ -353,7 +370,8 @@ impl Store {
             from: START,
             to: end_of(i64::MAX - 1),
         };
-        self.relations_page(tx, &wanted, all, Direction::Backwards, most)
+        let last = self.relations_page(tx, &wanted, all, Direction::Backwards, 1)?;
+        Ok(last.into_iter().next())
     }
 }
 

@@ -60,8 +60,8 @@ macro_rules! wanted_in_room {
 starling_db::statements! {
     /// Notes that an event relates to another.
     RELATION_INSERT = "INSERT INTO relations (target, room_num, place_major, place_minor, event_num, rel_type, type_num,
-            sender_num)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            sender_num, sent_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     /// Forgets that an event related to another.
     RELATION_DELETE = "DELETE FROM relations
         WHERE target = ?1 AND room_num = ?2 AND place_major = ?3 AND place_minor = ?4";
@@ -183,6 +183,7 @@ pub(crate) fn relation_insert(
         relation.rel_type.as_bytes().into(),
         event.kind.into(),
         event.sender.into(),
+        event.pdu.origin_server_ts().into(),
     ];
     tx.execute_one(&RELATION_INSERT, &params)
 }

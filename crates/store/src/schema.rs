@@ -53,9 +53,13 @@ pub static SCHEMA: Schema = Schema {
             name: "0012_waiting_receipts",
             text: include_str!("migrations/0012_waiting_receipts.sql"),
         },
+        Migration {
+            name: "0012_edits",
+            text: include_str!("migrations/0012_edits.sql"),
+        },
     ],
-    // An older program would not note whom users stop to ignore.
-    oldest_program: 10,
+    // An older program would not note when edits were sent.
+    oldest_program: 12,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.

@@ -1,6 +1,7 @@
 //! Tests of the store on both engines.
 #![cfg(test)]
 
+mod aggregations;
 mod caches;
 mod jobs;
 mod push_rules;
