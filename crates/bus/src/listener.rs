@@ -166,7 +166,7 @@ impl Listener {
     pub(crate) fn those_beside<'a>(
         &self,
         users: impl Iterator<Item = (i64, &'a FxHashSet<i64>)>,
-    ) -> Vec<i64> {
+    ) -> FxHashSet<i64> {
         let changes = self.changes.lock();
         let beside = users.filter(|(_, rooms)| !changes.rooms.is_disjoint(rooms));
         beside.map(|(user, _)| user).collect()

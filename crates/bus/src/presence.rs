@@ -196,7 +196,8 @@ impl Bus {
     ) -> Vec<Presence> {
         let fleeting = self.shared.fleeting.lock();
         let presences = &fleeting.presences;
-        let mut found: Vec<i64> = match since.and_then(|since| presences.log.after(since)) {
+        // A set: whoever is in many of the rooms is found in each.
+        let mut found: FxHashSet<i64> = match since.and_then(|since| presences.log.after(since)) {
             Some(changed) => {
                 let rooms = |user| presences.users.get(&user).map(|it| (user, &it.rooms));
                 listener.those_beside(changed.filter_map(rooms))
@@ -204,9 +205,9 @@ impl Bus {
             None => presences.there_in(&listener.followed()).collect(),
         };
         found.extend(presences.there_in(new_rooms));
-        found.retain(|user| *user != listener.user());
+        found.remove(&listener.user());
+        let mut found: Vec<i64> = found.into_iter().collect();
         found.sort_unstable();
-        found.dedup();
         let told = found.iter().filter_map(|user| presences.users.get(user));
         told.filter(|present| present.changed <= upto)
             .map(|present| present.presence.clone())
