@@ -84,6 +84,14 @@ impl Server {
         self.caller(&self.login(name).await.ok())
     }
 
+    /// Alice, Bob, and an open room of hers that both are in.
+    pub(super) async fn two_in_a_room(&self) -> (Caller, Caller, String) {
+        let (alice, bob) = (self.user("alice").await, self.user("bob").await);
+        let room = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await.ok();
+        (alice, bob, room)
+    }
+
     /// The answer to a user who logs in.
     pub(super) async fn login(&self, name: &str) -> Answer {
         let login = json!({
@@ -289,6 +297,20 @@ impl Caller {
             content,
         )
         .await
+    }
+
+    /// Sends a text, which is its transaction id, too; the event's id.
+    pub(super) async fn say(&self, room: &str, text: &str) -> String {
+        let content = json!({ "msgtype": "m.text", "body": text });
+        let sent = self.send(room, "m.room.message", text, &content);
+        sent.await.event_id()
+    }
+
+    /// The answer to a sync, and its token.
+    pub(super) async fn sync(&self, query: &str) -> (Value, String) {
+        let answer = self.get(&format!("sync?{query}")).await.ok();
+        let token = answer["next_batch"].as_str().unwrap().to_owned();
+        (answer, token)
     }
 
     /// The content of a state event.

@@ -17,10 +17,8 @@ struct Scene {
 
 impl Scene {
     async fn new(server: &Server) -> Self {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let since = sync(&alice, "set_presence=offline").await.1;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let since = alice.sync("set_presence=offline").await.1;
         Self {
             alice,
             bob,
@@ -32,7 +30,7 @@ impl Scene {
     /// What Alice is told of others next.
     async fn told(&mut self) -> Vec<String> {
         let query = format!("set_presence=offline&since={}", self.since);
-        let (answer, next) = sync(&self.alice, &query).await;
+        let (answer, next) = self.alice.sync(&query).await;
         self.since = next;
         told(&answer)
     }
@@ -40,12 +38,6 @@ impl Scene {
     async fn status(&self) -> Value {
         get(&self.alice, &self.bob).await.ok()
     }
-}
-
-async fn sync(who: &Caller, query: &str) -> (Value, String) {
-    let answer = who.get(&format!("sync?{query}")).await.ok();
-    let token = answer["next_batch"].as_str().unwrap().to_owned();
-    (answer, token)
 }
 
 /// `user state`, and `active` where it is said.
@@ -101,7 +93,7 @@ async fn who_asks_for_news_is_online_and_gone_soon_after() {
         let mut scene = Scene::new(&server).await;
         let bob = scene.bob.clone();
         assert_eq!(scene.status().await, json!({ "presence": "offline" }));
-        let (_, since) = sync(&bob, "").await;
+        let (_, since) = bob.sync("").await;
         assert_eq!(scene.told().await, ["@bob online active"]);
         let status = scene.status().await;
         assert_eq!(status["presence"], "online");
@@ -111,7 +103,7 @@ async fn who_asks_for_news_is_online_and_gone_soon_after() {
             "{status}"
         );
         // Asking again is no news.
-        sync(&bob, &format!("since={since}")).await;
+        bob.sync(&format!("since={since}")).await;
         assert!(scene.told().await.is_empty());
         seconds(20).await;
         assert!(scene.told().await.is_empty());
@@ -125,9 +117,9 @@ async fn who_asks_for_news_is_online_and_gone_soon_after() {
         );
         assert!(scene.told().await.is_empty());
         // Who begins without a token is told who is there, and of nobody else.
-        assert!(told(&sync(&scene.alice, "set_presence=offline").await.0).is_empty());
-        sync(&bob, "").await;
-        let (whole, _) = sync(&scene.alice, "set_presence=offline").await;
+        assert!(told(&scene.alice.sync("set_presence=offline").await.0).is_empty());
+        bob.sync("").await;
+        let (whole, _) = scene.alice.sync("set_presence=offline").await;
         assert_eq!(told(&whole), ["@bob online active"]);
     })
     .await;
@@ -153,7 +145,7 @@ async fn who_does_something_is_no_longer_idle() {
             ("POST", &receipt, json!({})),
         ];
         for (method, path, body) in cases {
-            sync(&bob, "set_presence=unavailable").await;
+            bob.sync("set_presence=unavailable").await;
             assert_eq!(scene.told().await, ["@bob unavailable"]);
             let body = body.to_string();
             bob.send_raw(method, path, body.as_bytes()).await.ok();
@@ -169,23 +161,23 @@ async fn a_client_says_what_its_polls_mean() {
     on_servers(async |server| {
         let mut scene = Scene::new(&server).await;
         let bob = scene.bob.clone();
-        sync(&bob, "set_presence=offline").await;
+        bob.sync("set_presence=offline").await;
         assert!(scene.told().await.is_empty());
         assert_eq!(scene.status().await, json!({ "presence": "offline" }));
-        sync(&bob, "set_presence=unavailable").await;
+        bob.sync("set_presence=unavailable").await;
         assert_eq!(scene.told().await, ["@bob unavailable"]);
         // Who says nothing stays idle.
-        sync(&bob, "").await;
+        bob.sync("").await;
         assert!(scene.told().await.is_empty());
-        sync(&bob, "set_presence=online").await;
+        bob.sync("set_presence=online").await;
         assert_eq!(scene.told().await, ["@bob online active"]);
-        sync(&bob, "set_presence=offline").await;
+        bob.sync("set_presence=offline").await;
         assert_eq!(scene.told().await, ["@bob offline"]);
         // The most present of a user's devices counts.
         let tablet = server.device("bob").await;
-        sync(&tablet, "set_presence=unavailable").await;
+        tablet.sync("set_presence=unavailable").await;
         assert_eq!(scene.told().await, ["@bob unavailable"]);
-        sync(&bob, "").await;
+        bob.sync("").await;
         assert_eq!(scene.told().await, ["@bob online active"]);
     })
     .await;
@@ -214,7 +206,7 @@ async fn a_user_sets_their_presence_and_what_they_say() {
         let expected = json!({ "presence": "offline", "status_msg": "back" });
         assert_eq!(scene.status().await, expected);
         assert!(scene.told().await.is_empty());
-        sync(&bob, "").await;
+        bob.sync("").await;
         assert_eq!(scene.told().await, ["@bob online active back"]);
         // No text removes it.
         put(&bob, json!({ "presence": "online" })).await.ok();
@@ -239,30 +231,30 @@ async fn only_those_who_share_a_room_are_told() {
             alice, bob, room, ..
         } = &scene;
         let carol = server.user("carol").await;
-        let (_, since) = sync(&carol, "").await;
-        sync(bob, "").await;
-        sync(alice, "").await;
-        let (answer, since) = sync(&carol, &format!("since={since}")).await;
+        let (_, since) = carol.sync("").await;
+        bob.sync("").await;
+        alice.sync("").await;
+        let (answer, since) = carol.sync(&format!("since={since}")).await;
         assert!(told(&answer).is_empty());
         assert_eq!(get(&carol, bob).await.error(), (403, "M_FORBIDDEN"));
         let nobody = carol.get("presence/%40nobody%3Alocalhost/status").await;
         assert_eq!(nobody.error(), (403, "M_FORBIDDEN"));
         assert_eq!(get(&carol, &carol).await.ok()["presence"], "online");
         // Who comes in is told who is there; those who are, that somebody came.
-        let (_, for_alice) = sync(alice, "").await;
+        let (_, for_alice) = alice.sync("").await;
         carol.join(room).await.ok();
-        let (answer, since) = sync(&carol, &format!("since={since}")).await;
+        let (answer, since) = carol.sync(&format!("since={since}")).await;
         assert_eq!(
             told(&answer),
             ["@alice online active", "@bob online active"]
         );
-        let (answer, _) = sync(alice, &format!("since={for_alice}")).await;
+        let (answer, _) = alice.sync(&format!("since={for_alice}")).await;
         assert_eq!(told(&answer), ["@carol online active"]);
         assert_eq!(get(&carol, bob).await.ok()["presence"], "online");
         // Who has left is told nothing more.
         carol.leave(room).await.ok();
         put(bob, json!({ "presence": "unavailable" })).await.ok();
-        let (answer, _) = sync(&carol, &format!("since={since}")).await;
+        let (answer, _) = carol.sync(&format!("since={since}")).await;
         assert!(told(&answer).is_empty());
         assert_eq!(get(&carol, bob).await.error(), (403, "M_FORBIDDEN"));
         // Nobody sets that of another.
@@ -286,12 +278,14 @@ async fn a_poll_ends_when_somebody_comes_once_for_all_of_a_second() {
         } = &scene;
         let carol = server.user("carol").await;
         carol.join(room).await.ok();
-        let (answer, since) = sync(alice, &format!("set_presence=offline&since={since}")).await;
+        let (answer, since) = alice
+            .sync(&format!("set_presence=offline&since={since}"))
+            .await;
         assert!(told(&answer).is_empty());
         let waiting = {
             let query = format!("set_presence=offline&since={since}&timeout=60000");
             let alice = alice.clone();
-            tokio::spawn(async move { sync(&alice, &query).await })
+            tokio::spawn(async move { alice.sync(&query).await })
         };
         tokio::task::yield_now().await;
         put(bob, json!({ "presence": "online" })).await.ok();
@@ -304,7 +298,9 @@ async fn a_poll_ends_when_somebody_comes_once_for_all_of_a_second() {
         );
         // A second may have ended between the two.
         if told_first.len() == 1 {
-            let (answer, _) = sync(alice, &format!("set_presence=offline&since={since}")).await;
+            let (answer, _) = alice
+                .sync(&format!("set_presence=offline&since={since}"))
+                .await;
             assert_eq!(told(&answer), ["@carol unavailable"]);
         }
     })
@@ -319,7 +315,7 @@ async fn a_filter_says_whose_presence_is_wanted() {
         let Scene {
             alice, bob, since, ..
         } = &scene;
-        sync(bob, "").await;
+        bob.sync("").await;
         let cases = [
             (json!({}), true),
             (json!({ "types": ["m.presence"] }), true),
@@ -333,7 +329,7 @@ async fn a_filter_says_whose_presence_is_wanted() {
             let filter = segment(&json!({ "presence": presence }).to_string());
             for query in [String::new(), format!("&since={since}")] {
                 let query = format!("set_presence=offline&filter={filter}{query}");
-                let (answer, _) = sync(alice, &query).await;
+                let (answer, _) = alice.sync(&query).await;
                 assert_eq!(!told(&answer).is_empty(), wanted, "{presence}");
             }
         }
@@ -350,7 +346,7 @@ async fn presence_may_be_turned_off() {
     on_servers_with(config, async |server| {
         let mut scene = Scene::new(&server).await;
         let bob = scene.bob.clone();
-        sync(&bob, "set_presence=online").await;
+        bob.sync("set_presence=online").await;
         let body = json!({ "presence": "online", "status_msg": "here" });
         assert_eq!(put(&bob, body).await.ok(), json!({}));
         assert!(scene.told().await.is_empty());

@@ -125,9 +125,7 @@ async fn a_changed_name_is_found_at_once_and_the_old_one_no_longer() {
     let mut config = TestServer::config();
     config.registration.guests = true;
     on_servers_with(config, async |server| {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, _) = server.two_in_a_room().await;
         name(&bob, "Robert").await;
         assert_eq!(found(&alice, "rob").await, ["@bob:localhost"]);
         name(&bob, "Bertie Robinson").await;

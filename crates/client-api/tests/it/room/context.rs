@@ -12,14 +12,6 @@ async fn context(caller: &Caller, room: &str, event: &str, query: &str) -> Answe
         .await
 }
 
-async fn say(caller: &Caller, room: &str, body: &str) -> String {
-    let content = json!({ "msgtype": "m.text", "body": body });
-    caller
-        .send(room, "m.room.message", body, &content)
-        .await
-        .event_id()
-}
-
 /// The types and state keys of a list of state events.
 fn keys(state: &Value) -> Vec<(String, String)> {
     let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
@@ -39,7 +31,7 @@ async fn an_event_comes_with_those_around_it() {
         let room = alice.create(json!({})).await;
         let mut sent = Vec::new();
         for number in 0..30 {
-            sent.push(say(&alice, &room, &number.to_string()).await);
+            sent.push(alice.say(&room, &number.to_string()).await);
         }
         for (query, before, after) in [
             ("", 5, 5),
@@ -132,9 +124,9 @@ async fn the_state_is_that_at_the_last_event_around() {
             alice.put(&path, &json!({ "name": name })).await.event_id()
         };
         let first = name("first").await;
-        let message = say(&bob, &room, "here").await;
+        let message = bob.say(&room, "here").await;
         let second = name("second").await;
-        say(&carol, &room, "later").await;
+        carol.say(&room, "later").await;
         let named = |answer: &Value| {
             let state = answer["state"].as_array().unwrap();
             let name = state.iter().find(|event| event["type"] == "m.room.name");
@@ -204,11 +196,11 @@ async fn around_an_event_is_told_what_may_be_seen() {
             "type": "m.room.history_visibility", "state_key": "", "content": { "history_visibility": "joined" },
         }]);
         let room = alice.create(json!({ "preset": "public_chat", "initial_state": joined_only })).await;
-        let before = say(&alice, &room, "before").await;
+        let before = alice.say(&room, "before").await;
         bob.join(&room).await.ok();
-        let during = say(&alice, &room, "during").await;
+        let during = alice.say(&room, "during").await;
         bob.leave(&room).await.ok();
-        let after = say(&alice, &room, "after").await;
+        let after = alice.say(&room, "after").await;
         let path = format!("rooms/{}/state/m.room.topic", segment(&room));
         alice.put(&path, &json!({ "topic": "none of bob's business" })).await.event_id();
         for event in [&before, &after] {
@@ -242,7 +234,7 @@ async fn an_event_is_found_by_its_time() {
         let alice = server.user("alice").await;
         let room = alice.create(json!({ "preset": "public_chat" })).await;
         for number in 0..10 {
-            say(&alice, &room, &number.to_string()).await;
+            alice.say(&room, &number.to_string()).await;
         }
         let path = format!("rooms/{}/messages?dir=f&limit=100", segment(&room));
         let all = alice.get(&path).await.ok()["chunk"].clone();
@@ -329,7 +321,7 @@ async fn only_events_that_may_be_seen_are_found_by_their_time() {
         bob.leave(&room).await.ok();
         let answer = closest(&bob, &room, i64::MAX, "b").await.ok();
         let left = answer["event_id"].as_str().unwrap().to_owned();
-        say(&alice, &room, "after").await;
+        alice.say(&room, "after").await;
         let answer = closest(&bob, &room, i64::MAX, "b").await.ok();
         assert_eq!(
             answer["event_id"], left,

@@ -23,9 +23,7 @@ async fn history(user: &Caller, room: &str) -> u16 {
 #[tokio::test]
 async fn a_forgotten_room_stays_forgotten_until_one_is_asked_in_again() {
     on_servers(async |server| {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         bob.leave(&room).await.ok();
         assert_eq!(left(&bob).await, [room.as_str()]);
         assert_eq!(history(&bob, &room).await, 200);

@@ -78,9 +78,7 @@ async fn they_are_listed_over_all_rooms_newest_first_in_pages() {
 #[tokio::test]
 async fn what_nobody_is_told_of_any_longer_is_not_listed() {
     on_servers(async |server| {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         let gone = say(&alice, &room, "gone").await;
         say(&alice, &room, "stays").await;
         let path = format!("rooms/{}/redact/{}/1", segment(&room), segment(&gone));

@@ -13,9 +13,7 @@ struct Scene {
 
 impl Scene {
     async fn new(server: &Server) -> Self {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         Self { alice, bob, room }
     }
 
@@ -39,20 +37,14 @@ impl Scene {
 
     /// Receipts that the next answer tells of the room: event, kind, user and thread of each.
     async fn told(&self, who: &Caller, since: &mut String) -> Vec<String> {
-        let (answer, next) = sync(who, &format!("since={since}")).await;
+        let (answer, next) = who.sync(&format!("since={since}")).await;
         *since = next;
         receipts(&answer["rooms"]["join"][&self.room])
     }
 }
 
-async fn sync(who: &Caller, query: &str) -> (Value, String) {
-    let answer = who.get(&format!("sync?{query}")).await.ok();
-    let token = answer["next_batch"].as_str().unwrap().to_owned();
-    (answer, token)
-}
-
 async fn token(who: &Caller) -> String {
-    sync(who, "").await.1
+    who.sync("").await.1
 }
 
 async fn receipt(who: &Caller, room: &str, kind: &str, event: &str, body: Value) -> Answer {
@@ -125,9 +117,9 @@ async fn a_private_receipt_is_told_to_its_owner_alone() {
         let expected = vec![format!("0 {event} m.read.private {} -", bob.user_id)];
         assert_eq!(scene.told(&tablet, &mut for_tablet).await, expected);
         // Nor from the beginning.
-        let (whole, _) = sync(alice, "").await;
+        let (whole, _) = alice.sync("").await;
         assert!(receipts(&whole["rooms"]["join"][room]).is_empty());
-        let (whole, _) = sync(bob, "").await;
+        let (whole, _) = bob.sync("").await;
         assert_eq!(receipts(&whole["rooms"]["join"][room]), expected);
         // A public one behind it is news to all.
         let earlier = scene.say("two").await;
@@ -161,7 +153,7 @@ async fn a_receipt_never_goes_backwards() {
             .ok();
         let expected = vec![format!("0 {first} m.read {} main", bob.user_id)];
         assert_eq!(scene.told(alice, &mut since).await, expected);
-        let (whole, _) = sync(alice, "").await;
+        let (whole, _) = alice.sync("").await;
         let expected = vec![
             format!("0 {second} m.read {} -", bob.user_id),
             format!("1 {first} m.read {} main", bob.user_id),
@@ -314,7 +306,7 @@ async fn read_markers_move_all_at_once_or_not_at_all() {
         assert_eq!(mark(bob, room, all).await.ok(), json!({}));
         let expected = vec![format!("0 {second} m.read {} -", bob.user_id)];
         assert_eq!(scene.told(alice, &mut for_alice).await, expected);
-        let (answer, next) = sync(bob, &format!("since={for_bob}")).await;
+        let (answer, next) = bob.sync(&format!("since={for_bob}")).await;
         for_bob = next;
         assert_eq!(fully_read(&answer, room), Some(first.clone()));
         assert_eq!(receipts(&answer["rooms"]["join"][room]).len(), 2);
@@ -338,7 +330,7 @@ async fn read_markers_move_all_at_once_or_not_at_all() {
         mark(bob, room, json!({ "m.fully_read": second }))
             .await
             .ok();
-        let (answer, _) = sync(bob, &format!("since={for_bob}")).await;
+        let (answer, _) = bob.sync(&format!("since={for_bob}")).await;
         assert_eq!(fully_read(&answer, room), Some(third.clone()));
         let path = format!(
             "user/{}/rooms/{}/account_data/m.fully_read",
@@ -366,7 +358,7 @@ async fn a_receipt_of_type_fully_read_is_the_marker() {
         receipt(bob, room, "m.fully_read", &event, json!({}))
             .await
             .ok();
-        let (answer, _) = sync(bob, &format!("since={since}")).await;
+        let (answer, _) = bob.sync(&format!("since={since}")).await;
         assert_eq!(fully_read(&answer, room), Some(event));
         assert!(scene.told(bob, &mut since).await.is_empty());
     })
@@ -397,7 +389,7 @@ async fn a_room_that_is_told_whole_comes_with_all_of_its_receipts() {
         // A restarted server knows them, and a token from before it tells what came after.
         let server = server.restarted().await;
         let (alice, carol) = (server.again(alice), server.again(&carol));
-        let (whole, _) = sync(&alice, "").await;
+        let (whole, _) = alice.sync("").await;
         assert_eq!(receipts(&whole["rooms"]["join"][room]), expected);
         receipt(&alice, room, "m.read", &first, json!({}))
             .await
@@ -435,7 +427,9 @@ async fn a_filter_says_which_receipts_are_wanted() {
         for (ephemeral, wanted) in cases {
             let filter = json!({ "room": { "ephemeral": ephemeral } }).to_string();
             for query in [String::new(), format!("since={since}&")] {
-                let (answer, _) = sync(alice, &format!("{query}filter={}", segment(&filter))).await;
+                let (answer, _) = alice
+                    .sync(&format!("{query}filter={}", segment(&filter)))
+                    .await;
                 let told = receipts(&answer["rooms"]["join"][room]);
                 assert_eq!(!told.is_empty(), wanted, "{filter} {query}");
             }

@@ -15,14 +15,6 @@ async fn redact(caller: &Caller, room: &str, target: &str, txn_id: &str) -> Answ
     caller.put(&path, &json!({ "reason": "spam" })).await
 }
 
-async fn say(caller: &Caller, room: &str, body: &str) -> String {
-    let content = json!({ "msgtype": "m.text", "body": body });
-    caller
-        .send(room, "m.room.message", body, &content)
-        .await
-        .event_id()
-}
-
 async fn set(caller: &Caller, room: &str, kind: &str, content: Value) -> String {
     let path = format!("rooms/{}/state/{kind}", segment(room));
     caller.put(&path, &content).await.event_id()
@@ -66,8 +58,8 @@ async fn a_redacted_event_says_why_wherever_it_is_told() {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
         let path = |rest: &str| format!("rooms/{}/{rest}", segment(&room));
-        let other = say(&alice, &room, "other").await;
-        let message = say(&alice, &room, "rude").await;
+        let other = alice.say(&room, "other").await;
+        let message = alice.say(&room, "rude").await;
         let reply = json!({ "body": "reply", "m.relates_to": { "rel_type": "m.thread", "event_id": message } });
         let reply = alice.send(&room, "m.room.message", "reply", &reply).await.event_id();
         let topic = set(&alice, &room, "m.room.topic", json!({ "topic": "rude" })).await;
@@ -116,10 +108,7 @@ async fn a_redacted_event_says_why_wherever_it_is_told() {
 #[tokio::test]
 async fn state_that_was_redacted_in_a_gap_is_told_again() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         let old = set(&alice, &room, "m.room.name", json!({ "name": "old" })).await;
         let topic = set(&alice, &room, "m.room.topic", json!({ "topic": "rude" })).await;
         let name = set(&alice, &room, "m.room.name", json!({ "name": "new" })).await;
@@ -128,7 +117,7 @@ async fn state_that_was_redacted_in_a_gap_is_told_again() {
         // Of what is no longer the room's state nobody needs to hear.
         redact(&alice, &room, &old, "2").await.event_id();
         for number in 0..3 {
-            say(&alice, &room, &number.to_string()).await;
+            alice.say(&room, &number.to_string()).await;
         }
         let gap = segment(r#"{"room":{"timeline":{"limit":2}}}"#);
         let lazy =
@@ -149,7 +138,7 @@ async fn state_that_was_redacted_in_a_gap_is_told_again() {
             }
             // Told once.
             let next = next_batch(&bob).await;
-            say(&alice, &room, &next).await;
+            alice.say(&room, &next).await;
             let told = bob
                 .get(&format!("sync?since={next}&filter={gap}"))
                 .await
@@ -184,8 +173,8 @@ async fn who_may_redact_is_decided_by_power() {
                 set(&alice, &room, "m.room.power_levels", levels).await;
             };
             let try_both = async |txn_id: &str| {
-                let own = say(&bob, &room, &format!("own {txn_id}")).await;
-                let other = say(&carol, &room, &format!("other {txn_id}")).await;
+                let own = bob.say(&room, &format!("own {txn_id}")).await;
+                let other = carol.say(&room, &format!("other {txn_id}")).await;
                 [
                     redact(&bob, &room, &own, &format!("own{txn_id}"))
                         .await
@@ -201,7 +190,7 @@ async fn who_may_redact_is_decided_by_power() {
             powers(0, 50).await;
             assert_eq!(try_both("3").await, [403, 403], "{version}: none at all");
             powers(50, 0).await;
-            let gone = say(&bob, &room, "gone").await;
+            let gone = bob.say(&room, "gone").await;
             bob.leave(&room).await.ok();
             redact(&bob, &room, &gone, "4")
                 .await
@@ -230,7 +219,7 @@ async fn a_redaction_may_be_redacted_and_undoes_nothing() {
                     .await
                     .ok()
             };
-            let message = say(&alice, &room, "rude").await;
+            let message = alice.say(&room, "rude").await;
             let first = redact(&alice, &room, &message, "1").await.event_id();
             let second = redact(&alice, &room, &first, "2").await.event_id();
             let told = event(&first).await;

@@ -56,14 +56,6 @@ async fn relate(
         .event_id()
 }
 
-async fn say(caller: &Caller, room: &str, body: &str) -> String {
-    let content = json!({ "msgtype": "m.text", "body": body });
-    caller
-        .send(room, "m.room.message", body, &content)
-        .await
-        .event_id()
-}
-
 async fn react(caller: &Caller, room: &str, target: &str, (key, txn): (&str, &str)) -> Answer {
     let content =
         json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": target, "key": key } });
@@ -100,11 +92,11 @@ async fn what_relates_to_an_event_is_listed_by_kind_and_type() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
-        let parent = say(&alice, &room, "root").await;
+        let parent = alice.say(&room, "root").await;
         let reply = relate(&alice, &room, ("m.thread", &parent), "reply").await;
         let edit = relate(&alice, &room, ("m.replace", &parent), "edit").await;
         let reaction = react(&alice, &room, &parent, ("+1", "r")).await.event_id();
-        let other = say(&alice, &room, "other").await;
+        let other = alice.say(&room, "other").await;
         let own = relate(&alice, &room, ("org.example", &other), "own").await;
         let in_reply = json!({ "m.relates_to": { "m.in_reply_to": { "event_id": parent } } });
         alice
@@ -174,7 +166,7 @@ async fn relations_come_in_pages() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
-        let parent = say(&alice, &room, "root").await;
+        let parent = alice.say(&room, "root").await;
         let mut sent = Vec::new();
         for number in 0..25 {
             sent.push(relate(&alice, &room, ("m.thread", &parent), &number.to_string()).await);
@@ -244,7 +236,7 @@ async fn relations_of_relations_are_listed_down_to_a_depth() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
-        let parent = say(&alice, &room, "root").await;
+        let parent = alice.say(&room, "root").await;
         let mut chain = vec![parent.clone()];
         for depth in 0..5 {
             let last = chain.last().unwrap().clone();
@@ -320,9 +312,9 @@ async fn relations_are_told_to_whom_may_see_both_events() {
         }]);
         let wanted = json!({ "preset": "public_chat", "initial_state": joined_only });
         let room = alice.create(wanted).await;
-        let hidden = say(&alice, &room, "hidden").await;
+        let hidden = alice.say(&room, "hidden").await;
         bob.join(&room).await.ok();
-        let parent = say(&alice, &room, "root").await;
+        let parent = alice.say(&room, "root").await;
         let early = relate(&alice, &room, ("m.thread", &parent), "early").await;
         let edit = relate(&alice, &room, ("m.replace", &parent), "edit").await;
         let answer = get(&bob, &relations(&room, &hidden, "")).await;
@@ -357,11 +349,8 @@ async fn relations_are_told_to_whom_may_see_both_events() {
 #[tokio::test]
 async fn what_a_relation_says_is_taken_for_what_it_is() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let parent = say(&alice, &room, "root").await;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let parent = alice.say(&room, "root").await;
         let reply = relate(&alice, &room, ("m.thread", &parent), "reply").await;
         // No thread begins with what relates to something.
         let nested =
@@ -423,11 +412,8 @@ async fn what_a_relation_says_is_taken_for_what_it_is() {
 #[tokio::test]
 async fn the_newest_valid_edit_is_told_with_an_event() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let event = say(&alice, &room, "as it was").await;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let event = alice.say(&room, "as it was").await;
         assert!(bundle(&bob, &room, &event).await.is_null());
         let first = relate(&alice, &room, ("m.replace", &event), "first").await;
         let second = relate(&alice, &room, ("m.replace", &event), "second").await;
@@ -488,7 +474,7 @@ async fn threads_and_references_are_summed_up() {
         let room = alice.create(json!({ "preset": "public_chat" })).await;
         bob.join(&room).await.ok();
         carol.join(&room).await.ok();
-        let parent = say(&alice, &room, "root").await;
+        let parent = alice.say(&room, "root").await;
         let first = relate(&bob, &room, ("m.thread", &parent), "first").await;
         let second = relate(&alice, &room, ("m.thread", &parent), "second").await;
         let edit = relate(&alice, &room, ("m.replace", &second), "second, edited").await;
@@ -553,13 +539,13 @@ async fn aggregations_come_with_events_wherever_history_is_read() {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
         let plain = alice.create(json!({})).await;
-        say(&alice, &plain, "nothing relates to this").await;
+        alice.say(&plain, "nothing relates to this").await;
         let since = alice.get("sync").await.ok()["next_batch"]
             .as_str()
             .unwrap()
             .to_owned();
-        say(&alice, &room, "before").await;
-        let parent = say(&alice, &room, "root").await;
+        alice.say(&room, "before").await;
+        let parent = alice.say(&room, "root").await;
         let reply = relate(&alice, &room, ("m.thread", &parent), "reply").await;
         let edit = relate(&alice, &room, ("m.replace", &reply), "reply, edited").await;
         let reference = relate(&alice, &room, ("m.reference", &parent), "see").await;
@@ -603,7 +589,7 @@ async fn aggregations_come_with_events_wherever_history_is_read() {
                 .is_none()
         );
         let filter = segment(r#"{"room":{"timeline":{"limit":4}}}"#);
-        say(&alice, &plain, "more").await;
+        alice.say(&plain, "more").await;
         for since in [String::new(), format!("&since={since}")] {
             let path = format!("sync?filter={filter}{since}");
             let gap = alice.get(&path).await.ok();
@@ -635,7 +621,7 @@ async fn threads_are_listed_by_what_was_said_last() {
         carol.join(&room).await.ok();
         let mut roots = Vec::new();
         for number in 0..7 {
-            let parent = say(&alice, &room, &format!("root {number}")).await;
+            let parent = alice.say(&room, &format!("root {number}")).await;
             relate(
                 &carol,
                 &room,
@@ -645,7 +631,7 @@ async fn threads_are_listed_by_what_was_said_last() {
             .await;
             roots.push(parent);
         }
-        let by_bob = say(&bob, &room, "bob's root").await;
+        let by_bob = bob.say(&room, "bob's root").await;
         relate(&carol, &room, ("m.thread", &by_bob), "to bob").await;
         relate(&bob, &room, ("m.thread", &roots[2]), "revived").await;
         let expected = [
@@ -687,7 +673,7 @@ async fn threads_are_listed_by_what_was_said_last() {
                 .fails_for(query, 400, "M_INVALID_PARAM");
         }
         bob.leave(&room).await.ok();
-        let after = say(&alice, &room, "after").await;
+        let after = alice.say(&room, "after").await;
         relate(&alice, &room, ("m.thread", &after), "to after").await;
         let page = threads(&bob, &room, "?limit=100").await;
         assert_eq!(event_ids(&page["chunk"]), expected, "as of when they left");
@@ -700,12 +686,9 @@ async fn threads_are_listed_by_what_was_said_last() {
 #[tokio::test]
 async fn what_ignored_users_send_counts_for_nothing() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let parent = say(&alice, &room, "root").await;
-        let by_bob = say(&bob, &room, "bob's root").await;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let parent = alice.say(&room, "root").await;
+        let by_bob = bob.say(&room, "bob's root").await;
         let kept = relate(&alice, &room, ("m.thread", &parent), "kept").await;
         relate(&alice, &room, ("m.thread", &by_bob), "to bob").await;
         relate(&bob, &room, ("m.thread", &parent), "unheard").await;

@@ -21,9 +21,7 @@ async fn reports(server: &Server) -> Vec<String> {
 #[tokio::test]
 async fn what_is_reported_reaches_the_administrator_once() {
     on_servers(async |server| {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         let hello = json!({ "body": "hello" });
         let event = alice
             .send(&room, "m.room.message", "1", &hello)

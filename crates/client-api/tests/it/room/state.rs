@@ -153,10 +153,7 @@ async fn who_was_only_invited_or_banned_reads_no_state_but_of_what_anyone_may_re
 #[tokio::test]
 async fn state_that_the_rules_forbid_is_refused() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         let state = |kind: &str, key: &str| {
             format!("rooms/{}/state/{kind}/{}", segment(&room), segment(key))
         };

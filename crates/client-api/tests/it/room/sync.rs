@@ -2,13 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::caller::{Caller, event_ids, on_servers, segment};
-
-async fn sync(caller: &Caller, query: &str) -> (Value, String) {
-    let answer = caller.get(&format!("sync?{query}")).await.ok();
-    let token = answer["next_batch"].as_str().unwrap().to_owned();
-    (answer, token)
-}
+use super::caller::{event_ids, on_servers, segment};
 
 fn joined<'a>(answer: &'a Value, room: &str) -> &'a Value {
     &answer["rooms"]["join"][room]
@@ -20,12 +14,12 @@ async fn two_users_are_told_of_the_same_room_from_the_beginning_and_as_it_goes_o
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let bob = server.user("bob").await;
-        let (_, nothing) = sync(&bob, "").await;
+        let (_, nothing) = bob.sync("").await;
         let room = alice
             .create(json!({ "name": "Room", "invite": [bob.user_id] }))
             .await;
 
-        let (answer, invited) = sync(&bob, &format!("since={nothing}")).await;
+        let (answer, invited) = bob.sync(&format!("since={nothing}")).await;
         let stripped = answer["rooms"]["invite"][&room]["invite_state"]["events"]
             .as_array()
             .unwrap();
@@ -44,7 +38,7 @@ async fn two_users_are_told_of_the_same_room_from_the_beginning_and_as_it_goes_o
         assert!(joined(&answer, &room).is_null());
 
         bob.join(&room).await.ok();
-        let (answer, joined_at) = sync(&bob, &format!("since={invited}")).await;
+        let (answer, joined_at) = bob.sync(&format!("since={invited}")).await;
         let whole = joined(&answer, &room);
         let state = whole["state"]["events"].as_array().unwrap().len();
         let timeline = whole["timeline"]["events"].as_array().unwrap().len();
@@ -60,18 +54,18 @@ async fn two_users_are_told_of_the_same_room_from_the_beginning_and_as_it_goes_o
             .send(&room, "m.room.message", "2", &json!({ "body": "two" }))
             .await
             .event_id();
-        let (answer, since) = sync(&bob, &format!("since={joined_at}")).await;
+        let (answer, since) = bob.sync(&format!("since={joined_at}")).await;
         let timeline = &joined(&answer, &room)["timeline"];
         assert_eq!(event_ids(&timeline["events"]), [first, second]);
         assert_eq!(timeline["limited"], false);
         assert_eq!(timeline["events"][1]["unsigned"]["transaction_id"], "2");
         assert!(timeline["events"][0].get("room_id").is_none());
 
-        let (answer, again) = sync(&bob, &format!("since={since}")).await;
+        let (answer, again) = bob.sync(&format!("since={since}")).await;
         assert!(joined(&answer, &room).is_null(), "{answer}");
         assert_eq!(again, since);
 
-        let (answer, _) = sync(&alice, "").await;
+        let (answer, _) = alice.sync("").await;
         let summary = &joined(&answer, &room)["summary"];
         assert_eq!(summary["m.joined_member_count"], 2);
     })
@@ -82,15 +76,12 @@ async fn two_users_are_told_of_the_same_room_from_the_beginning_and_as_it_goes_o
 #[tokio::test]
 async fn a_long_poll_ends_when_something_happens() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let (_, since) = sync(&bob, "").await;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let (_, since) = bob.sync("").await;
         let poll = format!("since={since}&timeout=300000");
         let content = json!({ "body": "wake up" });
         let (polled, sent) = tokio::join!(
-            sync(&bob, &poll),
+            bob.sync(&poll),
             alice.send(&room, "m.room.message", "1", &content)
         );
         let events = &joined(&polled.0, &room)["timeline"]["events"];
@@ -99,7 +90,7 @@ async fn a_long_poll_ends_when_something_happens() {
         // What is none of the user's business doesn't end it; an invite does.
         let other = alice.create(json!({})).await;
         let poll = format!("since={}&timeout=300000", polled.1);
-        let (polled, _) = tokio::join!(sync(&bob, &poll), async {
+        let (polled, _) = tokio::join!(bob.sync(&poll), async {
             alice
                 .send(&other, "m.room.message", "1", &content)
                 .await
@@ -121,7 +112,7 @@ async fn a_long_poll_of_a_session_that_ends_is_refused() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let tablet = server.device("alice").await;
-        let (_, since) = sync(&tablet, "").await;
+        let (_, since) = tablet.sync("").await;
         let poll = format!("sync?since={since}&timeout=300000");
         let (polled, _) = tokio::join!(tablet.get(&poll), async {
             alice.post("logout/all", &json!({})).await.ok()
@@ -136,7 +127,7 @@ async fn a_long_poll_of_a_session_that_ends_is_refused() {
 async fn an_answer_is_kept_by_nobody_on_the_way() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
-        let (_, since) = sync(&alice, "").await;
+        let (_, since) = alice.sync("").await;
         for query in ["sync".to_owned(), format!("sync?since={since}")] {
             let answer = alice.response(&query).await;
             assert_eq!(answer.headers()["cache-control"], "no-store", "{query}");
@@ -152,8 +143,8 @@ async fn a_long_poll_without_news_ends_with_its_time() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
-        let (_, since) = sync(&alice, "").await;
-        let (answer, next) = sync(&alice, &format!("since={since}&timeout=1")).await;
+        let (_, since) = alice.sync("").await;
+        let (answer, next) = alice.sync(&format!("since={since}&timeout=1")).await;
         assert!(joined(&answer, &room).is_null(), "{answer}");
         assert_eq!(next, since);
     })
@@ -164,11 +155,8 @@ async fn a_long_poll_without_news_ends_with_its_time() {
 #[tokio::test]
 async fn a_gap_in_the_timeline_is_paged_through_without_loss() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let (_, since) = sync(&bob, "").await;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let (_, since) = bob.sync("").await;
         let mut sent = Vec::new();
         for number in 0..30 {
             let id = number.to_string();
@@ -189,7 +177,7 @@ async fn a_gap_in_the_timeline_is_paged_through_without_loss() {
             }
         }
         let filter = segment(r#"{"room":{"timeline":{"limit":5}}}"#);
-        let (answer, _) = sync(&bob, &format!("since={since}&filter={filter}")).await;
+        let (answer, _) = bob.sync(&format!("since={since}&filter={filter}")).await;
         let told = joined(&answer, &room);
         assert_eq!(told["timeline"]["limited"], true);
         let last = event_ids(&told["timeline"]["events"]);
@@ -217,12 +205,10 @@ async fn full_state_is_the_whole_state_of_every_joined_room() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let room = alice.create(json!({ "name": "Room" })).await;
-        let (_, since) = sync(&alice, "").await;
-        let (answer, _) = sync(
-            &alice,
-            &format!("since={since}&full_state=true&timeout=300000"),
-        )
-        .await;
+        let (_, since) = alice.sync("").await;
+        let (answer, _) = alice
+            .sync(&format!("since={since}&full_state=true&timeout=300000"))
+            .await;
         let mut kinds: Vec<&str> = joined(&answer, &room)["state"]["events"]
             .as_array()
             .unwrap()
@@ -240,11 +226,11 @@ async fn full_state_is_the_whole_state_of_every_joined_room() {
             "m.room.power_levels",
         ];
         assert_eq!(kinds, expected);
-        let (answer, _) = sync(
-            &alice,
-            &format!("since={since}&full_state=true&use_state_after=true"),
-        )
-        .await;
+        let (answer, _) = alice
+            .sync(&format!(
+                "since={since}&full_state=true&use_state_after=true"
+            ))
+            .await;
         let told = joined(&answer, &room);
         assert_eq!(
             told["state_after"]["events"].as_array().unwrap().len(),
@@ -259,11 +245,8 @@ async fn full_state_is_the_whole_state_of_every_joined_room() {
 #[tokio::test]
 async fn a_left_room_ends_with_the_leave() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let (_, since) = sync(&bob, "").await;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let (_, since) = bob.sync("").await;
         let before = alice
             .send(&room, "m.room.message", "1", &json!({}))
             .await
@@ -273,14 +256,14 @@ async fn a_left_room_ends_with_the_leave() {
             .send(&room, "m.room.message", "2", &json!({}))
             .await
             .event_id();
-        let (answer, next) = sync(&bob, &format!("since={since}")).await;
+        let (answer, next) = bob.sync(&format!("since={since}")).await;
         let left = &answer["rooms"]["leave"][&room];
         let events = left["timeline"]["events"].as_array().unwrap();
         assert_eq!(events.len(), 2, "{answer}");
         assert_eq!(events[0]["event_id"], before);
         assert_eq!(events[1]["content"]["membership"], "leave");
         assert!(joined(&answer, &room).is_null());
-        let (answer, _) = sync(&bob, &format!("since={next}")).await;
+        let (answer, _) = bob.sync(&format!("since={next}")).await;
         assert!(answer["rooms"]["leave"].get(&room).is_none());
         // An invite that is declined, and one that is taken back.
         for (number, by) in [(1, "bob"), (2, "alice")] {
@@ -288,12 +271,12 @@ async fn a_left_room_ends_with_the_leave() {
             let room = alice
                 .create(json!({ "name": name, "invite": [bob.user_id] }))
                 .await;
-            let (_, invited) = sync(&bob, "").await;
+            let (_, invited) = bob.sync("").await;
             match by {
                 "bob" => bob.leave(&room).await.ok(),
                 _ => alice.act(&room, "kick", &bob).await.ok(),
             };
-            let (answer, _) = sync(&bob, &format!("since={invited}")).await;
+            let (answer, _) = bob.sync(&format!("since={invited}")).await;
             assert!(
                 answer["rooms"]["leave"][&room].is_object(),
                 "{by}: {answer}"
@@ -310,7 +293,7 @@ async fn account_data_is_told_when_it_changes() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
-        let (_, since) = sync(&alice, "").await;
+        let (_, since) = alice.sync("").await;
         let user = segment(&alice.user_id);
         let global = json!({ "a": 1 });
         alice
@@ -326,12 +309,12 @@ async fn account_data_is_told_when_it_changes() {
         );
         let of_room = json!({ "b": 2 });
         alice.put(&path, &of_room).await.ok();
-        let (answer, next) = sync(&alice, &format!("since={since}")).await;
+        let (answer, next) = alice.sync(&format!("since={since}")).await;
         let expected = json!([{ "type": "org.example.all", "content": global }]);
         assert_eq!(answer["account_data"]["events"], expected);
         let expected = json!([{ "type": "org.example.room", "content": of_room }]);
         assert_eq!(joined(&answer, &room)["account_data"]["events"], expected);
-        let (answer, _) = sync(&alice, &format!("since={next}")).await;
+        let (answer, _) = alice.sync(&format!("since={next}")).await;
         assert!(joined(&answer, &room).is_null());
     })
     .await;
@@ -352,7 +335,7 @@ async fn a_filter_is_named_by_number_or_written_out() {
         let stored = alice.post(&path, &filter).await.ok();
         let number = stored["filter_id"].as_str().unwrap().to_owned();
         for text in [number, segment(&filter.to_string())] {
-            let (answer, _) = sync(&alice, &format!("filter={text}")).await;
+            let (answer, _) = alice.sync(&format!("filter={text}")).await;
             assert_eq!(
                 event_ids(&joined(&answer, &room)["timeline"]["events"]),
                 [message.as_str()]
@@ -375,7 +358,7 @@ async fn a_filter_is_named_by_number_or_written_out() {
                 .await
                 .fails_for(query, 400, "M_INVALID_PARAM");
         }
-        sync(&alice, "set_presence=offline").await;
+        alice.sync("set_presence=offline").await;
         server
             .anonymous()
             .get("sync")
@@ -392,7 +375,7 @@ async fn tokens_of_another_time_begin_again() {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
         for token in ["s1_999999999", "s7_1"] {
-            let (answer, _) = sync(&alice, &format!("since={token}")).await;
+            let (answer, _) = alice.sync(&format!("since={token}")).await;
             assert!(
                 joined(&answer, &room)["timeline"]["events"].is_array(),
                 "{token}: {answer}"
@@ -418,13 +401,13 @@ async fn tokens_survive_a_restart() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
         let room = alice.create(json!({})).await;
-        let (_, since) = sync(&alice, "").await;
+        let (_, since) = alice.sync("").await;
         let sent = alice
             .send(&room, "m.room.message", "1", &json!({}))
             .await
             .event_id();
         let alice = server.restarted().await.again(&alice);
-        let (answer, _) = sync(&alice, &format!("since={since}")).await;
+        let (answer, _) = alice.sync(&format!("since={since}")).await;
         let timeline = &joined(&answer, &room)["timeline"];
         assert_eq!(event_ids(&timeline["events"]), [sent.as_str()]);
         assert_eq!(timeline["events"][0]["unsigned"]["transaction_id"], "1");
@@ -440,19 +423,19 @@ async fn who_saw_an_invite_learns_that_it_is_gone() {
         let bob = server.user("bob").await;
         for (by, action) in [(&alice, "kick"), (&bob, "leave")] {
             let room = alice.create(json!({ "invite": [bob.user_id] })).await;
-            let (answer, since) = sync(&bob, "").await;
+            let (answer, since) = bob.sync("").await;
             assert!(answer["rooms"]["invite"][&room].is_object());
             if action == "leave" {
                 by.leave(&room).await.ok();
             } else {
                 by.act(&room, action, &bob).await.ok();
             }
-            let (answer, since) = sync(&bob, &format!("since={since}")).await;
+            let (answer, since) = bob.sync(&format!("since={since}")).await;
             assert!(answer["rooms"]["invite"].get(&room).is_none(), "{action}");
             let events = &answer["rooms"]["leave"][&room]["timeline"]["events"];
             assert_eq!(events[0]["content"]["membership"], "leave", "{action}");
             assert_eq!(events.as_array().unwrap().len(), 1, "{action}");
-            let (answer, _) = sync(&bob, &format!("since={since}")).await;
+            let (answer, _) = bob.sync(&format!("since={since}")).await;
             assert!(answer["rooms"]["leave"].get(&room).is_none(), "{action}");
         }
     })
@@ -464,15 +447,17 @@ async fn who_saw_an_invite_learns_that_it_is_gone() {
 async fn the_state_after_the_timeline_is_told_by_either_name() {
     on_servers(async |server| {
         let alice = server.user("alice").await;
-        let (_, since) = sync(&alice, "").await;
+        let (_, since) = alice.sync("").await;
         let room = alice.create(json!({ "name": "Room" })).await;
         let members =
             |told: &Value| -> Vec<String> { told.as_object().unwrap().keys().cloned().collect() };
-        let (answer, _) = sync(&alice, &format!("since={since}&use_state_after=true")).await;
+        let (answer, _) = alice
+            .sync(&format!("since={since}&use_state_after=true"))
+            .await;
         let told = members(joined(&answer, &room));
         assert!(told.contains(&"state_after".to_owned()) && !told.contains(&"state".to_owned()));
         let query = format!("since={since}&org.matrix.msc4222.use_state_after=true");
-        let (answer, _) = sync(&alice, &query).await;
+        let (answer, _) = alice.sync(&query).await;
         let told = joined(&answer, &room);
         assert!(told.get("state").is_none() && told.get("state_after").is_none());
         let state = told["org.matrix.msc4222.state_after"]["events"]
@@ -487,24 +472,21 @@ async fn the_state_after_the_timeline_is_told_by_either_name() {
 #[tokio::test]
 async fn ignored_users_are_neither_heard_nor_do_they_invite() {
     on_servers(async |server| {
-        let alice = server.user("alice").await;
-        let bob = server.user("bob").await;
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         let list = format!(
             "user/{}/account_data/m.ignored_user_list",
             segment(&bob.user_id)
         );
         let content = json!({ "ignored_users": { &alice.user_id: {} } });
         bob.put(&list, &content).await.ok();
-        let (_, since) = sync(&bob, "").await;
+        let (_, since) = bob.sync("").await;
         let said = json!({ "body": "unheard" });
         let said = alice
             .send(&room, "m.room.message", "1", &said)
             .await
             .event_id();
         let other = alice.create(json!({ "invite": [bob.user_id] })).await;
-        let (answer, since) = sync(&bob, &format!("since={since}")).await;
+        let (answer, since) = bob.sync(&format!("since={since}")).await;
         assert_eq!(answer["rooms"]["join"], json!({}));
         assert_eq!(answer["rooms"]["invite"], json!({}));
         let event = format!("rooms/{}/event/{}", segment(&room), segment(&said));
@@ -512,7 +494,7 @@ async fn ignored_users_are_neither_heard_nor_do_they_invite() {
 
         // A poll ends when somebody is no longer ignored, with what was missed.
         let poll = format!("since={since}&timeout=300000");
-        let (polled, _) = tokio::join!(sync(&bob, &poll), async {
+        let (polled, _) = tokio::join!(bob.sync(&poll), async {
             bob.put(&list, &json!({ "ignored_users": {} })).await.ok()
         });
         let events = &joined(&polled.0, &room)["timeline"]["events"];

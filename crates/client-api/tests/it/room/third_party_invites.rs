@@ -139,9 +139,7 @@ async fn invites_by_third_party_id_need_an_identity_server_and_leave_nothing_beh
 #[tokio::test]
 async fn who_may_invite_may_make_out_an_invite() {
     on_servers(async |server| {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         let path = format!(
             "rooms/{}/state/m.room.third_party_invite/token",
             segment(&room)

@@ -16,10 +16,8 @@ struct Scene {
 
 impl Scene {
     async fn new(server: &Server) -> Self {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
-        let since = sync(&alice, "set_presence=offline").await.1;
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let since = alice.sync("set_presence=offline").await.1;
         Self {
             alice,
             bob,
@@ -30,7 +28,7 @@ impl Scene {
 
     /// Who types, as Alice is told next; `None` when she isn't.
     async fn told(&mut self) -> Option<Vec<String>> {
-        let (answer, next) = sync(&self.alice, &self.query("")).await;
+        let (answer, next) = self.alice.sync(&self.query("")).await;
         self.since = next;
         typing(&answer, &self.room)
     }
@@ -47,12 +45,6 @@ impl Scene {
 async fn put(who: &Caller, room: &str, user_id: &str, body: Value) -> Answer {
     let path = format!("rooms/{}/typing/{}", segment(room), segment(user_id));
     who.put(&path, &body).await
-}
-
-async fn sync(who: &Caller, query: &str) -> (Value, String) {
-    let answer = who.get(&format!("sync?{query}")).await.ok();
-    let token = answer["next_batch"].as_str().unwrap().to_owned();
-    (answer, token)
 }
 
 fn typing(answer: &Value, room: &str) -> Option<Vec<String>> {
@@ -94,7 +86,7 @@ async fn who_types_is_told_as_a_whole_list() {
         let both = vec![bob.user_id.clone(), carol.user_id.clone()];
         assert_eq!(scene.told().await, Some(both.clone()));
         // One's own typing is told to one's devices, too.
-        let (whole, _) = sync(&server.device("bob").await, "").await;
+        let (whole, _) = server.device("bob").await.sync("").await;
         assert_eq!(typing(&whole, &scene.room), Some(both));
         scene.types(&bob, json!({ "typing": false })).await.ok();
         assert_eq!(scene.told().await, Some(vec![carol.user_id.clone()]));
@@ -105,9 +97,9 @@ async fn who_types_is_told_as_a_whole_list() {
         // Who comes in is told with the room.
         scene.types(&bob, on).await.ok();
         let dave = server.user("dave").await;
-        let (_, since) = sync(&dave, "").await;
+        let (_, since) = dave.sync("").await;
         dave.join(&scene.room).await.ok();
-        let (answer, _) = sync(&dave, &format!("since={since}")).await;
+        let (answer, _) = dave.sync(&format!("since={since}")).await;
         assert_eq!(
             typing(&answer, &scene.room),
             Some(vec![bob.user_id.clone()])
@@ -173,7 +165,7 @@ async fn typing_ends_with_a_message_and_with_a_leave() {
             .await
             .ok();
         // Message and end are told at once.
-        let (answer, next) = sync(&alice, &scene.query("")).await;
+        let (answer, next) = alice.sync(&scene.query("")).await;
         scene.since = next;
         let told = &answer["rooms"]["join"][&room];
         assert_eq!(told["timeline"]["events"].as_array().unwrap().len(), 1);
@@ -202,7 +194,7 @@ async fn a_poll_ends_when_somebody_begins_to_type() {
     on_servers(async |server| {
         let scene = Scene::new(&server).await;
         let (alice, query) = (scene.alice.clone(), scene.query("&timeout=60000"));
-        let waiting = tokio::spawn(async move { sync(&alice, &query).await });
+        let waiting = tokio::spawn(async move { alice.sync(&query).await });
         tokio::task::yield_now().await;
         scene
             .types(&scene.bob, json!({ "typing": true }))
@@ -277,7 +269,7 @@ async fn a_filter_says_whose_typing_is_wanted() {
         for (ephemeral, expected) in cases {
             let filter = json!({ "room": { "ephemeral": ephemeral } }).to_string();
             let more = format!("&filter={}", segment(&filter));
-            let (answer, _) = sync(&scene.alice, &scene.query(&more)).await;
+            let (answer, _) = scene.alice.sync(&scene.query(&more)).await;
             assert_eq!(typing(&answer, room), expected, "{filter}");
         }
     })

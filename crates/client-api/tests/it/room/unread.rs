@@ -74,9 +74,7 @@ struct Scene {
 
 impl Scene {
     async fn new(server: &Server) -> Self {
-        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-        let room = alice.create(json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await.ok();
+        let (alice, bob, room) = server.two_in_a_room().await;
         Self { alice, bob, room }
     }
 
