@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`, `make bench-short`: builds the program and the benchmark (release), and measures first whole servers, then
 # state resolution and events. Tables go to the standard output, what is being measured to the standard error, and the
-# figures of whole servers to bench.json in the build folder ($STARLING_BUILD_DIR, or ./build).
+# figures to bench.json (whole servers) and bench-core.json in the build folder ($STARLING_BUILD_DIR, or ./build).
 #   bench.sh [--short] [OPTION…]   options of `starling-bench servers`, for example --target NAME=http://HOST:PORT
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,6 +21,9 @@ mkdir -p "$figures"
 # The long run has PostgreSQL too; it syncs, as SQLite does.
 beside=()
 [[ ${#short[@]} -gt 0 ]] || beside=(scripts/with-postgres.sh)
+# A server that fails is noted in the tables, and doesn't keep the rest from being measured.
+status=0
 "${beside[@]}" "$built/starling-bench" servers "${short[@]}" --starling "$built/starling" \
-    --synapse-python "$synapse" --json "$figures/bench.json" "$@"
-"$built/starling-bench" core "${short[@]}"
+    --synapse-python "$synapse" --json "$figures/bench.json" "$@" || status=$?
+"$built/starling-bench" core "${short[@]}" --json "$figures/bench-core.json" || status=$?
+exit "$status"

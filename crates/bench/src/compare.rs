@@ -65,7 +65,11 @@ pub(crate) fn run(servers: &Servers) -> Result<(), Error> {
 /// What was measured, and what ended it early.
 async fn measure(servers: &Servers) -> Result<(Report, Result<(), Error>), Error> {
     let plan: Plan = if servers.short { SHORT } else { FULL };
-    let (sites, versions) = start(servers).await?;
+    let Started {
+        sites,
+        versions,
+        mut missing,
+    } = start(servers).await?;
     let mut run = Run {
         plan,
         only: servers.only.clone(),
@@ -79,15 +83,49 @@ async fn measure(servers: &Servers) -> Result<(Report, Result<(), Error>), Error
         progress: |what| eprintln!("{what}"),
     };
     let begun = Instant::now();
-    let ended = run.all().await;
+    run.all().await;
     eprintln!("measured for {} s", begun.elapsed().as_secs());
+    let failed = run.sites.iter().filter(|site| site.failure.is_some());
+    missing.extend(failed.map(|site| site.target.name.clone()));
+    let ended = match missing.join("; ") {
+        names if names.is_empty() => Ok(()),
+        names => Err(Error::Incomplete(names)),
+    };
     Ok((run.report, ended))
 }
 
 /// What a server is called, and its version.
 type Version = (String, String);
 
-async fn start(servers: &Servers) -> Result<(Vec<Site>, Vec<Version>), Error> {
+/// What there is to be measured.
+#[derive(Default)]
+struct Started {
+    sites: Vec<Site>,
+    versions: Vec<Version>,
+    /// Who didn't start.
+    missing: Vec<String>,
+}
+
+impl Started {
+    fn add(&mut self, name: &str, server: Result<Server, Error>) {
+        match server {
+            Ok(server) => {
+                self.versions
+                    .push((server.target.name.clone(), server.version.clone()));
+                self.sites
+                    .push(Site::new(server.target.clone(), Some(server)));
+            }
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                self.versions
+                    .push((name.to_owned(), "did not start".to_owned()));
+                self.missing.push(name.to_owned());
+            }
+        }
+    }
+}
+
+async fn start(servers: &Servers) -> Result<Started, Error> {
     machine::check_disk(&std::env::temp_dir())?;
     let programs = Programs {
         starling: servers.starling.clone(),
@@ -98,30 +136,29 @@ async fn start(servers: &Servers) -> Result<(Vec<Site>, Vec<Version>), Error> {
         None => None,
     };
     let with_synapse = servers.synapse_python.is_some();
-    let mut started = vec![
-        Server::starling(&programs, None).await?,
-        Server::floor().await?,
-    ];
+    let mut started = Started::default();
+    let ours = Server::starling(&programs, None).await;
+    started.add("Starling, SQLite", ours);
+    started.add("floor", Server::floor().await);
     if with_synapse {
-        started.push(Server::synapse(&programs, None).await?);
+        let synapse = Server::synapse(&programs, None).await;
+        started.add("Synapse, SQLite", synapse);
     }
     if let Some(cluster) = &cluster {
-        started.push(Server::starling(&programs, Some(cluster)).await?);
+        let ours = Server::starling(&programs, Some(cluster)).await;
+        started.add("Starling, PostgreSQL", ours);
     }
     if let Some(cluster) = cluster.as_ref().filter(|_| with_synapse) {
-        started.push(Server::synapse(&programs, Some(cluster)).await?);
+        let synapse = Server::synapse(&programs, Some(cluster)).await;
+        started.add("Synapse, PostgreSQL", synapse);
     }
-    let mut versions: Vec<Version> = started
-        .iter()
-        .map(|server| (server.target.name.clone(), server.version.clone()))
-        .collect();
     if let Some(cluster) = &cluster {
-        versions.push(("PostgreSQL".to_owned(), cluster.version().await?));
+        let version = ("PostgreSQL".to_owned(), cluster.version().await?);
+        started.versions.push(version);
     }
-    let started = started
-        .into_iter()
-        .map(|server| Site::new(server.target.clone(), Some(server)));
     let others = servers.targets.iter().cloned();
-    let sites = started.chain(others.map(|target| Site::new(target, None)));
-    Ok((sites.collect(), versions))
+    started
+        .sites
+        .extend(others.map(|target| Site::new(target, None)));
+    Ok(started)
 }

@@ -1,7 +1,10 @@
 //! `starling-bench core`: what state resolution and events cost, as tables in Markdown.
 
+use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
+use serde::Serialize;
 use starling_bench::{
     Disagreement, events,
     state_resolution::{self, Measured, Sample, Size},
@@ -9,6 +12,7 @@ use starling_bench::{
     timing::{Repeat, Timing},
 };
 use starling_events::RoomVersion;
+use thiserror::Error;
 
 /// Of what rooms are made.
 const SEED: u64 = 1;
@@ -43,13 +47,40 @@ const SHORT: Plan = Plan {
     },
 };
 
-/// Measures, and prints the tables.
+/// Why there are no tables.
+#[derive(Debug, Error)]
+pub(crate) enum CoreError {
+    /// Implementations give different results.
+    #[error(transparent)]
+    Disagreement(#[from] Disagreement),
+    /// The file of JSON cannot be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// All that was measured, as JSON has it.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    state_resolution: &'a [Measured],
+    events: &'a [events::Measured],
+}
+
+/// Measures, prints the tables, and writes what was measured to `json`.
 ///
 /// # Errors
-/// When implementations give different results.
-pub(crate) fn run(is_short: bool) -> Result<(), Disagreement> {
+/// When implementations give different results, or the file cannot be written.
+pub(crate) fn run(is_short: bool, json: Option<&Path>) -> Result<(), CoreError> {
     let plan = if is_short { &SHORT } else { &FULL };
     let measured = measure_state_resolution(plan)?;
+    let events = events::measure_all(plan.repeat)?;
+    if let Some(path) = json {
+        let report = Report {
+            state_resolution: &measured,
+            events: &events,
+        };
+        let text = serde_json::to_vec_pretty(&report).map_err(io::Error::from)?;
+        fs::write(path, text)?;
+    }
     println!(
         "## State resolution\n\n{}",
         state_resolution_table(&measured)
@@ -62,10 +93,7 @@ pub(crate) fn run(is_short: bool) -> Result<(), Disagreement> {
         "## Growth with the room: ms for the same conflict\n\n{}",
         growth_with_room(plan, &measured)
     );
-    println!(
-        "## Events\n\n{}",
-        events_table(&events::measure_all(plan.repeat)?)
-    );
+    println!("## Events\n\n{}", events_table(&events));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use ruma_signatures::{
     Ed25519KeyPair, PublicKeyMap, Verified, content_hash, hash_and_sign_event, reference_hash,
     verify_event,
 };
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 use starling_events::{
     CanonicalObject, EventBuilder, Pdu, RoomVersion, SigningKey,
@@ -37,7 +38,7 @@ const SEED: [u8; 32] = [7; 32];
 const BATCH: usize = 200;
 
 /// What an operation took, for a batch.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Measured {
     /// The operation.
     pub operation: &'static str,

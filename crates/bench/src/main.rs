@@ -44,6 +44,9 @@ enum What {
         /// Small rooms only: seconds instead of minutes.
         #[arg(long)]
         short: bool,
+        /// Where to write what was measured as JSON.
+        #[arg(long)]
+        json: Option<PathBuf>,
     },
     /// Whole servers: ours, the floor, Synapse and others.
     Servers(compare::Servers),
@@ -67,7 +70,9 @@ enum What {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().what {
-        What::Core { short } => core::run(short).map_err(|error| error.to_string()),
+        What::Core { short, json } => {
+            core::run(short, json.as_deref()).map_err(|error| error.to_string())
+        }
         What::Servers(servers) => compare::run(&servers).map_err(|error| error.to_string()),
         What::Instructions { work, count } => {
             instructions::run(work, count).map_err(|error| error.to_string())

@@ -63,6 +63,9 @@ pub enum Error {
     /// A server didn't start.
     #[error("did not start: {0}")]
     Start(String),
+    /// Some servers were not measured to the end.
+    #[error("not measured to the end: {0}")]
+    Incomplete(String),
     /// A message didn't reach everybody in time.
     #[error("a message did not reach {missing} of {clients} clients")]
     NotDelivered {

@@ -14,14 +14,16 @@ pub mod history;
 pub mod oracle;
 pub mod run;
 
+use serde::{Serialize, Serializer};
 use starling_events::RoomVersion;
 
 pub use run::{Measured, Sample, agree, measure};
 
 /// The size of a room and of its conflict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Size {
     /// The room's version.
+    #[serde(serialize_with = "name_of")]
     pub version: RoomVersion,
     /// Members before the fork.
     pub members: usize,
@@ -29,4 +31,12 @@ pub struct Size {
     pub forks: usize,
     /// Keys at which they differ.
     pub conflicted: usize,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "this is how Serde calls it"
+)]
+fn name_of<S: Serializer>(version: &RoomVersion, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(version.as_str())
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Serialize, Serializer};
 
 /// How often to repeat.
 #[derive(Debug, Clone, Copy)]
@@ -16,12 +17,18 @@ pub struct Repeat {
 }
 
 /// What repetitions took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Timing {
-    /// The shortest.
+    /// The shortest; as JSON in seconds.
+    #[serde(rename = "minimum_seconds", serialize_with = "seconds")]
     pub minimum: Duration,
-    /// The one in the middle.
+    /// The one in the middle; as JSON in seconds.
+    #[serde(rename = "median_seconds", serialize_with = "seconds")]
     pub median: Duration,
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 impl Timing {
@@ -67,4 +74,52 @@ pub fn measure<I, T>(
         median: at(times.len() / 2),
     };
     (timing, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::{Repeat, Timing, measure};
+
+    #[test]
+    fn ratios_are_of_the_medians_and_json_has_seconds() {
+        let ours = Timing {
+            minimum: Duration::from_millis(1),
+            median: Duration::from_millis(2),
+        };
+        let other = Timing {
+            minimum: Duration::from_millis(1),
+            median: Duration::from_millis(5),
+        };
+        assert!((other.ratio_to(&ours) - 2.5).abs() < 1e-9);
+        let json = serde_json::to_value(ours).unwrap();
+        assert_eq!(
+            json,
+            json!({ "minimum_seconds": 0.001, "median_seconds": 0.002 })
+        );
+    }
+
+    #[test]
+    fn work_is_repeated_within_its_bounds() {
+        let repeat = Repeat {
+            least: 3,
+            most: 5,
+            budget: Duration::MAX,
+        };
+        let mut runs = 0;
+        let (timing, last) = measure(
+            repeat,
+            || (),
+            |()| {
+                runs += 1;
+                runs
+            },
+        );
+        // The first warms up.
+        assert_eq!(last, 6);
+        assert!(timing.minimum <= timing.median);
+    }
 }

@@ -13,7 +13,7 @@ use super::site::Site;
 /// How many send at once.
 pub const SENDERS: usize = 10;
 /// How many messages there are before the first are measured.
-const FIRST: u64 = 1000;
+pub const FIRST: u64 = 1000;
 
 /// What a growing room showed.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 use tokio::time::sleep;
 
 use super::Error;
-use super::growth;
+use super::growth::{self, Growth};
 use super::meter::{Round, as_number};
 use super::plan::{Family, Plan};
-use super::report::{Report, Row};
+use super::report::Report;
 use super::send::{self, Amount};
 use super::site::Site;
 use super::syncs::{self, Readers};
@@ -30,265 +30,293 @@ pub struct Run {
 }
 
 impl Run {
-    /// Measures everything.
-    ///
-    /// # Errors
-    /// When a server refuses something.
-    pub async fn all(&mut self) -> Result<(), Error> {
+    /// Measures everything. A server that fails is left out from then on, and the report says why.
+    pub async fn all(&mut self) {
         sleep(self.plan.settle).await;
         self.memory("memory at start, MB");
         if self.wants(Family::Accounts) {
-            self.accounts().await?;
+            self.accounts().await;
         }
         if self.wants(Family::Send) || self.wants(Family::Growth) {
-            self.prepare().await?;
+            self.prepare().await;
         }
         if self.wants(Family::Send) {
             for &senders in self.plan.senders {
                 for is_one_room in [true, false] {
-                    self.send(senders, is_one_room).await?;
+                    self.send(senders, is_one_room).await;
                 }
             }
         }
         if self.wants(Family::Growth) {
-            self.growth().await?;
+            self.growth().await;
         }
         if self.wants(Family::FanOut) {
             for &clients in self.plan.clients {
-                self.fan_out(clients).await?;
+                self.fan_out(clients).await;
             }
         }
         if self.wants(Family::Sync) {
-            self.syncs().await?;
+            self.syncs().await;
         }
         sleep(self.plan.settle).await;
         self.memory("memory after all that, MB");
         if self.wants(Family::Idle) {
-            self.idle().await?;
+            self.idle().await;
         }
-        Ok(())
     }
 
     fn wants(&self, family: Family) -> bool {
         self.only.is_empty() || self.only.contains(&family)
     }
 
+    /// Does something with each server that has not failed, in turn. Where that fails there is nothing, and the server has
+    /// failed.
+    async fn each<T>(
+        &mut self,
+        mut work: impl AsyncFnMut(&mut Site) -> Result<T, Error>,
+    ) -> Vec<Option<T>> {
+        let mut done = Vec::with_capacity(self.sites.len());
+        for site in &mut self.sites {
+            if site.failure.is_some() {
+                done.push(None);
+                continue;
+            }
+            let result = work(site).await;
+            if let Err(error) = &result {
+                site.fail(error);
+                (self.progress)(&format!("{} failed: {error}", site.target.name));
+            }
+            done.push(result.ok());
+        }
+        done
+    }
+
+    /// Measures each server in each round. The answer is in the order of the servers.
+    async fn rounds<T>(
+        &mut self,
+        scenario: &str,
+        mut measure: impl AsyncFnMut(&mut Site, usize) -> Result<T, Error>,
+    ) -> Vec<Vec<T>> {
+        let mut all: Vec<Vec<T>> = self.sites.iter().map(|_| Vec::new()).collect();
+        for round in 0..self.plan.rounds {
+            (self.progress)(&format!("{scenario}, round {round}"));
+            let measured = self.each(async |site| measure(site, round).await).await;
+            for (rounds, measured) in all.iter_mut().zip(measured) {
+                rounds.extend(measured);
+            }
+        }
+        all
+    }
+
     fn memory(&mut self, what: &str) {
-        for site in &self.sites {
+        for site in self.sites.iter().filter(|site| site.failure.is_none()) {
             let memory = site.target.memory().map(|bytes| as_number(bytes) / 1e6);
             self.report.figure(what, &site.target.name, memory, "");
         }
     }
 
-    async fn accounts(&mut self) -> Result<(), Error> {
-        let mut registered = vec![Vec::new(); self.sites.len()];
-        let mut logged_in = vec![Vec::new(); self.sites.len()];
-        for round in 0..self.plan.rounds {
-            (self.progress)(&format!("accounts, round {round}"));
-            let results = registered.iter_mut().zip(&mut logged_in);
-            for (site, (registered, logged_in)) in self.sites.iter_mut().zip(results) {
-                let run = format!("{}.{round}", self.name);
-                let time = self.plan.accounts;
-                registered.push(accounts::register(&site.target, &run, time).await?);
-                site.want_users(&self.name, 2, self.plan.patience).await?;
-                logged_in.push(accounts::log_in(&site.target, &site.users, time).await?);
-            }
-        }
-        let notes = vec![String::new(); self.sites.len()];
-        self.add("register, 2 at once", registered, &notes);
-        self.add("log in, 2 at once", logged_in, &notes);
-        Ok(())
+    async fn accounts(&mut self) {
+        let (name, plan) = (self.name.clone(), self.plan);
+        let all = self.rounds("accounts", async |site, round| {
+            let run = format!("{name}.{round}");
+            let registered = accounts::register(&site.target, &run, plan.accounts).await?;
+            site.want_users(&name, 2, plan.patience).await?;
+            let logged_in = accounts::log_in(&site.target, &site.users, plan.accounts);
+            Ok((registered, logged_in.await?))
+        });
+        let rounds = all
+            .await
+            .into_iter()
+            .map(|rounds| rounds.into_iter().unzip());
+        let (registered, logged_in): (Vec<Vec<Round>>, Vec<Vec<Round>>) = rounds.unzip();
+        self.add("register, 2 at once", registered, |_| String::new());
+        self.add("log in, 2 at once", logged_in, |_| String::new());
     }
 
-    async fn prepare(&mut self) -> Result<(), Error> {
-        let most = self.plan.senders.iter().copied().max().unwrap_or(0);
-        for site in &mut self.sites {
-            (self.progress)(&format!("{}: users and rooms", site.target.name));
-            site.want_users(&self.name, most, self.plan.patience)
-                .await?;
-            site.want_rooms(self.plan.rooms, self.plan.senders).await?;
-        }
-        Ok(())
+    async fn prepare(&mut self) {
+        let (name, plan, progress) = (self.name.clone(), self.plan, self.progress);
+        let most = plan.senders.iter().copied().max().unwrap_or(0);
+        self.each(async |site| {
+            progress(&format!("{}: users and rooms", site.target.name));
+            site.want_users(&name, most, plan.patience).await?;
+            site.want_rooms(plan.rooms, plan.senders).await
+        })
+        .await;
     }
 
-    async fn send(&mut self, senders: usize, is_one_room: bool) -> Result<(), Error> {
-        let rooms = if is_one_room { 1 } else { self.plan.rooms };
+    async fn send(&mut self, senders: usize, is_one_room: bool) {
+        let (name, plan) = (self.name.clone(), self.plan);
+        let rooms = if is_one_room { 1 } else { plan.rooms };
         let scenario = format!("send, {senders} senders, rooms: {rooms}");
-        let mut all = vec![Vec::new(); self.sites.len()];
-        let notes: Vec<String> = self
-            .sites
-            .iter()
-            .map(|site| fewer(site.users.len(), senders, "senders"))
-            .collect();
-        for round in 0..self.plan.rounds {
-            (self.progress)(&format!("{scenario}, round {round}"));
-            for (site, rounds) in self.sites.iter_mut().zip(&mut all) {
-                let mut taken = site.take_senders(senders, is_one_room);
-                let mut measured = Round::default();
-                // The first is a warm-up.
-                for (part, time) in [("w", self.plan.send / 8), ("m", self.plan.send)] {
-                    let run = format!("{}.{senders}.{rooms}.{round}{part}", self.name);
-                    let amount = Amount {
-                        messages: u64::MAX,
-                        time,
-                    };
-                    (measured, taken) = send::round(&site.target, &run, taken, amount).await?;
-                }
-                site.return_senders(taken);
-                rounds.push(measured);
-            }
-        }
-        self.add(&scenario, all, &notes);
-        Ok(())
-    }
-
-    async fn growth(&mut self) -> Result<(), Error> {
-        let full = self.plan.events;
-        for site in &mut self.sites {
-            (self.progress)(&format!("{}: a room of {full} events", site.target.name));
-            let growth = growth::measure(site, &self.name, &self.plan).await?;
-            let name = site.target.name.clone();
-            let note = if growth.late.is_some() {
-                String::new()
-            } else {
-                format!(
-                    "came to {} events in {} s",
-                    growth.events,
-                    self.plan.patience.as_secs()
-                )
-            };
-            let windows = [
-                ("1000".to_owned(), Some(growth.early)),
-                (full.to_string(), growth.late),
-            ];
-            for (events, round) in windows {
-                self.report.rows.push(Row {
-                    scenario: format!("send, {} senders, after {events} events", growth::SENDERS),
-                    server: name.clone(),
-                    rounds: round
-                        .into_iter()
-                        .filter(|round| round.operations > 0)
-                        .collect(),
-                    note: note.clone(),
-                });
-            }
-            let disk = growth.bytes_per_event;
-            self.report
-                .figure("disk, bytes per event", &name, disk, &note);
-            let json = growth.json_bytes;
-            self.report
-                .figure("JSON of an event, bytes", &name, json, "");
-            let by_byte = disk.zip(json).map(|(disk, json)| disk / json);
-            self.report
-                .figure("disk, bytes per byte of JSON", &name, by_byte, &note);
-        }
-        Ok(())
-    }
-
-    async fn fan_out(&mut self, clients: usize) -> Result<(), Error> {
-        let scenario = format!("fan-out, 1 sender to {clients} clients");
-        let mut notes = Vec::with_capacity(self.sites.len());
-        for site in &mut self.sites {
-            (self.progress)(&format!("{}: {clients} listeners", site.target.name));
-            site.want_listeners(&self.name, clients, self.plan.listener_patience)
-                .await?;
-            notes.push(fewer(site.listeners.len(), clients, "clients"));
-        }
-        sleep(self.plan.settle).await;
-        let mut all = vec![Vec::new(); self.sites.len()];
-        for round in 0..self.plan.rounds {
-            (self.progress)(&format!("{scenario}, round {round}"));
-            for (site, rounds) in self.sites.iter_mut().zip(&mut all) {
-                let listeners = std::mem::take(&mut site.listeners);
-                let room = site.listened.clone().unwrap_or_default();
-                let Some(sender) = site.users.first_mut() else {
-                    continue;
+        let all = self.rounds(&scenario, async |site, round| {
+            let mut taken = site.take_senders(senders, is_one_room);
+            let mut measured = Round::default();
+            // The first is a warm-up.
+            for (part, time) in [("w", plan.send / 8), ("m", plan.send)] {
+                let run = format!("{name}.{senders}.{rooms}.{round}{part}");
+                let amount = Amount {
+                    messages: u64::MAX,
+                    time,
                 };
-                let run = format!("{}.f{clients}.{round}", self.name);
-                let time = self.plan.fan_out;
-                let (measured, listeners) =
-                    fan_out::round(&site.target, &run, (sender, &room), listeners, time).await?;
-                site.listeners = listeners;
-                rounds.push(measured);
+                (measured, taken) = send::round(&site.target, &run, taken, amount).await?;
             }
-        }
-        self.add(&scenario, all, &notes);
-        Ok(())
+            site.return_senders(taken);
+            Ok(measured)
+        });
+        let all = all.await;
+        self.add(&scenario, all, |site| {
+            fewer(site.users.len(), senders, "senders")
+        });
     }
 
-    async fn syncs(&mut self) -> Result<(), Error> {
-        let name = format!("{}.s", self.name);
-        let mut all = Vec::new();
-        for site in self.sites.iter().filter(|site| !site.is_floor()) {
-            (self.progress)(&format!("{}: rooms to sync", site.target.name));
-            all.push(Readers::make(&site.target, &name, &self.plan).await?);
+    async fn growth(&mut self) {
+        let (name, plan, progress) = (self.name.clone(), self.plan, self.progress);
+        let all = self.each(async |site| {
+            let server = &site.target.name;
+            progress(&format!("{server}: a room of {} events", plan.events));
+            growth::measure(site, &name, &plan).await
+        });
+        let all = all.await;
+        for (site, growth) in self.sites.iter().zip(all) {
+            add_growth(&mut self.report, site, growth.as_ref(), &plan);
         }
-        sleep(self.plan.settle).await;
-        for (scenario, asked) in syncs::scenarios(&self.plan) {
-            let mut measured = vec![Vec::new(); all.len()];
-            for round in 0..self.plan.rounds {
-                (self.progress)(&format!("{scenario}, round {round}"));
-                for (readers, rounds) in all.iter_mut().zip(&mut measured) {
-                    rounds.extend(readers.round(asked, self.plan.sync).await?);
+    }
+
+    async fn fan_out(&mut self, clients: usize) {
+        let (name, plan, progress) = (self.name.clone(), self.plan, self.progress);
+        let scenario = format!("fan-out, 1 sender to {clients} clients");
+        self.each(async |site| {
+            progress(&format!("{}: {clients} listeners", site.target.name));
+            let patience = plan.listener_patience;
+            site.want_listeners(&name, clients, patience).await
+        })
+        .await;
+        sleep(plan.settle).await;
+        let all = self.rounds(&scenario, async |site, round| {
+            let listeners = std::mem::take(&mut site.listeners);
+            let room = site.listened.clone().unwrap_or_default();
+            let Some(sender) = site.users.first_mut() else {
+                return Ok(None);
+            };
+            let run = format!("{name}.f{clients}.{round}");
+            let sender = (sender, room.as_str());
+            let told = fan_out::round(&site.target, &run, sender, listeners, plan.fan_out);
+            let (measured, listeners) = told.await?;
+            site.listeners = listeners;
+            Ok(Some(measured))
+        });
+        let all = all.await;
+        self.add(&scenario, known(all), |site| {
+            fewer(site.listeners.len(), clients, "clients")
+        });
+    }
+
+    async fn syncs(&mut self) {
+        let (name, plan, progress) = (format!("{}.s", self.name), self.plan, self.progress);
+        self.each(async |site| {
+            // It knows no state, and no past.
+            if !site.is_floor() {
+                progress(&format!("{}: rooms to sync", site.target.name));
+                site.readers = Some(Readers::make(&site.target, &name, &plan).await?);
+            }
+            Ok(())
+        })
+        .await;
+        sleep(plan.settle).await;
+        for (scenario, asked) in syncs::scenarios(&plan) {
+            let all = self.rounds(&scenario, async |site, _| match &mut site.readers {
+                Some(readers) => readers.round(asked, plan.sync).await,
+                None => Ok(None),
+            });
+            let all = known(all.await);
+            for (site, rounds) in self.sites.iter().zip(all) {
+                let patience = plan.sync_patience.as_secs();
+                let note = if rounds.is_empty() {
+                    format!("its set-up takes more than {patience} s")
+                } else {
+                    String::new()
+                };
+                if !site.is_floor() {
+                    self.report.row(&scenario, site, rounds, note);
                 }
             }
-            for (readers, rounds) in all.iter().zip(measured) {
-                let patience = self.plan.sync_patience.as_secs();
-                let late = format!("its set-up takes more than {patience} s");
-                self.report.rows.push(Row {
-                    scenario: scenario.clone(),
-                    server: readers.target.name.clone(),
-                    note: if rounds.is_empty() {
-                        late
-                    } else {
-                        String::new()
-                    },
-                    rounds,
-                });
-            }
         }
-        Ok(())
     }
 
-    async fn idle(&mut self) -> Result<(), Error> {
-        let clients = self.plan.idle_clients;
-        for site in &mut self.sites {
-            (self.progress)(&format!("{}: {clients} idle clients", site.target.name));
-            site.want_listeners(&self.name, clients, self.plan.listener_patience)
-                .await?;
+    async fn idle(&mut self) {
+        let (name, plan, progress) = (self.name.clone(), self.plan, self.progress);
+        let clients = plan.idle_clients;
+        let all = self.each(async |site| {
+            progress(&format!("{}: {clients} idle clients", site.target.name));
+            let patience = plan.listener_patience;
+            site.want_listeners(&name, clients, patience).await?;
             // So that what was done before doesn't count, and least of all for who did more of it.
             site.restart().await?;
             let listeners = std::mem::take(&mut site.listeners);
-            let note = fewer(listeners.len(), clients, "clients");
             let room = site.listened.clone().unwrap_or_default();
             let Some(sender) = site.users.first_mut() else {
+                return Ok(None);
+            };
+            let (run, sender) = (format!("{name}.idle"), (sender, room.as_str()));
+            let idle = fan_out::idle(&site.target, &run, sender, listeners, &plan);
+            let (idle, listeners) = idle.await?;
+            site.listeners = listeners;
+            Ok(Some(idle))
+        });
+        let all = all.await;
+        for (site, idle) in self.sites.iter().zip(all) {
+            let (Some(idle), name) = (idle.flatten(), &site.target.name) else {
                 continue;
             };
-            let run = format!("{}.idle", self.name);
-            let (idle, listeners) =
-                fan_out::idle(&site.target, &run, (sender, &room), listeners, &self.plan).await?;
-            site.listeners = listeners;
-            let name = &site.target.name;
+            let note = fewer(site.listeners.len(), clients, "clients");
             let what = format!("{clients} idle clients: CPU, ms per second");
-            self.report
-                .figure(&what, name, idle.cpu_ms_per_second, &note);
+            let cpu = idle.cpu_ms_per_second;
+            self.report.figure(&what, name, cpu, &note);
             let what = format!("{clients} idle clients: memory, MB");
             let memory = idle.memory.map(|bytes| as_number(bytes) / 1e6);
             self.report.figure(&what, name, memory, &note);
         }
-        Ok(())
     }
 
-    fn add(&mut self, scenario: &str, all: Vec<Vec<Round>>, notes: &[String]) {
-        for ((site, rounds), note) in self.sites.iter().zip(all).zip(notes) {
-            self.report.rows.push(Row {
-                scenario: scenario.to_owned(),
-                server: site.target.name.clone(),
-                rounds,
-                note: note.clone(),
-            });
+    fn add(&mut self, scenario: &str, all: Vec<Vec<Round>>, note: impl Fn(&Site) -> String) {
+        for (site, rounds) in self.sites.iter().zip(all) {
+            self.report.row(scenario, site, rounds, note(site));
         }
     }
+}
+
+/// What is known of each server.
+fn known(all: Vec<Vec<Option<Round>>>) -> Vec<Vec<Round>> {
+    let known = |rounds: Vec<Option<Round>>| rounds.into_iter().flatten().collect();
+    all.into_iter().map(known).collect()
+}
+
+fn add_growth(report: &mut Report, site: &Site, growth: Option<&Growth>, plan: &Plan) {
+    let is_full = growth.is_some_and(|growth| growth.late.is_some());
+    let note = match growth {
+        Some(growth) if !is_full => format!(
+            "came to {} events in {} s",
+            growth.events,
+            plan.patience.as_secs()
+        ),
+        _ => String::new(),
+    };
+    let (early, late) = match growth {
+        Some(growth) => (Some(growth.early.clone()), growth.late.clone()),
+        None => (None, None),
+    };
+    for (events, round) in [(growth::FIRST, early), (plan.events, late)] {
+        let scenario = format!("send, {} senders, after {events} events", growth::SENDERS);
+        let rounds = round.into_iter().filter(|round| round.operations > 0);
+        report.row(&scenario, site, rounds.collect(), note.clone());
+    }
+    let name = &site.target.name;
+    let disk = growth.and_then(|growth| growth.bytes_per_event);
+    let json = growth.and_then(|growth| growth.json_bytes);
+    report.figure("disk, bytes per event", name, disk, &note);
+    report.figure("JSON of an event, bytes", name, json, "");
+    let by_byte = disk.zip(json).map(|(disk, json)| disk / json);
+    report.figure("disk, bytes per byte of JSON", name, by_byte, &note);
 }
 
 /// What to note where a server came to fewer than were wanted.
@@ -297,5 +325,19 @@ fn fewer(made: usize, wanted: usize, of_what: &str) -> String {
         format!("{made} {of_what} only: more take too long to make")
     } else {
         String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fewer;
+
+    #[test]
+    fn who_came_to_fewer_is_noted() {
+        assert_eq!(fewer(10, 10, "senders"), "");
+        assert_eq!(
+            fewer(9, 10, "senders"),
+            "9 senders only: more take too long to make"
+        );
     }
 }

@@ -10,11 +10,14 @@ use super::Error;
 use super::fan_out::Listener;
 use super::send::Sender;
 use super::start::Server;
+use super::syncs::Readers;
 use super::target::Target;
 use super::user::User;
 
 /// How many requests are made at once where nothing is measured.
 const AT_ONCE: usize = 4;
+/// How much is told of a failure.
+const FAILURE_CHARS: usize = 200;
 
 /// One server and what was made on it.
 #[derive(Debug)]
@@ -31,6 +34,10 @@ pub struct Site {
     pub listeners: Vec<Listener>,
     /// The room of the listeners, made by the first user.
     pub listened: Option<String>,
+    /// Who syncs, where syncs are measured.
+    pub readers: Option<Readers>,
+    /// Why it is no longer measured, once it isn't.
+    pub failure: Option<String>,
 }
 
 impl Site {
@@ -44,6 +51,8 @@ impl Site {
             rooms: Arc::new([]),
             listeners: Vec::new(),
             listened: None,
+            readers: None,
+            failure: None,
         }
     }
 
@@ -51,6 +60,14 @@ impl Site {
     #[must_use]
     pub fn is_floor(&self) -> bool {
         self.server.as_ref().is_some_and(Server::is_floor)
+    }
+
+    /// It is measured no longer: `error` says why, on one line that fits into a table.
+    pub fn fail(&mut self, error: &Error) {
+        let text = error.to_string().replace('|', "/");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let line = words.join(" ");
+        self.failure = Some(line.chars().take(FAILURE_CHARS).collect());
     }
 
     /// Registers users until there are `count`, or until `patience` is over.

@@ -192,16 +192,7 @@ impl Server {
         if let Some(database) = &self.database {
             return database.number(query).await.map(Some);
         }
-        let path = fs::read_dir(data_of(&self.folder))?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| {
-                path.extension()
-                    .is_some_and(|end| end == "db" || end == "sqlite")
-            });
-        let Some(path) = path else { return Ok(None) };
-        let sqlite = Sqlite::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Some(sqlite.query_row(query, (), |row| row.get(0))?))
+        number_of_sqlite(&data_of(&self.folder), query)
     }
 
     /// What its database takes on the disk now, in bytes.
@@ -286,6 +277,21 @@ impl Place {
     }
 }
 
+/// The number that a query gives of the SQLite database in a folder; `None` where the folder has no database, or the query
+/// no number.
+fn number_of_sqlite(folder: &Path, query: &str) -> Result<Option<f64>, Error> {
+    let path = fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| {
+            path.extension()
+                .is_some_and(|end| end == "db" || end == "sqlite")
+        });
+    let Some(path) = path else { return Ok(None) };
+    let sqlite = Sqlite::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    Ok(sqlite.query_row(query, (), |row| row.get(0))?)
+}
+
 fn data_of(folder: &TempDir) -> PathBuf {
     folder.path().join("data")
 }
@@ -351,7 +357,7 @@ fn size_of(folder: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-/// Limits of rate are off, as for the others. So is presence, which ours doesn't have. Everything else is the default,
+/// Limits of rate are off, as for the others. So is presence, as its documentation advises. Everything else is the default,
 /// and PostgreSQL as in the documentation of Synapse.
 fn synapse_configuration(place: &Place) -> String {
     let data = place.data();
@@ -403,4 +409,55 @@ fn synapse_configuration(place: &Place) -> String {
         login = by(&["address", "account", "failed_attempts"]),
         joins = by(&["local", "remote"]),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Sqlite, TempDir, number_of_sqlite};
+
+    /// What each program's tables are to the query, and how its events are put there in order.
+    #[test]
+    fn the_json_of_the_last_thousand_events_is_measured() {
+        let tables = [
+            (
+                Kind::Starling,
+                "CREATE TABLE events (event_num INTEGER, json TEXT)",
+                "INSERT INTO events VALUES (?1, ?2)",
+            ),
+            (
+                Kind::Floor,
+                "CREATE TABLE events (position INTEGER, json TEXT)",
+                "INSERT INTO events VALUES (?1, ?2)",
+            ),
+            (
+                Kind::Synapse,
+                "CREATE TABLE events (event_id INTEGER, stream_ordering INTEGER);
+                 CREATE TABLE event_json (event_id INTEGER, json TEXT);
+                 CREATE TRIGGER both AFTER INSERT ON event_json BEGIN
+                     INSERT INTO events VALUES (new.event_id, new.event_id);
+                 END",
+                "INSERT INTO event_json VALUES (?1, ?2)",
+            ),
+        ];
+        for (kind, table, insert) in tables {
+            let folder = TempDir::new().unwrap();
+            let number = || number_of_sqlite(folder.path(), kind.json_length());
+            assert_eq!(number().unwrap(), None, "no database");
+            let database = Sqlite::open(folder.path().join("a.db")).unwrap();
+            database.execute_batch(table).unwrap();
+            assert_eq!(number().unwrap(), None, "no events");
+            // Five hundred that are long and don't count, then a thousand of 10 and 20 bytes.
+            database.execute_batch("BEGIN").unwrap();
+            for event in 0..1500 {
+                let length = match event {
+                    0..500 => 1000,
+                    _ => 10 + 10 * (event % 2),
+                };
+                let json = "x".repeat(length);
+                database.execute(insert, (event, json)).unwrap();
+            }
+            database.execute_batch("COMMIT").unwrap();
+            assert_eq!(number().unwrap(), Some(15.0), "{kind:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ruma_common::{EventId, OwnedEventId};
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Serialize;
 use starling_events::room_version::StateResolution;
 use starling_stateres::{
     auth_types::auth_types_of,
@@ -35,7 +36,7 @@ pub struct Sample {
 }
 
 /// What was measured.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Measured {
     /// The room and the conflict.
     pub size: Size,

@@ -47,7 +47,9 @@ async fn measure(floor: &Running, only: Vec<Family>) -> Report {
         report: Report::default(),
         progress: |_| {},
     };
-    run.all().await.unwrap();
+    run.all().await;
+    let failures = run.sites.iter().filter_map(|site| site.failure.as_ref());
+    assert_eq!(failures.count(), 0);
     run.report
 }
 
@@ -134,6 +136,49 @@ async fn a_family_can_be_measured_alone() {
             // A round ends when all have the last message.
             assert_eq!(round.operations % clients as u64, 0, "{row:?}");
         }
+    }
+    floor.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_noted_and_the_others_are_measured() {
+    let floor = Running::start().await;
+    // Nobody listens there any longer.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [
+        ("gone", gone.local_addr().unwrap()),
+        ("here", floor.address),
+    ];
+    drop(gone);
+    let target =
+        |(name, address)| -> Target { format!("{name}=http://{address}").parse().unwrap() };
+    let mut run = Run {
+        plan: PLAN,
+        only: vec![
+            Family::Accounts,
+            Family::FanOut,
+            Family::Sync,
+            Family::Growth,
+            Family::Idle,
+        ],
+        name: "test".to_owned(),
+        sites: addresses
+            .map(|address| Site::new(target(address), None))
+            .into(),
+        report: Report::default(),
+        progress: |_| {},
+    };
+    run.all().await;
+    let (gone, here): (Vec<_>, Vec<_>) =
+        run.report.rows.iter().partition(|row| row.server == "gone");
+    assert_eq!(gone.len(), here.len());
+    for row in gone {
+        assert!(row.rounds.is_empty(), "{row:?}");
+        assert!(row.note.starts_with("failed: "), "{row:?}");
+    }
+    for row in here {
+        assert!(!row.rounds.is_empty(), "{row:?}");
+        assert_eq!(row.note, "", "{row:?}");
     }
     floor.stop().await;
 }
