@@ -23,7 +23,7 @@ use crate::tokens::Place;
 macro_rules! sight {
     () => {
         "event_num, origin_server_ts, place_major, place_minor, visibility_before, visibility_after, type_num, key_num,
-            status
+            status, sender_num
         FROM events WHERE room_num = ?1 AND place_major IS NOT NULL AND origin_server_ts IS NOT NULL"
     };
 }
@@ -40,10 +40,20 @@ starling_db::statements! {
     /// The events of a room up to a time, newest first.
     EVENTS_UP_TO_TIME = concat!("SELECT ", sight!(), " AND (origin_server_ts, event_num) < (?2, ?3)
         ORDER BY origin_server_ts DESC, event_num DESC LIMIT ?4");
+    /// Where a room's history visibility changed; 5 is its type's number, which the index is made for.
+    VISIBILITY_CHANGES = "SELECT position FROM state_deltas WHERE room_num = ?1 AND type_num = 5";
+    /// The time of the last event of a room up to a position.
+    TIME_AT = "SELECT origin_server_ts FROM events
+        WHERE room_num = ?1 AND place_major IS NOT NULL AND place_major <= ?2
+        ORDER BY place_major DESC, place_minor DESC LIMIT 1";
 }
 
-/// So many events are looked at at once, and at most, where the first ones are none that a user may see.
-const TIME_STEPS: (i64, i64) = (500, 20_000);
+/// So many events are looked at at once, and at most, where the first ones are none that a user is shown.
+const TIME_STEPS: (i64, i64) = (1_000, 100_000);
+
+/// By so much, in milliseconds, the times of a room's events may be out of their order for what is passed over because of
+/// that order to be only what the user may not see.
+const TIME_MARGIN: i64 = 600_000;
 
 /// An event as far as it takes to know who may see it, and when it says it was sent.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +65,8 @@ struct Sight {
     visibility: (Visibility, Visibility),
     /// The state key, where it is a member event.
     member: Option<KeyNum>,
+    /// Who sent it, where it is no state.
+    speaker: Option<UserNum>,
 }
 
 fn read_sight(row: &dyn Row) -> Result<Sight, Error> {
@@ -72,6 +84,7 @@ fn read_sight(row: &dyn Row) -> Result<Sight, Error> {
         ),
         status: Status::from_code(row.int(8)?)?,
         member: key.filter(|_| kind == types::MEMBER).map(KeyNum),
+        speaker: key.is_none().then_some(UserNum(row.int(9)?)),
     })
 }
 
@@ -176,8 +189,8 @@ impl Viewer {
         event.status == Status::Accepted && self.sees_at(event.place, event.visibility, is_own)
     }
 
-    /// The event of `room` that the user may see whose time is the closest to `ts` in this direction, as of position
-    /// `upto`.
+    /// The event of `room` that the user is shown whose time is the closest to `ts` in this direction, as of position
+    /// `upto`. `ignored` are those whom the user ignores.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -185,23 +198,24 @@ impl Viewer {
         &self,
         tx: &mut Tx<'_>,
         (room, upto): (RoomNum, i64),
-        ts: i64,
-        direction: Direction,
+        (ts, direction): (i64, Direction),
+        ignored: &[UserNum],
     ) -> Result<Option<EventNum>, Error> {
         let (statement, mut after) = match direction {
             Direction::Forwards => (&EVENTS_FROM_TIME, (ts, i64::MIN)),
             Direction::Backwards => (&EVENTS_UP_TO_TIME, (ts, i64::MAX)),
         };
         let (step, most) = TIME_STEPS;
+        let mut edges = None;
         for _ in 0..most / step {
             let params = [room.into(), after.0.into(), after.1.into(), step.into()];
             let events = tx.query_all(statement, &params, read_sight)?;
             let is_seen = |event: &&Sight| {
-                let is_own = event.member.is_some() && event.member == self.own_key;
                 let is_told = event.place.minor != 0 || event.place.major <= upto;
-                is_told
-                    && event.status == Status::Accepted
-                    && self.sees_at(Some(event.place), event.visibility, is_own)
+                let is_ignored = event
+                    .speaker
+                    .is_some_and(|speaker| ignored.contains(&speaker));
+                is_told && !is_ignored && event.status == Status::Accepted && self.sees_place(event)
             };
             if let Some(event) = events.iter().find(is_seen) {
                 return Ok(Some(event.num));
@@ -213,8 +227,35 @@ impl Viewer {
                 break;
             };
             after = (last.origin_server_ts, last.num.0);
+            if self.sees_place(last) {
+                continue;
+            }
+            let edges = match &edges {
+                Some(edges) => edges,
+                None => edges.insert(self.edges(tx, room)?),
+            };
+            if let Some(edge) = edge_beyond(edges, last.place, direction) {
+                after = time_at(tx, room, edge)?.map_or(after, |at| match direction {
+                    Direction::Forwards => after.max((at.saturating_sub(TIME_MARGIN), i64::MIN)),
+                    Direction::Backwards => after.min((at.saturating_add(TIME_MARGIN), i64::MAX)),
+                });
+            }
         }
         Ok(None)
+    }
+
+    fn sees_place(&self, event: &Sight) -> bool {
+        let is_own = event.member.is_some() && event.member == self.own_key;
+        self.sees_at(Some(event.place), event.visibility, is_own)
+    }
+
+    /// Where the user's membership or the room's visibility changed, in order: between two of these, they may see all
+    /// events or none.
+    fn edges(&self, tx: &mut Tx<'_>, room: RoomNum) -> Result<Vec<i64>, Error> {
+        let mut edges = tx.query_all(&VISIBILITY_CHANGES, &[room.into()], |row| row.int(0))?;
+        edges.extend(self.changes.iter().map(|(place, _)| place.major));
+        edges.sort_unstable();
+        Ok(edges)
     }
 
     /// The user's membership at the event, with what the event itself changed; `leave` where there was none yet.
@@ -302,6 +343,22 @@ impl Viewer {
             .find(|(at, _)| *at < place || (with && *at == place));
         past.map_or(Membership::Leave, |(_, membership)| *membership)
     }
+}
+
+/// The first of `edges` after a place, or the last one before it.
+fn edge_beyond(edges: &[i64], place: Place, direction: Direction) -> Option<i64> {
+    match direction {
+        Direction::Forwards => edges.iter().find(|edge| **edge > place.major),
+        Direction::Backwards => edges.iter().rev().find(|edge| **edge < place.major),
+    }
+    .copied()
+}
+
+fn time_at(tx: &mut Tx<'_>, room: RoomNum, position: i64) -> Result<Option<i64>, Error> {
+    let time = tx.query_one(&TIME_AT, &[room.into(), position.into()], |row| {
+        row.opt_int(0)
+    })?;
+    Ok(time.flatten())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use starling_store::timeline::Direction;
 use crate::{Error, Reader, Sync};
 
 impl Sync {
-    /// The event of a room that the reader may see whose time is the closest to `ts` (milliseconds since 1970), at that
+    /// The event of a room that the reader is shown whose time is the closest to `when` (milliseconds since 1970), at that
     /// time or after it ([`Direction::Forwards`]) or before it; and its time.
     ///
     /// # Errors
@@ -17,14 +17,15 @@ impl Sync {
         &self,
         reader: &Reader,
         room_id: &RoomId,
-        (ts, direction): (i64, Direction),
+        when: (i64, Direction),
     ) -> Result<(OwnedEventId, i64), Error> {
         let reading = self.reading(reader, room_id).await?;
         let read = move |tx: &mut Tx<'_>| {
             let viewer = reading.viewer(tx)?;
             reading.end(tx, &viewer)?;
             let room = (reading.snapshot.room, reading.upto);
-            let found = viewer.closest_in_time(tx, room, ts, direction)?;
+            let ignored = reading.store.ignored_numbers(tx, reading.asker.user)?;
+            let found = viewer.closest_in_time(tx, room, when, &ignored)?;
             let event = match found {
                 Some(number) => reading.store.event_read(tx, number)?,
                 None => None,

@@ -336,6 +336,55 @@ async fn only_events_that_may_be_seen_are_found_by_their_time() {
             .await
             .ok();
         assert_eq!(event["content"]["membership"], "leave");
+
+        // Nor is what somebody says whom they ignore.
+        bob.join(&room).await.ok();
+        let answer = closest(&bob, &room, i64::MAX, "b").await.ok();
+        let joined = answer["event_id"].clone();
+        let list = json!({ "ignored_users": { alice.user_id.clone(): {} } });
+        let path = format!(
+            "user/{}/account_data/m.ignored_user_list",
+            segment(&bob.user_id)
+        );
+        bob.put(&path, &list).await.ok();
+        say(&alice, &room, "unheard").await;
+        let answer = closest(&bob, &room, i64::MAX, "b").await.ok();
+        assert_eq!(answer["event_id"], joined);
+    })
+    .await;
+}
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
+#[tokio::test]
+async fn what_is_hidden_is_passed_over_however_much_it_is() {
+    on_servers(async |server| {
+        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+        let hidden = json!([{
+            "type": "m.room.history_visibility", "content": { "history_visibility": "joined" },
+        }]);
+        let wanted = json!({ "preset": "public_chat", "initial_state": hidden });
+        let room = alice.create(wanted).await;
+        let mut sending = Vec::new();
+        for number in 0..1_100 {
+            let (alice, room) = (alice.clone(), room.clone());
+            sending.push(tokio::spawn(async move {
+                say(&alice, &room, &number.to_string()).await;
+            }));
+        }
+        for sent in sending {
+            sent.await.unwrap();
+        }
+        bob.join(&room).await.ok();
+        let answer = closest(&bob, &room, 0, "f").await.ok();
+        let path = format!(
+            "rooms/{}/event/{}",
+            segment(&room),
+            segment(answer["event_id"].as_str().unwrap())
+        );
+        assert_eq!(bob.get(&path).await.ok()["state_key"], bob.user_id);
+        let path = format!("rooms/{}/messages?dir=b&limit=2", segment(&room));
+        let last = bob.get(&path).await.ok();
+        assert_eq!(last["chunk"].as_array().unwrap().len(), 1, "{last}");
     })
     .await;
 }
