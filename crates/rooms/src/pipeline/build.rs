@@ -220,6 +220,10 @@ impl Tip {
         server: &ServerName,
         key: &SigningKey,
     ) -> Result<Built, SendError> {
+        // The specification doesn't say that there is no such type, but nobody means one.
+        if draft.kind.is_empty() {
+            return Err(SendError::Invalid("the type of the event"));
+        }
         let mut auth = draft.auth_keys(self.version);
         auth.retain(|(kind, key)| self.get(kind, key).is_some());
         let auth_events = auth

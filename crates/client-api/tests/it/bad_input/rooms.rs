@@ -207,6 +207,10 @@ const EVENTS: &str = r##"
     alice PUT rooms/{room}/state/m.room.member/{alice} {} 400 M_BAD_JSON
     alice PUT rooms/{room}/state/org.example.kind/{bob} {} 403 M_FORBIDDEN
     alice PUT rooms/{room}/send/m.room.member/bad {"membership":"join"} 400 M_BAD_JSON
+    alice PUT rooms/{room}/send//bad {} 400 M_INVALID_PARAM
+    alice PUT rooms/{room}/state// {} 400 M_INVALID_PARAM
+    alice PUT rooms/{room}/state//key {} 400 M_INVALID_PARAM
+    alice POST createRoom {"initial_state":[{"type":"","content":{}}]} 400 M_INVALID_ROOM_STATE
     alice PUT rooms/{room}/send/m.room.create/bad {} 403 M_FORBIDDEN
     alice PUT rooms/{room}/state/m.room.create/ {"room_version":"12"} 403 M_FORBIDDEN
     alice PUT rooms/{room}/send/m.room.redaction/bad {} 400 M_MISSING_PARAM
