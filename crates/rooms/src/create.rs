@@ -167,7 +167,7 @@ impl Rooms {
             Err(StoreError::AliasTaken) => Err(CreateError::AliasTaken(
                 alias.map(String::from).unwrap_or_default(),
             )),
-            Err(StoreError::Append(AppendError::ProfileChanged)) => Ok(None),
+            Err(StoreError::Append(AppendError::Outdated)) => Ok(None),
             Err(StoreError::Append(AppendError::Db(error))) => Err(CreateError::Db(error)),
             Err(StoreError::Append(other)) => Err(CreateError::Db(starling_db::Error::Damaged(
                 other.to_string(),

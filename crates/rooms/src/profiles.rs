@@ -4,7 +4,7 @@
 //! Positions say what is newer. A field that was changed after the user's member event was written replaces what that
 //! says. What the event says of a field that was changed before it was written there on purpose (a name for this room
 //! alone) and stays. So what a join brings of the profile must be as new as its event: the transaction that writes it
-//! looks once more ([`AppendError::ProfileChanged`](starling_store::append::AppendError)).
+//! looks once more ([`AppendError::Outdated`](starling_store::append::AppendError)).
 
 use std::sync::Arc;
 

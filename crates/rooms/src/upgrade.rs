@@ -9,27 +9,29 @@ use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedRoomId, OwnedUserId, RoomId};
 use serde_json::{Map, Value, json};
+use starling_db::{Error, Tx};
 use starling_events::id::parse_user_id;
 use starling_events::room_version::RoomIdForm;
 use starling_events::{CanonicalObject, Pdu, RoomVersion};
 use starling_stateres::RoomPower;
-use starling_store::RoomNum;
 use starling_store::memberships::Membership;
 use starling_store::names::Name;
 use starling_store::profiles::ProfileSeen;
+use starling_store::rooms::RoomSnapshot;
+use starling_store::{RoomNum, Store};
 
 use crate::create::{Built, TOMBSTONE, complete_creation};
 use crate::error::{SendError, UpgradeError};
 use crate::pipeline::{Draft, names_of};
 use crate::rooms::{Actor, Rooms};
 
-use carried::OldRoom;
+use carried::{Basis, OldRoom};
 pub(crate) use settings::Carry;
 
 /// The type of the event that holds the power levels.
 const POWER_LEVELS: &str = "m.room.power_levels";
 
-/// How often a new room is planned anew because its creator's profile has changed meanwhile.
+/// How often a new room is planned anew because its creator's profile or the old room has changed meanwhile.
 const ATTEMPTS: u32 = 16;
 
 /// More creators than a room can name in one event.
@@ -50,10 +52,15 @@ pub(crate) struct Upgrade {
     drafts: Vec<Draft>,
     /// Whether the directory lists the old room, and so the new one in its place.
     pub(crate) is_public: bool,
+    /// What of the old room it was made from.
+    basis: Basis,
 }
 
 impl Rooms {
     /// Replaces a room by a new one of `version`. All of it is durable when this returns the new room's id.
+    ///
+    /// A room that was replaced before may be replaced again, where the first replacement was a mistake. But of those who
+    /// do so at the same time, unknown to each other, only one does.
     ///
     /// # Errors
     /// [`UpgradeError`]; nothing is stored then.
@@ -76,11 +83,13 @@ impl Rooms {
         if membership.map_err(SendError::Db)? != Some(Membership::Join) {
             return Err(SendError::Forbidden("you are not in this room".to_owned()).into());
         }
-        let store = self.store().clone();
-        let read = move |tx: &mut starling_db::Tx<'_>| OldRoom::read(&store, tx, room);
-        let old = self.store().db().read("upgrade", read).await;
-        let old = old.map_err(SendError::Db)?.ok_or(SendError::UnknownRoom)?;
+        let mut end = None;
         for _ in 0..ATTEMPTS {
+            let old = self.old_room(room).await?;
+            if *end.get_or_insert(old.end) != old.end {
+                let why = "the room has just been replaced by another";
+                return Err(SendError::BadState(why).into());
+            }
             let upgrade = self.plan(actor, &old, version, &creators).await?;
             let names = self.store().names();
             let ahead = names.intern_ahead(self.store().db(), upgrade.names());
@@ -89,8 +98,15 @@ impl Rooms {
                 return Ok(replacement);
             }
         }
-        let too_often = "the creator's profile changed too often".to_owned();
-        Err(SendError::Db(starling_db::Error::Unavailable(too_often)).into())
+        let too_often = "the room or the creator's profile changed too often".to_owned();
+        Err(SendError::Db(Error::Unavailable(too_often)).into())
+    }
+
+    async fn old_room(&self, room: RoomNum) -> Result<OldRoom, SendError> {
+        let store = self.store().clone();
+        let read = move |tx: &mut Tx<'_>| OldRoom::read(&store, tx, room);
+        let old = self.store().db().read("upgrade", read).await?;
+        old.ok_or(SendError::UnknownRoom)
     }
 
     async fn plan(
@@ -139,6 +155,7 @@ impl Rooms {
             creation,
             drafts,
             is_public: old.is_public,
+            basis: old.basis.clone(),
         })
     }
 }
@@ -154,12 +171,22 @@ impl Upgrade {
         names
     }
 
+    /// Whether it is still made from what this room has.
+    pub(crate) fn is_of(
+        &self,
+        store: &Store,
+        tx: &mut Tx<'_>,
+        old: &RoomSnapshot,
+    ) -> Result<bool, Error> {
+        Ok(Basis::of(&carried::decisive(store, tx, old)?) == self.basis)
+    }
+
     /// Whether the new room's id is known only when its create event is.
     pub(crate) fn is_named_by_creation(&self) -> bool {
         self.version.rules().room_id == RoomIdForm::CreateEventHash
     }
 
-    /// The new room, built. `end` is the old room's tombstone, where that is known first.
+    /// The new room, built. `end` is the last event of the old room that is known: its tombstone, where that comes first.
     pub(crate) fn build(
         &self,
         rooms: &Rooms,

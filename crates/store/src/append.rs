@@ -74,9 +74,9 @@ pub enum AppendError {
     /// The room is no longer as the event was built on it: build it again.
     #[error("the room has moved on")]
     Moved,
-    /// The profile that the event shows has changed meanwhile.
-    #[error("the profile has changed")]
-    ProfileChanged,
+    /// What the event was drafted from has changed meanwhile, such as the profile that it shows: draft it anew.
+    #[error("what the event was drafted from has changed")]
+    Outdated,
     /// The transaction id has led to an event already.
     #[error("the transaction id was used before")]
     UsedTransaction,
@@ -104,7 +104,7 @@ impl Store {
     /// after the commit, the caches know of it.
     ///
     /// # Errors
-    /// [`AppendError::Moved`] when the room isn't as in `before` any more; [`AppendError::ProfileChanged`]; else when the
+    /// [`AppendError::Moved`] when the room isn't as in `before` any more; [`AppendError::Outdated`]; else when the
     /// database fails.
     pub fn append(
         &self,
@@ -117,7 +117,7 @@ impl Store {
         if let Some(seen) = new.profile
             && profile_has_changed(tx, seen)?
         {
-            return Err(AppendError::ProfileChanged);
+            return Err(AppendError::Outdated);
         }
         let num = EventNum(positions.give()?);
         let numbers = self.intern_event(tx, &new.pdu)?;

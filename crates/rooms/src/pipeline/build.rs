@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, ServerName};
 use starling_events::{
     CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion, SigningKey,
 };
@@ -157,6 +157,11 @@ impl Tip {
             depth: depths.max().unwrap_or(0),
             ..Self::new(snapshot.version, Some(snapshot.room_id.clone()))
         }
+    }
+
+    /// The last event that the next one follows, if there is one.
+    pub(crate) fn last(&self) -> Option<&EventId> {
+        self.prev_events.last().map(|last| &*last.event_id)
     }
 
     /// About how many bytes the known state takes.

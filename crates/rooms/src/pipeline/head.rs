@@ -125,7 +125,7 @@ impl Rooms {
             match stored.await? {
                 Stored::Done(event) => return Ok(Appending::Sent(event)),
                 Stored::UsedTransaction => return Ok(Appending::UsedTransaction),
-                Stored::ProfileChanged => self.show_anew(&mut draft, &mut extras).await?,
+                Stored::Outdated => self.show_anew(&mut draft, &mut extras).await?,
             }
         }
         Err(SendError::Db(Error::Unavailable(
@@ -148,7 +148,7 @@ impl Rooms {
                 Ok(stored) => return Ok(Stored::Done(stored)),
                 // Something before it was not written, or another node was faster: build it on what is there now.
                 Err(AppendError::Moved) => {}
-                Err(AppendError::ProfileChanged) => return Ok(Stored::ProfileChanged),
+                Err(AppendError::Outdated) => return Ok(Stored::Outdated),
                 Err(AppendError::UsedTransaction) => return Ok(Stored::UsedTransaction),
                 Err(AppendError::Db(error)) => return Err(SendError::Db(error)),
             }
@@ -366,8 +366,8 @@ pub(super) enum Stored<T> {
     Done(T),
     /// Its transaction id had led to another event before.
     UsedTransaction,
-    /// The profile that it shows has changed.
-    ProfileChanged,
+    /// What it was drafted from has changed, such as the profile that it shows.
+    Outdated,
 }
 
 /// How an append ended well.

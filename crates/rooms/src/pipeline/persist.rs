@@ -30,7 +30,7 @@ pub(crate) enum Chain {
 
 impl Chain {
     /// The room that it was built on, or [`AppendError::Moved`] if the event before it was not written.
-    fn before(&self) -> Result<Arc<RoomSnapshot>, AppendError> {
+    pub(super) fn before(&self) -> Result<Arc<RoomSnapshot>, AppendError> {
         match self {
             Self::Committed(snapshot) => Ok(Arc::clone(snapshot)),
             Self::Queued(link) => link.placed.lock().clone().ok_or(AppendError::Moved),

@@ -27,7 +27,7 @@ struct Replacing {
 
 impl Rooms {
     /// Replaces a room; the id of the new one, which is durable when this returns. `None` when the profile that its
-    /// creator joins with has changed meanwhile.
+    /// creator joins with, or what it takes over of the old one, has changed meanwhile.
     pub(crate) async fn replace(
         &self,
         upgrade: Arc<Upgrade>,
@@ -37,7 +37,7 @@ impl Rooms {
         });
         Ok(match stored.await? {
             Stored::Done(room_id) => Some(room_id),
-            Stored::UsedTransaction | Stored::ProfileChanged => None,
+            Stored::UsedTransaction | Stored::Outdated => None,
         })
     }
 
@@ -93,7 +93,9 @@ impl Rooms {
         upgrade: &Upgrade,
     ) -> Result<(NewRoom, NewEvent), SendError> {
         if upgrade.is_named_by_creation() {
-            let new = upgrade.build(self, None, None)?;
+            // The tombstone names the new room, so this can't name the tombstone.
+            let last = tip.last().map(ToOwned::to_owned);
+            let new = upgrade.build(self, None, last.as_deref())?;
             let end = self.build_end(tip, upgrade.tombstone(&new.room_id)?)?;
             return Ok((new, end));
         }
@@ -130,6 +132,7 @@ impl Rooms {
         let (head, rooms) = (Arc::clone(head), self.parts.store.clone());
         let (rows, carry, was_listed) =
             (Arc::clone(&replacing), upgrade.carry(), upgrade.is_public);
+        let upgrade = Arc::clone(upgrade);
         slot.submit(
             Write::new("upgrade_room").locking([old.0]),
             move |tx| {
@@ -141,6 +144,10 @@ impl Rooms {
                 Ok(new)
             },
             move |tx: &mut Tx<'_>, positions: &mut Positions, new: RoomNum| {
+                let old = before.before()?;
+                if !upgrade.is_of(&parts.store, tx, &old)? {
+                    return Err(AppendError::Outdated);
+                }
                 let mut chain = before.clone();
                 for (index, end) in replacing.ends.iter().enumerate() {
                     let is_last = index + 1 == replacing.ends.len();

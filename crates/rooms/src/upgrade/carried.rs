@@ -12,6 +12,8 @@ use starling_store::room_details::public_read;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::{EventNum, RoomNum, Store};
 
+use crate::create::TOMBSTONE;
+
 /// What is taken over, in the order in which it is in the new room. The specification recommends all but the canonical
 /// alias, which goes where the aliases go.
 const CARRIED: [&str; 9] = [
@@ -31,8 +33,46 @@ const JOIN_RULES: &str = "m.room.join_rules";
 /// A space without its rooms would be no space.
 const SPACE_CHILD: &str = "m.space.child";
 
-/// How many rooms a new space has at once: it is made in one transaction, as any room is.
+/// How many rooms a new space has at once: it is made in one transaction, as any room is. What a larger one has beyond
+/// that stays behind, for its administrators to add.
 const MAX_CHILDREN: usize = 200;
+
+/// Which events a replacement is made from, and whether each was redacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Basis(Vec<(EventNum, bool)>);
+
+impl Basis {
+    pub(super) fn of(events: &[Arc<Event>]) -> Self {
+        let events = events.iter();
+        let mut events: Vec<_> = events
+            .map(|event| (event.num, event.redacted_by.is_some()))
+            .collect();
+        events.sort_unstable();
+        Self(events)
+    }
+}
+
+/// The state of a room that decides what its replacement is like, in no order.
+pub(super) fn decisive(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    snapshot: &RoomSnapshot,
+) -> Result<Vec<Arc<Event>>, Error> {
+    let wanted = [types::CREATE, types::POWER_LEVELS];
+    let mut numbers: Vec<EventNum> = wanted
+        .iter()
+        .filter_map(|kind| snapshot.state_event(*kind, EMPTY_KEY))
+        .collect();
+    for kind in CARRIED.into_iter().chain([TOMBSTONE]) {
+        let kind = store.names().kind(tx, kind)?;
+        numbers.extend(kind.and_then(|kind| snapshot.state_event(kind, EMPTY_KEY)));
+    }
+    if let Some(child) = store.names().kind(tx, SPACE_CHILD)? {
+        let children = snapshot.state.others().filter(|entry| entry.kind == child);
+        numbers.extend(children.take(MAX_CHILDREN).map(|entry| entry.event));
+    }
+    store.events_read(tx, &numbers)
+}
 
 /// A room that is to be replaced.
 #[derive(Debug)]
@@ -42,6 +82,10 @@ pub(super) struct OldRoom {
     pub(super) is_public: bool,
     pub(super) create: Pdu,
     pub(super) levels: Option<Pdu>,
+    /// What ended it, if it was replaced before.
+    pub(super) end: Option<EventNum>,
+    /// What its replacement is made from.
+    pub(super) basis: Basis,
     /// What is taken over, in no order.
     state: Vec<Arc<Event>>,
 }
@@ -56,32 +100,24 @@ impl OldRoom {
         let Some(snapshot) = store.room_read(tx, room)? else {
             return Ok(None);
         };
-        let wanted = [types::CREATE, types::POWER_LEVELS];
-        let mut numbers: Vec<EventNum> = wanted
-            .iter()
-            .filter_map(|kind| snapshot.state_event(*kind, EMPTY_KEY))
-            .collect();
-        for kind in CARRIED {
-            let kind = store.names().kind(tx, kind)?;
-            numbers.extend(kind.and_then(|kind| snapshot.state_event(kind, EMPTY_KEY)));
-        }
-        if let Some(child) = store.names().kind(tx, SPACE_CHILD)? {
-            let children = snapshot.state.others().filter(|entry| entry.kind == child);
-            numbers.extend(children.take(MAX_CHILDREN).map(|entry| entry.event));
-        }
-        let mut state = store.events_read(tx, &numbers)?;
-        let mut take = |kind| {
-            let index = state.iter().position(|event| event.kind == kind)?;
-            Some(state.swap_remove(index).pdu.clone())
+        let mut state = decisive(store, tx, &snapshot)?;
+        let basis = Basis::of(&state);
+        let mut take = |kind: &str| {
+            let index = state.iter().position(|event| event.pdu.kind() == kind)?;
+            Some(state.swap_remove(index))
         };
-        let create = take(types::CREATE)
-            .ok_or_else(|| Error::Damaged(format!("room {} has no create event", room.0)))?;
-        let levels = take(types::POWER_LEVELS);
+        let create = take("m.room.create").map(|event| event.pdu.clone());
+        let create =
+            create.ok_or_else(|| Error::Damaged(format!("room {} has no create event", room.0)))?;
+        let levels = take("m.room.power_levels").map(|event| event.pdu.clone());
+        let end = take(TOMBSTONE).map(|event| event.num);
         Ok(Some(Self {
             is_public: public_read(tx, room)?,
             snapshot,
             create,
             levels,
+            end,
+            basis,
             state,
         }))
     }
