@@ -159,6 +159,28 @@ impl Ruleset {
         self.become_checked(changed)
     }
 
+    /// These rules, and what they say of the room `from` said of `to` as well; `None` if that changes nothing, or would be
+    /// too much. Each such rule comes just after the one that it is made of.
+    #[must_use]
+    pub fn with_room(&self, from: &str, to: &str) -> Option<Self> {
+        let mut changed = self.clone();
+        for kind in Kind::ALL {
+            let rules = changed.of_kind_mut(kind);
+            let mut all = Vec::with_capacity(rules.len());
+            for rule in rules.iter() {
+                all.push(Arc::clone(rule));
+                let new = rule.for_room(kind, from, to);
+                let is_new = |new: &Rule| rules.iter().all(|rule| rule.id != new.id);
+                let new = new.filter(|new| is_new(new) && check_id(&new.id).is_ok());
+                all.extend(new.map(Arc::new));
+            }
+            *rules = all;
+        }
+        let mut rules = self.clone();
+        rules.become_checked(changed).ok()?;
+        (rules != *self).then_some(rules)
+    }
+
     fn change(
         &mut self,
         kind: Kind,

@@ -140,6 +140,34 @@ impl Rule {
         self.verdict
     }
 
+    /// The same rule for the room `to`, if it is one of the user's for the room `from`.
+    pub(crate) fn for_room(&self, kind: Kind, from: &str, to: &str) -> Option<Self> {
+        let mut stated = self.stated.clone();
+        let mut is_for_it = kind == Kind::Room && *self.id == *from;
+        for condition in &mut stated.conditions {
+            let is_room = condition
+                .get("kind")
+                .is_some_and(|kind| kind == "event_match")
+                && condition.get("key").is_some_and(|key| key == "room_id");
+            let pattern = condition.get_mut("pattern").filter(|_| is_room);
+            if let Some(pattern) = pattern.filter(|pattern| **pattern == *from) {
+                *pattern = json!(to);
+                is_for_it = true;
+            }
+        }
+        let id = if self.id.contains(from) {
+            self.id.replace(from, to)
+        } else {
+            format!("{}-{to}", self.id)
+        };
+        let new = || {
+            Self::new(kind, &id, false, stated)
+                .with_actions(self.actions.clone())
+                .with_enabled(self.enabled)
+        };
+        (is_for_it && !self.is_default).then(new)
+    }
+
     /// As the API has it.
     pub(crate) fn to_json(&self, kind: Kind, user_id: &str) -> Json {
         let mut rule = Map::new();

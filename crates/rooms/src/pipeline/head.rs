@@ -287,7 +287,8 @@ impl Rooms {
             move |tx, positions, ()| {
                 // First, since whoever wakes up is told of all positions up to the event's.
                 if let Some(carry) = &carry {
-                    carry.apply(tx, positions, (room, new.pdu.room_id()))?;
+                    let to = (room, new.pdu.room_id());
+                    carry.apply(&parts.store, (tx, positions), to)?;
                 }
                 let appended = link.place(&parts, (tx, positions), &before, &new)?;
                 Ok(appended.event)

@@ -160,7 +160,8 @@ impl Rooms {
                     chain = Chain::Queued(link);
                 }
                 // Before the last events, since whoever wakes up is told of all positions up to theirs.
-                carry.apply(tx, positions, (new, &replacing.new.room_id))?;
+                let to = (new, &*replacing.new.room_id);
+                carry.apply(&parts.store, (tx, positions), to)?;
                 replacing.new.place(&parts, (tx, positions), new)?;
                 Ok(replacing.new.room_id.clone())
             },

@@ -1,4 +1,5 @@
-//! What a user has set for a room and takes along into the one that replaces it: tags, and whether it is a direct chat.
+//! What a user has set for a room and takes along into the one that replaces it: tags, whether it is a direct chat, and
+//! push rules for it.
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-upgrades>
 
 use ruma_common::{OwnedRoomId, RoomId};
@@ -8,6 +9,7 @@ use starling_events::Value;
 use starling_store::account_data::{AccountData, GLOBAL, account_data_read, account_data_set};
 use starling_store::memberships::{Membership, membership_read};
 use starling_store::names::{EMPTY_KEY, types};
+use starling_store::push_rules::push_rules_read;
 use starling_store::{RoomNum, Store, UserNum};
 
 use crate::create::TOMBSTONE;
@@ -32,8 +34,8 @@ impl Carry {
     /// Carries them over to `to`, in the second step of a transaction. What the user has set there already stays.
     pub(crate) fn apply(
         &self,
-        tx: &mut Tx<'_>,
-        positions: &mut Positions,
+        store: &Store,
+        (tx, positions): (&mut Tx<'_>, &mut Positions),
         (to, to_id): (RoomNum, &RoomId),
     ) -> Result<(), Error> {
         let set = |tx: &mut Tx<'_>, position, room, kind: &str, content| {
@@ -55,6 +57,12 @@ impl Carry {
             && let Some(direct) = with_room(&direct, &self.from_id, to_id)
         {
             set(tx, positions.give()?, GLOBAL, DIRECT, direct)?;
+        }
+        let rules = push_rules_read(tx, self.user)?;
+        if let Some(rules) = rules.with_room(self.from_id.as_str(), to_id.as_str()) {
+            let user_id = store.names().user_id(tx, self.user)?;
+            let user = (self.user, user_id.as_str());
+            store.push_rules_set(tx, user, &rules, positions.give()?)?;
         }
         Ok(())
     }

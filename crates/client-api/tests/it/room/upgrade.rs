@@ -433,6 +433,80 @@ async fn tags_and_direct_chats_go_along_with_whoever_joins() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`, `POST /_matrix/client/v3/rooms/{roomId}/join`
+#[tokio::test]
+async fn push_rules_for_a_room_go_along_with_whoever_joins() {
+    on_servers(async |server| {
+        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+        let old = alice.create(json!({ "preset": "public_chat" })).await;
+        bob.join(&old).await.ok();
+        for user in [&alice, &bob] {
+            let condition = json!({ "kind": "event_match", "key": "room_id", "pattern": old });
+            let mute = json!({ "conditions": [condition], "actions": [] });
+            let notify = json!({ "actions": ["notify"] });
+            for (rule, body) in [
+                (format!("override/{old}"), &mute),
+                ("override/own".to_owned(), &mute),
+                (format!("room/{old}"), &notify),
+            ] {
+                user.put(&format!("pushrules/global/{rule}"), body)
+                    .await
+                    .ok();
+            }
+            user.put(
+                &format!("pushrules/global/room/{old}/enabled"),
+                &json!({ "enabled": false }),
+            )
+            .await
+            .ok();
+        }
+        let new = upgraded(&alice, &old, "12").await;
+        let since = bob.get("sync").await.ok()["next_batch"].clone();
+        bob.join(&new).await.ok();
+        let sync = bob
+            .get(&format!("sync?since={}", since.as_str().unwrap()))
+            .await
+            .ok();
+        let told = sync["account_data"]["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|event| event["type"] == "m.push_rules");
+        let rules = alice.get("pushrules/").await.ok();
+        assert_eq!(
+            told.unwrap()["content"]["global"]["override"][1]["rule_id"],
+            rules["global"]["override"][1]["rule_id"]
+        );
+        for user in [&alice, &bob] {
+            let rules = user.get("pushrules/").await.ok()["global"].clone();
+            let ids = |kind: &str| -> Vec<String> {
+                let rules = rules[kind].as_array().unwrap().iter();
+                let ids = rules.map(|rule| rule["rule_id"].as_str().unwrap().to_owned());
+                ids.filter(|id| !id.starts_with('.')).collect()
+            };
+            assert_eq!(
+                ids("override"),
+                [
+                    "own".to_owned(),
+                    format!("own-{new}"),
+                    old.clone(),
+                    new.clone()
+                ]
+            );
+            assert_eq!(ids("room"), [old.clone(), new.clone()]);
+            for at in [2, 4] {
+                let rule = &rules["override"][at];
+                assert_eq!(
+                    (&rule["conditions"][0]["pattern"], &rule["actions"]),
+                    (&json!(new), &json!([]))
+                );
+            }
+            assert_eq!(rules["room"][1]["enabled"], false);
+        }
+    })
+    .await;
+}
+
 /// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
 #[tokio::test]
 async fn an_upgrade_survives_a_restart_whole() {
