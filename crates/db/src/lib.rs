@@ -34,7 +34,7 @@ pub use error::{EngineError, Error};
 pub use migrate::{Migration, Schema, statements};
 pub use open::{Db, Options, sqlite_path};
 pub use simulation::Simulation;
-pub use sql::Sql;
+pub use sql::{Sql, pairs};
 pub use tx::{Positions, Tx};
 pub use value::Value;
 pub use write::{Receipt, Slot, Write};

@@ -11,6 +11,7 @@ use crate::engine::Dialect;
 /// | `?1` | `?1` | `$1` |
 /// | `{ints ?1}` | `rarray(?1)` | `unnest($1::bigint[])`, each as a sub-select with one column, `value` |
 /// | `{texts ?1}`, `{blobs ?1}` | the same | the same for `text[]`, `bytea[]` |
+/// | `{pairs ?1}` | `json_each(?1)` | `jsonb_array_elements`: of a JSON text, a list of pairs of integers ([`pairs`]), as a sub-select with the columns `one` and `other` |
 /// | `{bytes}` | `BLOB` | `BYTEA` |
 /// | `{id}` | `INTEGER PRIMARY KEY AUTOINCREMENT` | an identity column |
 /// | `{key}` | `INTEGER PRIMARY KEY`, the row's own number: no index beside the table | `BIGINT PRIMARY KEY` |
@@ -71,6 +72,16 @@ macro_rules! statements {
     };
 }
 
+/// Pairs of integers as `{pairs ?1}` takes them.
+#[must_use]
+pub fn pairs(pairs: impl IntoIterator<Item = (i64, i64)>) -> String {
+    let pairs = pairs.into_iter();
+    let pairs: Vec<String> = pairs
+        .map(|(one, other)| format!("[{one},{other}]"))
+        .collect();
+    format!("[{}]", pairs.join(","))
+}
+
 /// Spells the macros of [`Sql`] for one engine.
 pub(crate) fn expand(text: &str, dialect: Dialect) -> String {
     let mut out = String::with_capacity(text.len() + 32);
@@ -105,6 +116,13 @@ fn spell(name: &str, dialect: Dialect) -> String {
         ("ints", Dialect::Postgres) => format!("(SELECT unnest(${number}::BIGINT[]) AS value)"),
         ("texts", Dialect::Postgres) => format!("(SELECT unnest(${number}::TEXT[]) AS value)"),
         ("blobs", Dialect::Postgres) => format!("(SELECT unnest(${number}::BYTEA[]) AS value)"),
+        ("pairs", Dialect::Sqlite) => {
+            format!("(SELECT value ->> 0 AS one, value ->> 1 AS other FROM json_each(?{number}))")
+        }
+        ("pairs", Dialect::Postgres) => format!(
+            "(SELECT CAST(pair ->> 0 AS BIGINT) AS one, CAST(pair ->> 1 AS BIGINT) AS other
+                FROM jsonb_array_elements(CAST(CAST(${number} AS TEXT) AS JSONB)) AS pair)"
+        ),
         ("bytes", Dialect::Sqlite) => "BLOB".to_owned(),
         ("bytes", Dialect::Postgres) => "BYTEA".to_owned(),
         ("id", Dialect::Sqlite) => "INTEGER PRIMARY KEY AUTOINCREMENT".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, owned_server_name};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, owned_server_name};
 use serde_json::{Map, Value};
 use starling_bus::Bus;
 use starling_db::{Db, Error, Write};
@@ -161,6 +161,24 @@ impl World {
                 None,
             )
             .await
+    }
+
+    /// Sends a text in the thread of an event.
+    ///
+    /// # Errors
+    /// Those of [`Rooms::send`].
+    pub async fn reply(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        of: &EventId,
+    ) -> Result<OwnedEventId, SendError> {
+        let relation = serde_json::json!({ "rel_type": "m.thread", "event_id": of });
+        let reply =
+            serde_json::json!({ "msgtype": "m.text", "body": "so", "m.relates_to": relation });
+        let user_id = actor.user_id.clone();
+        let draft = Draft::message(user_id, "m.room.message", content(&reply));
+        self.rooms.send(actor, room, draft, None).await
     }
 
     /// Sends a text with a transaction id.

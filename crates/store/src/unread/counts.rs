@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ruma_common::OwnedEventId;
-use starling_db::{Error, Tx, Value};
+use starling_db::{Error, Tx, Value, pairs};
 use starling_pushrules::{Ruleset, Shape, Verdict};
 
 use crate::numbers::{EventNum, RoomNum, UserNum};
@@ -39,9 +39,12 @@ starling_db::statements! {
                 ORDER BY events.place_major DESC LIMIT 1)
         FROM thread_ends AS ends
         WHERE ends.room_num = ?1 AND ends.last_position > ?2 ORDER BY ends.last_position DESC LIMIT ?3";
-    /// A thread's totals at its last event up to a position.
-    THREAD_TOTALS_UPTO = "SELECT thread_totals FROM events
-        WHERE room_num = ?1 AND thread_num = ?2 AND thread_num > 0 AND place_major <= ?3 ORDER BY place_major DESC LIMIT 1";
+    /// The totals of some threads, each at its last event up to a position.
+    THREAD_TOTALS_UPTO = "SELECT wanted.one, wanted.other, (SELECT events.thread_totals FROM events
+            WHERE events.room_num = ?1 AND events.thread_num = wanted.one AND events.thread_num > 0
+                AND events.place_major <= wanted.other
+            ORDER BY events.place_major DESC LIMIT 1)
+        FROM {pairs ?2} AS wanted";
     /// What a user's rules said of events of some rooms when they came.
     EXCEPTIONS_READ = "SELECT exceptions.room_num, exceptions.event_num, exceptions.thread_num, exceptions.notify,
             exceptions.highlight, events.shape, events.sender_num, events.redacted_by
@@ -53,20 +56,22 @@ starling_db::statements! {
         WHERE room_num = ?1 AND redacted_by IS NOT NULL AND place_major > ?2 AND place_major <= ?3
             AND shape IS NOT NULL
         ORDER BY place_major DESC LIMIT ?4";
-    /// How many events of which shape some users have sent to a timeline in a stretch of the log, of at most ?6.
-    OF_SENDERS = "SELECT theirs.shape, COUNT(*) FROM (
-            SELECT events.shape FROM {ints ?2} AS senders CROSS JOIN events
-            WHERE events.room_num = ?1 AND events.sender_num = senders.value AND events.thread_num = ?3
-                AND events.place_major > ?4 AND events.place_major <= ?5 AND events.shape IS NOT NULL
-            LIMIT ?6
-        ) AS theirs GROUP BY theirs.shape";
+    /// How many events of which shape some users have sent to some timelines, each after a position of its own: of at most
+    /// ?5 events.
+    OF_SENDERS = "SELECT theirs.thread, theirs.shape, COUNT(*) FROM (
+            SELECT wanted.one AS thread, events.shape
+            FROM {pairs ?2} AS wanted CROSS JOIN {ints ?3} AS senders CROSS JOIN events
+            WHERE events.room_num = ?1 AND events.sender_num = senders.value AND events.thread_num = wanted.one
+                AND events.place_major > wanted.other AND events.place_major <= ?4 AND events.shape IS NOT NULL
+            LIMIT ?5
+        ) AS theirs GROUP BY theirs.thread, theirs.shape";
 }
 
 /// Of so many threads of a room counts are told, those that grew last. Receipts of no more are kept: who has read these
 /// threads has receipts at their ends, which lie further than any of older threads.
 pub(crate) const MOST_THREADS: i64 = 500;
 
-/// So many events that count for nothing are taken out of what is not read of a timeline, one by one. Further ones count:
+/// So many events that count for nothing are taken out of what is not read of a room, one by one. Further ones count:
 /// of so many, nobody reads the number.
 const MOST_TAKEN_OUT: i64 = 10_000;
 
@@ -144,6 +149,8 @@ pub struct UnreadOf<'a> {
 /// A stretch of a timeline that is not read.
 struct Stretch {
     thread: EventNum,
+    /// The root of the thread.
+    root: Option<OwnedEventId>,
     after: i64,
     totals: Totals,
 }
@@ -198,7 +205,7 @@ impl Redacted {
 
 impl Store {
     /// What a user has not read of rooms, which they joined at these places. What isn't at hand takes four queries for all
-    /// of them, and more only for rooms with threads that have grown or redacted events.
+    /// of them, and a few more only for rooms with threads that have grown, redacted events, or events of ignored users.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -376,18 +383,32 @@ impl Counting<'_> {
             let stretch = (first, self.of.upto);
             self.redacted = Redacted::read(tx, room, stretch, MOST_TAKEN_OUT)?;
         }
-        let mut unread = Unread::default();
+        let mut stretches = Vec::new();
         if marks.main < self.snapshot.last_position.min(self.of.upto) {
-            let stretch = Stretch {
+            stretches.push(Stretch {
                 thread: EventNum(0),
+                root: None,
                 after: marks.main,
                 totals: self.main_totals(tx)?.without(&self.known.read),
-            };
-            unread.has_events = !stretch.totals.is_empty();
-            unread.main = self.count(tx, &stretch)?;
+            });
         }
         if has_threads {
-            self.read_threads(tx, &mut unread)?;
+            stretches.extend(self.threads(tx)?);
+        }
+        stretches.retain(|stretch| !stretch.totals.is_empty());
+        let mut unread = Unread {
+            has_events: !stretches.is_empty(),
+            ..Unread::default()
+        };
+        let hidden = self.hidden(&stretches);
+        let theirs = self.sent_by(tx, &hidden, &stretches)?;
+        for stretch in stretches {
+            let count = self.count(&stretch, &hidden, theirs.get(&stretch.thread));
+            match stretch.root {
+                None => unread.main = count,
+                Some(_) if count.is_zero() => {}
+                Some(id) => unread.threads.push((id, count)),
+            }
         }
         Ok(unread)
     }
@@ -400,68 +421,90 @@ impl Counting<'_> {
         totals_upto(tx, self.snapshot.room, self.of.upto)
     }
 
-    fn read_threads(&self, tx: &mut Tx<'_>, unread: &mut Unread) -> Result<(), Error> {
-        let (room, marks) = (self.snapshot.room, &self.known.marks);
+    /// What is not read of threads, with two queries for all of them.
+    fn threads(&self, tx: &mut Tx<'_>) -> Result<Vec<Stretch>, Error> {
+        let (room, marks, upto) = (self.snapshot.room, &self.known.marks, self.of.upto);
         let params = [
             room.into(),
             marks.all.into(),
             MOST_THREADS.into(),
             self.of.user.into(),
         ];
-        let grown = tx.query_all(&THREADS_GROWN, &params, |row| {
+        let mut grown = tx.query_all(&THREADS_GROWN, &params, |row| {
             let id = OwnedEventId::try_from(row.text(1)?);
             let id = id.map_err(|_| Error::Damaged("the root of a thread".to_owned()))?;
             let own = row.opt_int(4)?.unwrap_or(0);
             let end = (row.int(2)?, Totals::read(row.bytes(3)?)?);
-            Ok((EventNum(row.int(0)?), id, end, own))
+            Ok((EventNum(row.int(0)?), marks.thread(&id).max(own), id, end))
         })?;
-        for (thread, id, (last, totals), own) in grown {
-            let after = marks.thread(&id).max(own);
-            if after >= last.min(self.of.upto) {
-                continue;
-            }
-            let totals = if last <= self.of.upto {
-                totals
-            } else {
-                thread_totals_upto(tx, (room, thread), self.of.upto)?
-            };
-            let read = thread_totals_upto(tx, (room, thread), after)?;
-            let stretch = Stretch {
-                thread,
-                after,
-                totals: totals.without(&read),
-            };
-            unread.has_events |= !stretch.totals.is_empty();
-            let count = self.count(tx, &stretch)?;
-            if !count.is_zero() {
-                unread.threads.push((id, count));
-            }
-        }
-        Ok(())
+        grown.retain(|(_, after, _, (last, _))| *after < (*last).min(upto));
+        let places = grown.iter().flat_map(|(thread, after, _, (last, _))| {
+            let end = (*last > upto).then_some((thread.0, upto));
+            [(thread.0, *after)].into_iter().chain(end)
+        });
+        let read = thread_totals_upto(tx, room, places)?;
+        let at = |thread: EventNum, position| read.get(&(thread.0, position));
+        let stretches = grown
+            .into_iter()
+            .map(|(thread, after, root, (last, totals))| {
+                let totals = if last <= upto {
+                    totals
+                } else {
+                    at(thread, upto).cloned().unwrap_or_default()
+                };
+                let totals = match at(thread, after) {
+                    Some(read) => totals.without(read),
+                    None => totals,
+                };
+                Stretch {
+                    thread,
+                    root: Some(root),
+                    after,
+                    totals,
+                }
+            });
+        Ok(stretches.collect())
     }
 
-    /// Counts what is not read of a timeline: by shape, less what nobody is told of, and exceptions by themselves.
-    fn count(&self, tx: &mut Tx<'_>, stretch: &Stretch) -> Result<Count, Error> {
-        if stretch.totals.is_empty() {
-            return Ok(Count::default());
+    /// What some users have sent in stretches, by thread.
+    fn sent_by(
+        &self,
+        tx: &mut Tx<'_>,
+        users: &[i64],
+        stretches: &[Stretch],
+    ) -> Result<HashMap<EventNum, Totals>, Error> {
+        let mut found: HashMap<EventNum, Vec<(Shape, i64)>> = HashMap::new();
+        if users.is_empty() || stretches.is_empty() {
+            return Ok(HashMap::new());
         }
-        let hidden = self.hidden(stretch);
+        let places = stretches.iter().map(|it| (it.thread.0, it.after));
+        let places = pairs(places);
+        let params = [
+            self.snapshot.room.into(),
+            Value::Text(&places),
+            Value::Ints(users),
+            self.of.upto.into(),
+            MOST_TAKEN_OUT.into(),
+        ];
+        tx.query(&OF_SENDERS, &params, &mut |row| {
+            let counts = found.entry(EventNum(row.int(0)?)).or_default();
+            counts.extend(shape(row.int(1)?).zip(Some(row.int(2)?)));
+            Ok(())
+        })?;
+        let totals = found.into_iter();
+        Ok(totals
+            .map(|(thread, counts)| (thread, Totals::of(counts)))
+            .collect())
+    }
+
+    /// Counts what is not read of a timeline: by shape, less what nobody is told of, and exceptions by themselves. `theirs`
+    /// is what `hidden` users have sent in it.
+    fn count(&self, stretch: &Stretch, hidden: &[i64], theirs: Option<&Totals>) -> Count {
         let mut totals = stretch.totals.clone();
-        if !hidden.is_empty() {
-            let params = [
-                self.snapshot.room.into(),
-                Value::Ints(&hidden),
-                stretch.thread.into(),
-                stretch.after.into(),
-                self.of.upto.into(),
-                MOST_TAKEN_OUT.into(),
-            ];
-            let theirs = tx.query_all(&OF_SENDERS, &params, |row| {
-                Ok(shape(row.int(0)?).zip(Some(row.int(1)?)))
-            })?;
-            totals = totals.without(&Totals::of(theirs.into_iter().flatten()));
+        if let Some(theirs) = theirs {
+            totals = totals.without(theirs);
         }
-        totals = totals.without(&self.redacted.totals(stretch, &hidden));
+        totals = totals.without(&self.redacted.totals(stretch, hidden));
         let mut count = Count::default();
         for (shape, times) in totals.iter() {
             count.add(self.verdict(shape), times);
@@ -477,13 +520,13 @@ impl Counting<'_> {
                 count.add(exception.verdict, 1);
             }
         }
-        Ok(count.at_least_zero())
+        count.at_least_zero()
     }
 
-    /// Those whose events don't count: who is ignored, and the user, where something of their own may be after the mark.
-    fn hidden(&self, stretch: &Stretch) -> Vec<i64> {
+    /// Those whose events don't count: who is ignored, and the user, where something of their own may be after a mark.
+    fn hidden(&self, stretches: &[Stretch]) -> Vec<i64> {
         let mut hidden: Vec<i64> = self.of.ignored.iter().map(|user| user.0).collect();
-        let mut shapes = stretch.totals.iter();
+        let mut shapes = stretches.iter().flat_map(|it| it.totals.iter());
         if shapes.any(|(shape, _)| shape.is_member() && self.verdict(shape).notify) {
             hidden.push(self.of.user.0);
         }
@@ -509,14 +552,20 @@ fn totals_upto(tx: &mut Tx<'_>, room: RoomNum, position: i64) -> Result<Totals, 
     Ok(read.unwrap_or_default())
 }
 
+/// The totals of threads, each up to a position, by both.
 fn thread_totals_upto(
     tx: &mut Tx<'_>,
-    (room, thread): (RoomNum, EventNum),
-    position: i64,
-) -> Result<Totals, Error> {
-    let params = [room.into(), thread.into(), position.into()];
-    let read = tx.query_one(&THREAD_TOTALS_UPTO, &params, |row| {
-        row.opt_bytes(0)?.map(Totals::read).transpose()
+    room: RoomNum,
+    places: impl Iterator<Item = (i64, i64)>,
+) -> Result<HashMap<(i64, i64), Totals>, Error> {
+    let places = pairs(places);
+    let mut found = HashMap::new();
+    let params = [room.into(), Value::Text(&places)];
+    tx.query(&THREAD_TOTALS_UPTO, &params, &mut |row| {
+        if let Some(totals) = row.opt_bytes(2)? {
+            found.insert((row.int(0)?, row.int(1)?), Totals::read(totals)?);
+        }
+        Ok(())
     })?;
-    Ok(read.flatten().unwrap_or_default())
+    Ok(found)
 }

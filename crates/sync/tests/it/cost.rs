@@ -78,3 +78,33 @@ async fn an_initial_sync_asks_a_fixed_number_of_times_for_each_step_of_rooms() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_of_many_threads_cost_what_those_of_few_do() {
+    on_each_engine(&SCHEMA, |mut db: TestDb| async move {
+        let mut costs = Vec::new();
+        for threads in [1, 20] {
+            let server = Server::start(&db).await;
+            let room_id = server.room("alice").await;
+            server.join("bob", &room_id).await;
+            for number in 0..threads {
+                let first = server
+                    .say("alice", &room_id, &format!("root {number}"))
+                    .await;
+                server.reply("alice", &room_id, &first).await;
+                // What he has said himself he has read.
+                server.reply("bob", &room_id, &first).await;
+                server.reply("alice", &room_id, &first).await;
+            }
+            drop(server);
+            let (answer, cost) = cost(&mut db, "bob", None).await;
+            let counts = &room(&answer, "join", &room_id)["unread_notifications"];
+            assert_eq!(counts["notification_count"], 2 * threads);
+            costs.push(cost);
+            let server = Server::start(&db).await;
+            server.leave("bob", &room_id).await;
+        }
+        assert_eq!(costs[0], costs[1]);
+    })
+    .await;
+}

@@ -67,6 +67,12 @@ impl Server {
             .unwrap()
     }
 
+    /// Says something in a thread.
+    pub(crate) async fn reply(&self, who: &str, room: &RoomId, of: &EventId) {
+        let who = self.world.user(who).await;
+        self.world.reply(&who, room, of).await.unwrap();
+    }
+
     pub(crate) async fn say_all(
         &self,
         who: &str,
