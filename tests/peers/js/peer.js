@@ -129,7 +129,7 @@ const commands = {
             ),
         ),
     login: async (request) => use(await client.loginRequest(request)),
-    start: () => client.startClient({ initialSyncLimit: 20, pollTimeout: 10_000 }),
+    start: () => client.startClient({ initialSyncLimit: 20, pollTimeout: 10_000, threadSupport: true }),
     stop: () => client.stopClient(),
     call: ({ method, args = [] }) => client[method](...args),
     join: async ({ room }) => (await client.joinRoom(room)).roomId,
@@ -149,11 +149,12 @@ const commands = {
             }
         );
     },
-    // How much there is to read in a room.
-    unread: ({ room: id }) => {
+    // How much there is to read in a room, or in one of its threads.
+    unread: ({ room: id, thread }) => {
         const room = roomOf(id);
-        const [total, highlight] = ["total", "highlight"].map((kind) => room.getRoomUnreadNotificationCount(kind));
-        return { total, highlight };
+        const count = (kind) =>
+            thread ? room.getThreadUnreadNotificationCount(thread, kind) : room.getRoomUnreadNotificationCount(kind);
+        return { total: count("total"), highlight: count("highlight") };
     },
     // Says that an event in the client's timeline was read.
     read: ({ room: id, event, type }) => client.sendReadReceipt(roomOf(id).findEventById(event), type),
