@@ -54,12 +54,12 @@ pub static SCHEMA: Schema = Schema {
             text: include_str!("migrations/0012_waiting_receipts.sql"),
         },
         Migration {
-            name: "0012_edits",
-            text: include_str!("migrations/0012_edits.sql"),
+            name: "0013_edits",
+            text: include_str!("migrations/0013_edits.sql"),
         },
     ],
     // An older program would not note when edits were sent.
-    oldest_program: 12,
+    oldest_program: 13,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.

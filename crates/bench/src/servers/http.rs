@@ -1,6 +1,6 @@
 //! A client's connection: HTTP/1.1 with keep-alive, one request at a time.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -8,9 +8,12 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use super::Error;
+
+/// Clients come from so many addresses, where the server is on this machine: servers limit what one address may open.
+const SOURCES: u8 = 8;
 
 /// What a server answered.
 #[derive(Debug, Clone)]
@@ -25,15 +28,20 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Connection {
     address: SocketAddr,
+    source: Option<SocketAddr>,
     open: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Connection {
-    /// To the server at `address`; not open yet.
+    /// To the server at `address`, in the name of `user`; not open yet.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr, user: &str) -> Self {
+        let own = user.bytes().fold(0, u8::wrapping_add) % SOURCES;
+        let is_here = matches!(address.ip(), IpAddr::V4(address) if address.is_loopback());
+        let source = Ipv4Addr::new(127, 0, 0, 1 + own);
         Self {
             address,
+            source: is_here.then(|| SocketAddr::new(source.into(), 0)),
             open: None,
         }
     }
@@ -99,7 +107,14 @@ impl Connection {
         {
             return Ok(sender);
         }
-        let stream = TcpStream::connect(self.address).await?;
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(source) = self.source {
+            socket.bind(source)?;
+        }
+        let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         // Its errors reach who waits for an answer.

@@ -308,7 +308,7 @@ fn output_of(command: &mut Command) -> Result<String, Error> {
 }
 
 async fn wait_until_ready(server: &mut Server) -> Result<(), Error> {
-    let mut connection = Connection::new(server.target.address);
+    let mut connection = Connection::new(server.target.address, "");
     let begun = Instant::now();
     loop {
         let path = "/_matrix/client/versions";

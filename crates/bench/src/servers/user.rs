@@ -66,7 +66,7 @@ impl User {
     /// # Errors
     /// When the server refuses.
     pub async fn register(target: &Target, name: &str) -> Result<Self, Error> {
-        let mut connection = Connection::new(target.address);
+        let mut connection = Connection::new(target.address, name);
         let mut auth = Value::Null;
         for _ in 0..STEPS {
             let mut body = json!({
@@ -97,7 +97,7 @@ impl User {
     /// # Errors
     /// When the server refuses.
     pub async fn log_in(target: &Target, name: &str) -> Result<Self, Error> {
-        let mut connection = Connection::new(target.address);
+        let mut connection = Connection::new(target.address, name);
         let body = json!({
             "type": "m.login.password",
             "identifier": { "type": "m.id.user", "user": name },
