@@ -347,7 +347,7 @@ async fn only_events_that_may_be_seen_are_found_by_their_time() {
             segment(&bob.user_id)
         );
         bob.put(&path, &list).await.ok();
-        say(&alice, &room, "unheard").await;
+        alice.say(&room, "unheard").await;
         let answer = closest(&bob, &room, i64::MAX, "b").await.ok();
         assert_eq!(answer["event_id"], joined);
     })
@@ -368,7 +368,7 @@ async fn what_is_hidden_is_passed_over_however_much_it_is() {
         for number in 0..1_100 {
             let (alice, room) = (alice.clone(), room.clone());
             sending.push(tokio::spawn(async move {
-                say(&alice, &room, &number.to_string()).await;
+                alice.say(&room, &number.to_string()).await;
             }));
         }
         for sent in sending {

@@ -725,9 +725,9 @@ async fn what_many_refer_to_does_not_take_the_others_their_aggregations() {
             segment(&alice.user_id)
         );
         alice.put(&path, &list).await.ok();
-        let quiet = say(&alice, &room, "quiet").await;
+        let quiet = alice.say(&room, "quiet").await;
         let reply = relate(&alice, &room, ("m.thread", &quiet), "reply").await;
-        let busy = say(&alice, &room, "busy").await;
+        let busy = alice.say(&room, "busy").await;
         relate(&alice, &room, ("m.thread", &busy), "reply, too").await;
         let mut sending = Vec::new();
         for number in 0..1_000 {
