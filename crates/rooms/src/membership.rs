@@ -79,6 +79,9 @@ impl Rooms {
         if !is_needed(action, current)? {
             return Ok(());
         }
+        if action == MembershipAction::Knock {
+            self.check_knocking(room).await?;
+        }
         let mut extras = Extras::default();
         if action == MembershipAction::Join {
             // Before its content, so that no change is missed.
@@ -101,6 +104,17 @@ impl Rooms {
             content,
         );
         self.append_new(room, draft, extras).await.map(drop)
+    }
+
+    /// In older versions of rooms there is no knocking: the membership itself would be malformed.
+    async fn check_knocking(&self, room: RoomNum) -> Result<(), SendError> {
+        let snapshot = self.store().room(room).await?;
+        let version = snapshot.ok_or(SendError::UnknownRoom)?.version;
+        if version.rules().knocking {
+            return Ok(());
+        }
+        let why = "one cannot knock at rooms of this version";
+        Err(SendError::Forbidden(why.to_owned()))
     }
 
     /// The membership of any user in a room now, local or not.
