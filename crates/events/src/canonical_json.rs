@@ -70,6 +70,24 @@ pub fn canonicalize(form: JsonForm, json: &[u8]) -> Result<Vec<u8>, JsonError> {
     Ok(out)
 }
 
+/// Writes the body of another server's request in the form that is signed: an object, which may hold whole events, so that it
+/// may be nested two levels more than one ([`MAX_DEPTH`]), and numbers that only old room versions allow.
+///
+/// # Errors
+/// When it is no such object.
+pub fn canonicalize_request(json: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let document = Document::parse(JsonForm::Loose, json, MAX_DEPTH + 2)?;
+    let Node::Object(members) = &document.root else {
+        return Err(JsonError::NotAnObject);
+    };
+    if document.is_canonical {
+        return Ok(json.to_vec());
+    }
+    let mut out = Vec::with_capacity(json.len());
+    document.write_object(&mut out, members, &[]);
+    Ok(out)
+}
+
 /// Writes an object in its canonical form, without some of its top-level keys.
 pub(crate) fn canonicalize_object_without(
     form: JsonForm,

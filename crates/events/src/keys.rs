@@ -134,6 +134,12 @@ impl VerifyingKey {
         Self::from_bytes(&unpadded_base64::decode(text).ok_or(KeyError::Length)?)
     }
 
+    /// The key's 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// The key in unpadded base64.
     #[must_use]
     pub fn to_base64(&self) -> String {

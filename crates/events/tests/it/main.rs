@@ -8,6 +8,8 @@ mod keys;
 mod pdu;
 mod properties;
 mod redact;
+mod request_auth;
+mod server_keys;
 mod sign;
 mod support;
 mod vectors;
