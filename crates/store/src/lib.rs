@@ -39,6 +39,7 @@ pub mod room_details;
 pub mod rooms;
 mod schema;
 pub mod server;
+pub mod server_keys;
 pub mod snapshots;
 pub mod state_map;
 mod store;

@@ -57,6 +57,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0013_edits",
             text: include_str!("migrations/0013_edits.sql"),
         },
+        Migration {
+            name: "0014_server_keys",
+            text: include_str!("migrations/0014_server_keys.sql"),
+        },
     ],
     // An older program would not note when edits were sent.
     oldest_program: 13,
@@ -93,6 +97,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::room_details::STATEMENTS,
         crate::rooms::STATEMENTS,
         crate::server::STATEMENTS,
+        crate::server_keys::STATEMENTS,
         crate::snapshots::STATEMENTS,
         crate::threads::STATEMENTS,
         crate::timeline::STATEMENTS,
