@@ -30,6 +30,10 @@ const ROWS: &[Row] = &[
         crates: &["store"],
     },
     Row {
+        layer: OUTBOUND,
+        crates: &[SPEAKS_HTTP],
+    },
+    Row {
         layer: "3 domain",
         crates: &["accounts", "ephemeral", "rooms", "search", "sync"],
     },
@@ -57,7 +61,11 @@ const ROWS: &[Row] = &[
 
 const PURE: &str = "0 pure";
 const STORAGE: &str = "1 storage";
+const OUTBOUND: &str = "2 outbound";
 const EDGE: &str = "4 edge";
+
+/// The crate below the edge that speaks HTTP: to other servers.
+const SPEAKS_HTTP: &str = "outbound";
 
 /// A crate that tests, and only tests, may use from any layer.
 const TEST_SUPPORT: &str = "testkit";
@@ -110,7 +118,7 @@ fn rank(krate: &str) -> Option<usize> {
 /// Whether HTTP and its error codes have no business in the crate.
 pub(super) fn is_below_edge(krate: &str) -> bool {
     let edge = ROWS.iter().position(|row| row.layer == EDGE);
-    rank(krate) < edge && rank(krate).is_some()
+    krate != SPEAKS_HTTP && rank(krate) < edge && rank(krate).is_some()
 }
 
 pub(super) fn check(texts: &[Text]) -> Vec<Finding> {
@@ -190,7 +198,9 @@ fn library_problem(krate: &str, name: &str) -> Option<String> {
         Users::Only(crates) => (crates.contains(&krate), crates.join(", ")),
         Users::From(layer) => {
             let first = ROWS.iter().position(|row| row.layer == *layer);
-            (rank(krate) >= first, format!("layer {layer} and above"))
+            let speaks = *layer == EDGE && krate == SPEAKS_HTTP;
+            let who = format!("layer {layer} and above, and `{SPEAKS_HTTP}`");
+            (speaks || rank(krate) >= first, who)
         }
     };
     (!allowed).then(|| format!("the library `{name}` is for {who} only"))

@@ -1,0 +1,173 @@
+//! Which servers are better left alone for a while. A server that is down is asked less and less often, whoever wants
+//! something of it; one that speaks to us is up again.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use ruma_common::{OwnedServerName, ServerName};
+use starling_runtime::{Chance, Clock};
+
+/// So many servers that fail are remembered.
+const SERVERS: usize = 1 << 16;
+/// A server that has failed for this long, in milliseconds (a week), may be left alone for a day.
+const LONG_DEAD_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long a server is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure, in milliseconds; doubled at each further one.
+    pub initial_ms: u64,
+    /// At most, in milliseconds; a day if that is longer and the server has been down for a week.
+    pub max_ms: u64,
+}
+
+/// Knows which servers failed lately.
+#[derive(Debug)]
+pub struct Health {
+    failing: Cache<OwnedServerName, Arc<Mutex<Failing>>>,
+    backoff: Backoff,
+    clock: Clock,
+    chance: Chance,
+}
+
+/// In milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    since: i64,
+    retry_at: i64,
+    pause: u64,
+}
+
+impl Health {
+    /// All servers are well.
+    #[must_use]
+    pub fn new(backoff: Backoff, clock: Clock, chance: Chance) -> Self {
+        Self {
+            failing: Cache::new(SERVERS),
+            backoff,
+            clock,
+            chance,
+        }
+    }
+
+    /// Until when the server should be left alone, in milliseconds since 1970; `None` if it may be asked now.
+    #[must_use]
+    pub fn retry_at(&self, server: &ServerName) -> Option<i64> {
+        let failing = *self.failing.get(server)?.lock();
+        (failing.retry_at > self.clock.now_ms()).then_some(failing.retry_at)
+    }
+
+    /// The server answered, or asked us something: it is up.
+    pub fn is_up(&self, server: &ServerName) {
+        if self.failing.peek(server).is_some() {
+            self.failing.remove(server);
+        }
+    }
+
+    /// The server didn't answer. Failures of requests that were under way together count once.
+    pub fn failed(&self, server: &ServerName) {
+        let now_ms = self.clock.now_ms();
+        let Some(known) = self.failing.get(server) else {
+            let pause_ms = self.backoff.initial_ms;
+            let failing = Failing {
+                since: now_ms,
+                retry_at: self.after(now_ms, pause_ms),
+                pause: pause_ms,
+            };
+            self.failing
+                .insert(server.to_owned(), Arc::new(Mutex::new(failing)));
+            return;
+        };
+        let mut failing = known.lock();
+        if failing.retry_at > now_ms {
+            return;
+        }
+        let is_long_dead = now_ms - failing.since > LONG_DEAD_MS;
+        let longest = if is_long_dead {
+            self.backoff.max_ms.max(DAY_MS)
+        } else {
+            self.backoff.max_ms
+        };
+        failing.pause = failing.pause.saturating_mul(2).min(longest);
+        failing.retry_at = self.after(now_ms, failing.pause);
+    }
+
+    /// Some part of the pause before its end, so that those who wait don't all come back at once.
+    fn after(&self, now_ms: i64, pause_ms: u64) -> i64 {
+        let pause_ms = pause_ms - self.chance.within(0..pause_ms / 5 + 1);
+        now_ms.saturating_add_unsigned(pause_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn health() -> (Health, Clock) {
+        let clock = Clock::simulated(1_000_000);
+        let backoff = Backoff {
+            initial_ms: 1000,
+            max_ms: 3_600_000,
+        };
+        (
+            Health::new(backoff, clock.clone(), Chance::seeded(1)),
+            clock,
+        )
+    }
+
+    fn server() -> OwnedServerName {
+        OwnedServerName::try_from("down.example").expect("a server name")
+    }
+
+    async fn wait_for(health: &Health, clock: &Clock) -> i64 {
+        let retry_at = health.retry_at(&server()).expect("it is left alone");
+        let pause = retry_at - clock.now_ms();
+        tokio::time::advance(Duration::from_millis(pause.unsigned_abs())).await;
+        assert_eq!(health.retry_at(&server()), None);
+        pause
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_up_to_an_hour_and_after_a_week_up_to_a_day() {
+        let (health, clock) = health();
+        assert_eq!(health.retry_at(&server()), None);
+        let mut expected = 1000;
+        let begin = clock.now_ms();
+        while clock.now_ms() - begin <= LONG_DEAD_MS {
+            health.failed(&server());
+            let pause = wait_for(&health, &clock).await;
+            assert!((expected * 4 / 5..=expected).contains(&pause), "{pause}");
+            expected = (expected * 2).min(3_600_000);
+        }
+        for _ in 0..10 {
+            health.failed(&server());
+            wait_for(&health, &clock).await;
+        }
+        health.failed(&server());
+        assert!(wait_for(&health, &clock).await > 19 * 3_600_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_at_once_count_once() {
+        let (health, clock) = health();
+        for _ in 0..20 {
+            health.failed(&server());
+        }
+        assert!(wait_for(&health, &clock).await <= 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_speaks_is_up() {
+        let (health, _) = health();
+        health.failed(&server());
+        health.is_up(&server());
+        assert_eq!(health.retry_at(&server()), None);
+        health.failed(&server());
+        let retry_at = health.retry_at(&server()).expect("it is left alone");
+        assert!(retry_at <= 1_001_000);
+    }
+}
