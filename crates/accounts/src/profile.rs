@@ -185,7 +185,10 @@ impl Accounts {
                 Ok(is_change)
             }
         };
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, is_change| {
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, was_change| {
+            // Once more: other changes of the same commit may have come between.
+            let is_change = was_change
+                && is_change(&profiles::profile_rows(tx, user)?, &field, json.as_deref())?;
             if is_change {
                 let position = positions.give()?;
                 profiles::profile_field_set(tx, position, user, field.as_str(), json.as_deref())?;

@@ -228,3 +228,20 @@ async fn what_is_no_profile_is_refused() {
     })
     .await;
 }
+
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`
+#[tokio::test]
+async fn fields_that_are_set_at_once_are_together_no_larger_than_a_profile() {
+    on_servers(async |server| {
+        let alice = User::register(&server, "alice").await;
+        let setting = (0..20).map(async |number| {
+            let field = format!("org.example.x{number}");
+            let path = format!("profile/{}/{field}", alice.id);
+            let value = json!({ field: "x".repeat(30_000) });
+            alice.put(&path, value).await.status == 200
+        });
+        let set = futures_util::future::join_all(setting).await;
+        assert_eq!(set.iter().filter(|set| **set).count(), 2);
+    })
+    .await;
+}
