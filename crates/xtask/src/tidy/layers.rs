@@ -82,6 +82,8 @@ enum Users {
     Only(&'static [&'static str]),
     /// This layer and those after it.
     From(&'static str),
+    /// The same, and this crate.
+    FromAnd(&'static str, &'static str),
 }
 
 /// Libraries that belong to a layer.
@@ -92,17 +94,10 @@ const LIBRARIES: &[(&[&str], Users)] = &[
     ),
     (&["tokio-postgres-rustls"], Users::Only(&["db", "testkit"])),
     (
-        &[
-            "axum",
-            "http",
-            "http-body-util",
-            "hyper",
-            "hyper-util",
-            "ruma",
-            "tower",
-        ],
-        Users::From(EDGE),
+        &["http", "http-body-util", "hyper", "hyper-util"],
+        Users::FromAnd(EDGE, SPEAKS_HTTP),
     ),
+    (&["axum", "ruma", "tower"], Users::From(EDGE)),
     (&["tokio"], Users::From(STORAGE)),
     (
         &["ruma-signatures", "ruma-state-res"],
@@ -192,16 +187,20 @@ fn problem(krate: &str, name: &str, for_tests: bool) -> Option<String> {
     }
 }
 
+fn is_from(krate: &str, layer: &str) -> bool {
+    let first = ROWS.iter().position(|row| row.layer == layer);
+    rank(krate) >= first
+}
+
 fn library_problem(krate: &str, name: &str) -> Option<String> {
     let (_, users) = LIBRARIES.iter().find(|(names, _)| names.contains(&name))?;
     let (allowed, who) = match users {
         Users::Only(crates) => (crates.contains(&krate), crates.join(", ")),
-        Users::From(layer) => {
-            let first = ROWS.iter().position(|row| row.layer == *layer);
-            let speaks = *layer == EDGE && krate == SPEAKS_HTTP;
-            let who = format!("layer {layer} and above, and `{SPEAKS_HTTP}`");
-            (speaks || rank(krate) >= first, who)
-        }
+        Users::From(layer) => (is_from(krate, layer), format!("layer {layer} and above")),
+        Users::FromAnd(layer, other) => (
+            krate == *other || is_from(krate, layer),
+            format!("`{other}` and layer {layer} and above"),
+        ),
     };
     (!allowed).then(|| format!("the library `{name}` is for {who} only"))
 }

@@ -126,6 +126,16 @@ fn a_dependency_on_an_upper_or_neighbouring_crate_is_found() {
             "the library `axum` is for layer 4 edge and above only",
         ),
         (
+            "rooms",
+            "hyper",
+            "the library `hyper` is for `outbound` and layer 4 edge and above only",
+        ),
+        (
+            "outbound",
+            "axum",
+            "the library `axum` is for layer 4 edge and above only",
+        ),
+        (
             "events",
             "tokio",
             "the library `tokio` is for layer 1 storage and above only",
