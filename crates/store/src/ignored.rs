@@ -46,6 +46,9 @@ pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 /// So many changes of a list are remembered one by one. For who is further behind, anybody may have been taken off.
 pub const REMEMBERED: i64 = 20;
 
+/// Where there are more pairs of a room and a user than this to look at, something is taken to be hidden in every room.
+const MOST_PAIRS: usize = 20_000;
+
 /// Whom a user ignores.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
@@ -131,7 +134,7 @@ fn numbers_of<'a>(
     Ok(read.into_iter().collect())
 }
 
-/// Those of `rooms` in which something is hidden from who ignores `users`.
+/// Those of `rooms` in which something is hidden from who ignores `users`; where finding that out would take too long, all.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -142,6 +145,9 @@ pub fn rooms_hiding(
 ) -> Result<Vec<RoomNum>, Error> {
     let senders = numbers_of(tx, users)?.into_values();
     let senders: Vec<i64> = senders.map(|user| user.0).collect();
+    if senders.len().saturating_mul(rooms.len()) > MOST_PAIRS {
+        return Ok(rooms.to_vec());
+    }
     let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
     let params = [
         starling_db::Value::Ints(&rooms),
