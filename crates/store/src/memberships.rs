@@ -40,6 +40,8 @@ starling_db::statements! {
     /// All changes of a user's membership in a room.
     MEMBERSHIP_HISTORY = "SELECT room_num, membership, event_num, position FROM membership_changes
         WHERE user_num = ?1 AND room_num = ?2 ORDER BY position";
+    /// Whether a user ever joined a room.
+    WAS_JOINED = "SELECT 1 FROM membership_changes WHERE user_num = ?1 AND room_num = ?2 AND membership = 2 LIMIT 1";
     /// Forgets a room that the user has left.
     MEMBERSHIP_FORGET = "UPDATE memberships SET forgotten = 1 WHERE user_num = ?1 AND room_num = ?2
         AND membership IN (4, 5)";
@@ -236,6 +238,15 @@ pub fn guests_in(
         i64::from(limit).into(),
     ];
     tx.query_all(&GUESTS_IN_ROOM, &params, |row| Ok(UserNum(row.int(0)?)))
+}
+
+/// Whether a local user is, or ever was, joined to a room.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn was_ever_joined(tx: &mut Tx<'_>, user: UserNum, room: RoomNum) -> Result<bool, Error> {
+    let found = tx.query_one(&WAS_JOINED, &[user.into(), room.into()], |row| row.int(0))?;
+    Ok(found.is_some())
 }
 
 /// A user's membership of a room now.

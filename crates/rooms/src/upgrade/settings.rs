@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use starling_db::{Error, Positions, Tx};
 use starling_events::Value;
 use starling_store::account_data::{AccountData, GLOBAL, account_data_read, account_data_set};
-use starling_store::memberships::{Membership, membership_read};
+use starling_store::memberships::{Membership, membership_read, was_ever_joined};
 use starling_store::names::{EMPTY_KEY, types};
 use starling_store::push_rules::push_rules_read;
 use starling_store::{RoomNum, Store, UserNum};
@@ -83,8 +83,8 @@ fn with_room(direct: &str, from: &RoomId, to: &RoomId) -> Option<String> {
 }
 
 impl Rooms {
-    /// What the actor takes along into a room that they join: nothing, unless they come in anew and it replaces one where
-    /// they were.
+    /// What the actor takes along into a room that they join: nothing, unless they join it for the first time (what they
+    /// have removed there since must not come back) and it replaces one where they were.
     pub(crate) async fn carry_into(
         &self,
         room: RoomNum,
@@ -92,8 +92,7 @@ impl Rooms {
     ) -> Result<Option<Carry>, SendError> {
         let (store, user) = (self.store().clone(), actor.user);
         let read = move |tx: &mut Tx<'_>| {
-            let row = membership_read(tx, user, room)?;
-            if row.is_some_and(|row| row.membership == Membership::Join) {
+            if was_ever_joined(tx, user, room)? {
                 return Ok(None);
             }
             predecessor(&store, tx, room)

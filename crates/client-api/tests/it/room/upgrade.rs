@@ -503,6 +503,12 @@ async fn push_rules_for_a_room_go_along_with_whoever_joins() {
             }
             assert_eq!(rules["room"][1]["enabled"], false);
         }
+        // What is removed there doesn't come back.
+        let rule = format!("pushrules/global/override/{new}");
+        bob.delete(&rule).await.ok();
+        bob.leave(&new).await.ok();
+        bob.join(&new).await.ok();
+        assert_eq!(bob.get(&rule).await.error(), (404, "M_NOT_FOUND"));
     })
     .await;
 }
