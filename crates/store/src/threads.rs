@@ -56,7 +56,8 @@ pub(crate) fn thread_of(
 impl Store {
     /// Whether a receipt for `thread` may be for `event`. A thread's root, and what relates to it without being in the
     /// thread, is in the main timeline; clients that show a thread with its root send receipts for both, so it fits
-    /// either. So does a redacted event of a thread: clients that know of the redaction see no relation any more.
+    /// either. So does what is in the thread only by what it relates to, since clients look no more than a few relations
+    /// far, and a redacted event of a thread: clients that know of the redaction see no relation any more.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -74,7 +75,11 @@ impl Store {
         })?;
         match (thread, root) {
             (ReceiptThread::Unthreaded, _) | (ReceiptThread::Main, None) => Ok(true),
-            (ReceiptThread::Main, Some(_)) => Ok(event.redacted_by.is_some()),
+            (ReceiptThread::Main, Some(_)) => {
+                let relation = relation_of(&event.pdu);
+                let says_so = relation.is_some_and(|it| &*it.rel_type == THREAD);
+                Ok(!says_so || event.redacted_by.is_some())
+            }
             (ReceiptThread::Root(wanted), Some(root)) => Ok(*wanted == *root),
             (ReceiptThread::Root(wanted), None) => {
                 let relates = || relation_of(&event.pdu).is_some_and(|it| it.target == *wanted);

@@ -182,7 +182,8 @@ async fn a_threaded_receipt_is_for_an_event_of_its_thread() {
             (&root, "main", true),
             (&reaction, "main", true),
             (&inside, "main", false),
-            (&edited, "main", false),
+            // Some clients don't look as far as its thread.
+            (&edited, "main", true),
             (&root, &*root, true),
             (&inside, &root, true),
             (&edited, &root, true),
@@ -228,7 +229,8 @@ async fn a_thread_is_read_up_to_an_event_that_is_redacted_or_far_from_its_root()
         let read = async |event: &str, thread: &str| {
             receipt(bob, room, "m.read", event, json!({ "thread_id": thread })).await
         };
-        assert_eq!(read(&last, "main").await.error(), (400, "M_INVALID_PARAM"));
+        // Clients look less far, and show it in the main timeline.
+        read(&last, "main").await.ok();
         read(&last, &root).await.ok();
         let redacted = scene.relate("redacted", "m.thread", &root).await;
         let path = format!("rooms/{}/redact/{}/1", segment(room), segment(&redacted));
