@@ -28,9 +28,10 @@ starling_db::statements! {
     /// Drops a user's receipts of threads, but for those that lie furthest in the room's order.
     RECEIPTS_CAP = "DELETE FROM receipts WHERE user_num = ?1 AND room_num = ?2 AND kind = ?3
         AND thread NOT IN (CAST('' AS {bytes}), CAST('main' AS {bytes}))
-        AND place_major <= (SELECT place_major FROM receipts WHERE user_num = ?1 AND room_num = ?2 AND kind = ?3
+        AND (place_major, place_minor, thread) <= (SELECT place_major, place_minor, thread FROM receipts
+            WHERE user_num = ?1 AND room_num = ?2 AND kind = ?3
                 AND thread NOT IN (CAST('' AS {bytes}), CAST('main' AS {bytes}))
-            ORDER BY place_major DESC LIMIT 1 OFFSET ?4)";
+            ORDER BY place_major DESC, place_minor DESC, thread DESC LIMIT 1 OFFSET ?4)";
     /// All receipts of a user in some rooms. A join, since SQLite makes a table of what stands after `IN`.
     RECEIPTS_OF = "SELECT receipts.kind, receipts.thread, receipts.event_id, receipts.place_major, receipts.place_minor,
             receipts.room_num

@@ -68,7 +68,8 @@ starling_db::statements! {
 }
 
 /// Of so many threads of a room counts are told, those that grew last. Receipts of no more are kept: who has read these
-/// threads has receipts at their ends, which lie further than any of older threads.
+/// threads has receipts at their ends, which lie further than any of older threads. Of who has so many, a thread without
+/// a receipt counts from the first of them on.
 pub(crate) const MOST_THREADS: i64 = 500;
 
 /// So many events that count for nothing are taken out of what is not read of a room, one by one. Further ones count:

@@ -10,7 +10,8 @@ use ruma_common::{EventId, OwnedEventId};
 use starling_db::{Error, Tx, Value};
 
 use crate::numbers::{RoomNum, UserNum};
-use crate::receipts::{ReceiptThread, receipts_of_rooms};
+use crate::receipts::{ReceiptKind, ReceiptThread, receipts_of_rooms};
+use crate::unread::counts::MOST_THREADS;
 
 starling_db::statements! {
     /// The place of a user's own last event in the main timeline of each of some rooms, but for member events (shapes
@@ -40,6 +41,8 @@ pub struct Marks {
     pub all: i64,
     /// Threads for which there are receipts of their own, by root.
     pub threads: HashMap<OwnedEventId, i64>,
+    /// Threads without: their receipts may have been dropped, which then lay before all that are kept. 0 when none was.
+    pub dropped: i64,
 }
 
 impl Marks {
@@ -47,7 +50,28 @@ impl Marks {
     #[must_use]
     pub fn thread(&self, root: &EventId) -> i64 {
         let own = self.threads.get(root).copied();
-        self.all.max(own.unwrap_or(0))
+        self.all.max(own.unwrap_or(self.dropped))
+    }
+}
+
+/// The receipts of one kind that are kept of a user's threads in a room.
+#[derive(Debug, Default)]
+struct Kept {
+    count: i64,
+    /// The place of the one that lies furthest back.
+    first: i64,
+}
+
+impl Kept {
+    fn add(&mut self, place: i64) {
+        let is_first = self.count == 0 || place < self.first;
+        self.first = if is_first { place } else { self.first };
+        self.count += 1;
+    }
+
+    /// Whether some may have been dropped.
+    fn is_full(&self) -> bool {
+        self.count >= MOST_THREADS
     }
 }
 
@@ -74,12 +98,14 @@ pub fn marks_of_rooms(
         main: joined,
         all: joined,
         threads: HashMap::new(),
+        dropped: 0,
     };
     let mut marks: HashMap<RoomNum, Marks> = rooms
         .iter()
         .map(|(room, at)| (*room, joined(*at)))
         .collect();
     let wanted: Vec<RoomNum> = rooms.iter().map(|(room, _)| *room).collect();
+    let mut kept: HashMap<(RoomNum, ReceiptKind), Kept> = HashMap::new();
     for (room, read) in receipts_of_rooms(tx, user, &wanted)? {
         let Some(marks) = marks.get_mut(&room) else {
             continue;
@@ -92,9 +118,15 @@ pub fn marks_of_rooms(
             }
             ReceiptThread::Main => marks.main = marks.main.max(place),
             ReceiptThread::Root(root) => {
+                kept.entry((room, read.key.kind)).or_default().add(place);
                 let mark = marks.threads.entry(root).or_default();
                 *mark = place.max(*mark);
             }
+        }
+    }
+    for ((room, _), kept) in kept {
+        if let Some(marks) = marks.get_mut(&room).filter(|_| kept.is_full()) {
+            marks.dropped = marks.dropped.max(kept.first);
         }
     }
     let wanted: Vec<i64> = wanted.iter().map(|room| room.0).collect();

@@ -10,6 +10,7 @@ use starling_store::receipts::{
 };
 use starling_store::rooms::room_insert;
 use starling_store::tokens::Place;
+use starling_store::unread::marks_of_rooms;
 use starling_store::{RoomNum, SCHEMA, Store, UserNum};
 use starling_testkit::{TestDb, on_each_engine};
 
@@ -277,6 +278,11 @@ async fn of_many_threads_the_receipts_that_lie_furthest_are_kept() {
                 .any(|it| it.contains(&format!("$root{number} ")))
         };
         assert!(has(510) && has(11) && !has(10));
+        // The others are read up to there, since theirs may have lain no further.
+        let read = move |tx: &mut Tx<'_>| marks_of_rooms(tx, bob, &[(ROOM, 2)]);
+        let marks = store.db().read("marks", read).await.unwrap();
+        let thread = |root: &str| marks[&ROOM].thread(&EventId::parse(root).unwrap());
+        assert_eq!([thread("$root510"), thread("$root10")], [510, 11]);
     })
     .await;
 }
