@@ -135,11 +135,12 @@ impl Store {
         let mut candidates: BTreeMap<UserNum, Candidate> = BTreeMap::new();
         add_mentioned(tx, after, &view, server, &mut candidates)?;
         for watcher in watchers {
-            let candidate = Candidate {
+            let candidate = candidates.entry(watcher.user).or_insert_with(|| Candidate {
                 user_id: watcher.user_id.clone(),
-                display_name: watcher.display_name.clone(),
-            };
-            candidates.insert(watcher.user, candidate);
+                display_name: None,
+                is_mentioned: false,
+            });
+            candidate.display_name.clone_from(&watcher.display_name);
         }
         candidates.remove(&event.sender);
         if candidates.is_empty() {
@@ -165,9 +166,10 @@ impl Store {
                 .is_some_and(|power| may_notify(power, sender, key))
         };
         let room = after.for_rules();
-        let mut shares = Shares::new(candidates.len());
+        let mut shares = Shares::new(candidates.values());
         let mut found: BTreeMap<(bool, bool), Vec<i64>> = BTreeMap::new();
         for (user, candidate) in &candidates {
+            let shares = shares.of(candidate);
             let budget = shares.share();
             let Some(rules) = rulesets.get(user) else {
                 continue;
@@ -253,6 +255,7 @@ fn add_mentioned(
             let candidate = Candidate {
                 user_id: row.text(1)?.to_owned(),
                 display_name: None,
+                is_mentioned: true,
             };
             candidates.insert(UserNum(row.int(0)?), candidate);
             Ok(())
@@ -260,21 +263,44 @@ fn add_mentioned(
     )
 }
 
-/// The work that one event may take, split among those whose rules are evaluated: each gets as much as the others, and
-/// what they leave. So nobody's rules take from what the rules of others need.
+/// The work that one event may take: half of it is for the few whom it mentions, however many others look for what is in
+/// it.
 struct Shares {
+    mentioned: Share,
+    others: Share,
+}
+
+impl Shares {
+    fn new<'a>(candidates: impl ExactSizeIterator<Item = &'a Candidate>) -> Self {
+        let all = candidates.len();
+        let mentioned = candidates.filter(|it| it.is_mentioned).count();
+        let share = |users| Share {
+            left: Budget::OF_EVENT / 2,
+            users,
+        };
+        Self {
+            mentioned: share(mentioned),
+            others: share(all - mentioned),
+        }
+    }
+
+    fn of(&mut self, candidate: &Candidate) -> &mut Share {
+        if candidate.is_mentioned {
+            &mut self.mentioned
+        } else {
+            &mut self.others
+        }
+    }
+}
+
+/// Work that is split among those whose rules are evaluated: each gets as much as the others, and what they leave. So
+/// nobody's rules take from what the rules of others need.
+struct Share {
     left: usize,
     users: usize,
 }
 
-impl Shares {
-    fn new(users: usize) -> Self {
-        Self {
-            left: Budget::OF_EVENT,
-            users,
-        }
-    }
-
+impl Share {
     fn share(&self) -> Budget {
         Budget::new(self.left / self.users.max(1))
     }
@@ -292,6 +318,8 @@ struct Candidate {
     user_id: String,
     /// Known where rules look for it.
     display_name: Option<String>,
+    /// The event names them: no more than [`MOST_MENTIONED`].
+    is_mentioned: bool,
 }
 
 /// What rules say of an event, if that is something else than what they say of all events of its shape. Where the budget

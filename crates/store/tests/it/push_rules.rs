@@ -127,6 +127,45 @@ async fn rules_that_take_too_long_are_nobody_elses_loss() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_mentioned_is_told_however_many_look_for_something() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = room_with_backfill(&db).await;
+        // The room's events have positions of their own.
+        let pass = |_: &mut Tx<'_>, positions: &mut Positions, ()| {
+            (0..40).try_for_each(|_| positions.give().map(drop))
+        };
+        let write = Write::new("positions");
+        let passed = store.db().write_placed(write, |_| Ok(()), pass).await;
+        passed.unwrap();
+        // Each rule reads the event again.
+        let mut many = Ruleset::default();
+        for number in 0..150 {
+            let is_one = json!({ "kind": "event_property_is", "key": "content.x", "value": 1 });
+            let body = RuleBody {
+                conditions: vec![is_one],
+                ..RuleBody::default()
+            };
+            let id = number.to_string();
+            many.put(Kind::Override, &id, body, &Place::default())
+                .unwrap();
+        }
+        let mut changed = Vec::new();
+        for number in 0..3 {
+            let user_id = format!("@user{number}:localhost");
+            changed.push((join(&store, &user_id).await, user_id, many.clone()));
+        }
+        let bob = join(&store, "@bob:localhost").await;
+        changed.push((bob, "@bob:localhost".to_owned(), many));
+        let mentions = json!({ "user_ids": ["@bob:localhost"] });
+        let content = json!({ "body": "a".repeat(60_000), "m.mentions": mentions });
+        let message = event("m.room.message", None, &content);
+        change_and_append(&store, changed, message).await;
+        assert_eq!(exceptions(&store).await, [bob]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_room_looks_for_takes_its_part_of_the_memory() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let store = room_with_backfill(&db).await;
