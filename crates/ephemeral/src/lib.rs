@@ -19,7 +19,7 @@ use ruma_common::OwnedUserId;
 use starling_bus::Bus;
 use starling_db::{Error, Tx, Write};
 use starling_runtime::Clock;
-use starling_store::receipts::waiting_receipts_sweep;
+use starling_store::receipts::{waiting_receipts_old_rooms, waiting_receipts_sweep};
 use starling_store::{DeviceNum, Store, UserNum};
 
 use keeper::Memory;
@@ -81,14 +81,24 @@ impl Ephemeral {
         &self.store
     }
 
-    /// Forgets at most `most` receipts that have waited for their event since before `before_ms`; how many it forgot.
+    /// Forgets at most `most` receipts that have waited for their event since before `before_ms`; how many it forgot. It
+    /// locks their rooms, since an append there takes receipts while it holds the head of the log, for which another write
+    /// of this one's batch may wait.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn sweep_waiting_receipts(&self, before_ms: i64, most: i64) -> Result<u64, Error> {
-        let write = Write::new("sweep_waiting_receipts").relaxed();
-        let sweep = move |tx: &mut Tx<'_>| waiting_receipts_sweep(tx, before_ms, most);
-        self.store().db().write(write, sweep).await
+        let db = self.store().db();
+        let find = move |tx: &mut Tx<'_>| waiting_receipts_old_rooms(tx, before_ms, most);
+        let rooms = db.read("old_waiting_receipts", find).await?;
+        if rooms.is_empty() {
+            return Ok(0);
+        }
+        let write = Write::new("sweep_waiting_receipts")
+            .relaxed()
+            .locking(rooms.iter().map(|room| room.0));
+        let sweep = move |tx: &mut Tx<'_>| waiting_receipts_sweep(tx, &rooms, before_ms, most);
+        db.write(write, sweep).await
     }
 }
 

@@ -59,9 +59,8 @@ starling_db::statements! {
     WAITING_RECEIPTS_CAP = "DELETE FROM waiting_receipts WHERE room_num = ?1 AND user_num = ?2
         AND (kind, thread) NOT IN (SELECT kind, thread FROM waiting_receipts WHERE room_num = ?1 AND user_num = ?2
             ORDER BY sent_at DESC, kind, thread LIMIT 16)";
-    /// Drops all but a user's newest in all rooms.
-    WAITING_RECEIPTS_CAP_OF_USER = "DELETE FROM waiting_receipts WHERE user_num = ?1 AND sent_at <= (
-            SELECT sent_at FROM waiting_receipts WHERE user_num = ?1 ORDER BY sent_at DESC LIMIT 1 OFFSET ?2)";
+    /// How many of a user wait in other rooms.
+    WAITING_RECEIPTS_ELSEWHERE = "SELECT COUNT(*) FROM waiting_receipts WHERE user_num = ?1 AND room_num <> ?2";
     /// Drops all but the newest in a room.
     WAITING_RECEIPTS_CAP_OF_ROOM = "DELETE FROM waiting_receipts WHERE room_num = ?1 AND sent_at <= (
             SELECT sent_at FROM waiting_receipts WHERE room_num = ?1 ORDER BY sent_at DESC LIMIT 1 OFFSET ?2)";
@@ -75,12 +74,16 @@ starling_db::statements! {
     /// An append needn't look any longer.
     WAITING_RECEIPTS_NOTE_NONE = "UPDATE rooms SET has_waiting_receipts = 0 WHERE room_num = ?1
         AND NOT EXISTS (SELECT 1 FROM waiting_receipts WHERE waiting_receipts.room_num = ?1)";
-    /// Those for whose event nobody waits any longer.
-    WAITING_RECEIPTS_SWEEP = "DELETE FROM waiting_receipts WHERE sent_at IN
-        (SELECT sent_at FROM waiting_receipts WHERE sent_at < ?1 ORDER BY sent_at LIMIT ?2)";
+    /// The rooms of those for whose event nobody waits any longer.
+    WAITING_RECEIPTS_OLD_ROOMS = "SELECT DISTINCT old.room_num FROM (
+            SELECT room_num FROM waiting_receipts WHERE sent_at < ?1 ORDER BY sent_at LIMIT ?2
+        ) AS old";
+    /// Those of some rooms for whose event nobody waits any longer.
+    WAITING_RECEIPTS_SWEEP = "DELETE FROM waiting_receipts WHERE room_num IN {ints ?1} AND sent_at IN
+        (SELECT sent_at FROM waiting_receipts WHERE sent_at < ?2 ORDER BY sent_at LIMIT ?3)";
 }
 
-/// So many receipts of one user wait, in all rooms.
+/// When so many receipts of one user wait in other rooms, no more do.
 const MOST_WAITING_OF_USER: i64 = 100;
 
 /// So many receipts wait in one room.
@@ -319,7 +322,9 @@ pub fn receipts_own_rooms(
 }
 
 /// Keeps a receipt for an event that isn't in the timeline, until it comes; of one user and room the newest 16, and no
-/// more than some of a user and of a room. The write locks the room, so that the event is appended either before (and then it is found) or after.
+/// more than some of a room. Of a user of whom many wait elsewhere it isn't kept: rows of other rooms are not touched,
+/// since an append there may hold them while it waits for this write. The write locks the user, and the room, so that the
+/// event is appended either before (and then it is found) or after.
 ///
 /// # Errors
 /// When the database fails.
@@ -329,6 +334,11 @@ pub fn receipt_wait(
     key: &ReceiptKey,
     event: &EventId,
 ) -> Result<(), Error> {
+    let of_user = [sent.user.into(), sent.room.into()];
+    let elsewhere = tx.query_one(&WAITING_RECEIPTS_ELSEWHERE, &of_user, |row| row.int(0))?;
+    if elsewhere.is_some_and(|count| count >= MOST_WAITING_OF_USER) {
+        return Ok(());
+    }
     let params = [
         sent.room.into(),
         sent.user.into(),
@@ -339,8 +349,6 @@ pub fn receipt_wait(
     ];
     tx.execute_one(&WAITING_RECEIPT_SET, &params)?;
     tx.execute(&WAITING_RECEIPTS_CAP, &[sent.room.into(), sent.user.into()])?;
-    let of_user = [sent.user.into(), MOST_WAITING_OF_USER.into()];
-    tx.execute(&WAITING_RECEIPTS_CAP_OF_USER, &of_user)?;
     let of_room = [sent.room.into(), MOST_WAITING_IN_ROOM.into()];
     tx.execute(&WAITING_RECEIPTS_CAP_OF_ROOM, &of_room)?;
     tx.execute_one(&WAITING_RECEIPTS_NOTE, &[sent.room.into()])
@@ -438,10 +446,33 @@ impl Store {
     }
 }
 
-/// Forgets about `most` receipts that have waited since before `before_ms`; how many.
+/// The rooms of the `most` oldest receipts that have waited since before `before_ms`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn waiting_receipts_old_rooms(
+    tx: &mut Tx<'_>,
+    before_ms: i64,
+    most: i64,
+) -> Result<Vec<RoomNum>, Error> {
+    let params = [before_ms.into(), most.into()];
+    tx.query_all(&WAITING_RECEIPTS_OLD_ROOMS, &params, |row| {
+        Ok(RoomNum(row.int(0)?))
+    })
+}
+
+/// Forgets those of about the `most` oldest receipts that are in `rooms`, which the write locks, and have waited since
+/// before `before_ms`; how many.
 ///
 /// # Errors
 /// When the database fails.
-pub fn waiting_receipts_sweep(tx: &mut Tx<'_>, before_ms: i64, most: i64) -> Result<u64, Error> {
-    tx.execute(&WAITING_RECEIPTS_SWEEP, &[before_ms.into(), most.into()])
+pub fn waiting_receipts_sweep(
+    tx: &mut Tx<'_>,
+    rooms: &[RoomNum],
+    before_ms: i64,
+    most: i64,
+) -> Result<u64, Error> {
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let params = [Value::Ints(&rooms), before_ms.into(), most.into()];
+    tx.execute(&WAITING_RECEIPTS_SWEEP, &params)
 }
