@@ -54,6 +54,9 @@ impl Path {
 }
 
 impl Role {
+    /// So many stand before `Other`, which is many.
+    const KNOWN: usize = Self::Other as usize;
+
     fn of(names: &[Box<str>]) -> Self {
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         match names.as_slice() {
@@ -71,11 +74,16 @@ impl Role {
     }
 }
 
+/// A value's bytes. A copy, so that a view may stand for one of a shorter life.
+type Copied = Box<[u8]>;
+
 /// An event, and what conditions ask of it more than once.
 #[derive(Debug)]
 pub struct EventView<'a> {
     pdu: &'a Pdu,
     body: OnceCell<Option<String>>,
+    /// The values of the properties that most rules ask for, by role.
+    found: [OnceCell<Option<Copied>>; Role::KNOWN],
 }
 
 impl<'a> EventView<'a> {
@@ -85,6 +93,7 @@ impl<'a> EventView<'a> {
         Self {
             pdu,
             body: OnceCell::new(),
+            found: Default::default(),
         }
     }
 
@@ -119,7 +128,7 @@ impl<'a> EventView<'a> {
     }
 
     /// The value of a property, if the event has it.
-    pub(crate) fn get(&self, path: &Path, budget: &Budget) -> Option<Property<'a>> {
+    pub(crate) fn get(&self, path: &Path, budget: &Budget) -> Option<Property<'_>> {
         let text = match path.role {
             Role::Type => Some(self.pdu.kind()),
             Role::Sender => Some(self.pdu.sender().as_str()),
@@ -130,22 +139,40 @@ impl<'a> EventView<'a> {
         if let Some(text) = text {
             return Some(Property::Text(text.into()));
         }
-        // Nothing is parsed that isn't asked for, so each question reads the event again.
-        if !budget.take(self.pdu.json().len() / 16 + 1) {
+        // Nothing is parsed that isn't asked for, so each question reads the event again, but for the few properties that
+        // nearly everybody's rules ask for: of these it reads the value again.
+        let kept = self.found.get(path.role as usize);
+        let kept = kept.map(|kept| kept.get_or_init(|| self.find(&path.names).map(copied)));
+        let read = match kept {
+            Some(value) => value.as_ref().map_or(0, |value| value.len()),
+            None => self.pdu.json().len(),
+        };
+        if !budget.take(read / 16 + 1) {
             return None;
         }
-        let (first, rest) = path.names.split_first()?;
+        // Nor do events of most versions state their id.
+        if matches!(&*path.names, [name] if &**name == "event_id") {
+            return Some(Property::Text(self.pdu.event_id().as_str().into()));
+        }
+        let value = match kept {
+            Some(value) => value.as_deref().map(Value::new),
+            None => self.find(&path.names),
+        };
+        value.map(Property::of)
+    }
+
+    fn find(&self, names: &[Box<str>]) -> Option<Value<'a>> {
+        let (first, rest) = names.split_first()?;
         let top = match &**first {
             "content" => self.content(),
-            // Nor do events of most versions state their id.
-            "event_id" if rest.is_empty() => {
-                return Some(Property::Text(self.pdu.event_id().as_str().into()));
-            }
             name => self.pdu.value().get(name)?,
         };
-        let found = rest.iter().try_fold(top, |value, name| value.get(name))?;
-        Some(Property::of(found))
+        rest.iter().try_fold(top, |value, name| value.get(name))
     }
+}
+
+fn copied(value: Value<'_>) -> Copied {
+    value.as_bytes().into()
 }
 
 /// A value, as far as conditions tell values apart.

@@ -1,9 +1,20 @@
 //! Which rule decides on an event: <https://spec.matrix.org/v1.19/client-server-api/#push-rules>
 
 use serde_json::{Value, json};
-use starling_pushrules::{Kind, Ruleset};
+use starling_pushrules::{Budget, Kind, Rule, Ruleset};
 
-use crate::support::{Scene, decision, decision_in, message, put, with_conditions};
+use crate::support::{Scene, decision, decision_in, event, message, put, with_conditions};
+
+#[test]
+fn a_long_event_costs_the_predefined_rules_no_more_than_a_short_one() {
+    let mentions = json!({"user_ids": ["@alice:example.org"]});
+    let long = json!({"body": "a".repeat(60_000), "msgtype": "m.text", "m.mentions": mentions});
+    let (rules, budget) = (Ruleset::default(), Budget::new(200));
+    let decides =
+        Scene::default().decides_within(&budget, &rules, &event(&json!({"content": long})));
+    assert_eq!(decides.map(Rule::id), Some(".m.rule.is_user_mention"));
+    assert!(!budget.is_spent());
+}
 
 #[test]
 fn the_predefined_rules_decide() {

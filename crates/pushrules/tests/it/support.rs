@@ -57,6 +57,15 @@ impl Scene<'_> {
 
     /// The rule that decides for Alice, if there is one.
     pub(crate) fn decides<'r>(&self, ruleset: &'r Ruleset, pdu: &Pdu) -> Option<&'r Rule> {
+        self.decides_within(&Budget::default(), ruleset, pdu)
+    }
+
+    pub(crate) fn decides_within<'r>(
+        &self,
+        budget: &Budget,
+        ruleset: &'r Ruleset,
+        pdu: &Pdu,
+    ) -> Option<&'r Rule> {
         let view = EventView::new(pdu);
         ruleset.evaluate(&Situation {
             event: &view,
@@ -64,7 +73,7 @@ impl Scene<'_> {
             user_id: ALICE,
             display_name: self.name,
             may_notify: &|key| self.may.contains(&key),
-            budget: &Budget::default(),
+            budget,
         })
     }
 }
