@@ -231,7 +231,11 @@ fn children(
         .iter()
         .map(|parent| (parent.event.pdu.event_id().as_str(), *parent))
         .collect();
-    let targets: Vec<&str> = by_id.keys().copied().collect();
+    // In the order of the page, so that the same ones are looked at each time where they are too many.
+    let targets: Vec<&str> = parents
+        .iter()
+        .map(|parent| parent.event.pdu.event_id().as_str())
+        .collect();
     let rooms: HashSet<i64> = parents.iter().map(|parent| parent.event.room.0).collect();
     let rooms: Vec<i64> = rooms.into_iter().collect();
     let kinds = [REPLACE, THREAD, REFERENCE];
