@@ -364,14 +364,14 @@ impl Store {
             target: &relation.target,
             rel_type: Some(&relation.rel_type),
             kind: None,
-            recurse: false,
+            recurse: None,
         };
         let all = Stretch {
             from: START,
             to: end_of(i64::MAX - 1),
         };
-        let last = self.relations_page(tx, &wanted, all, Direction::Backwards, 1)?;
-        Ok(last.into_iter().next())
+        let last = self.relations_page(tx, &wanted, (all, Direction::Backwards), 1)?;
+        Ok(last.events.into_iter().next())
     }
 }
 

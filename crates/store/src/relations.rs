@@ -1,7 +1,6 @@
 //! Relationships between events: what an event's `m.relates_to` says, and which events relate to an event.
 //! <https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events>
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId};
@@ -12,48 +11,100 @@ use starling_events::{Pdu, RoomVersion, Value};
 use crate::events::Event;
 use crate::numbers::{EventNum, RoomNum, TypeNum, UserNum};
 use crate::store::Store;
-use crate::timeline::{Direction, Stretch};
+use crate::timeline::{Direction, Page, Stretch};
 use crate::tokens::Place;
 
-/// What of a target's relations is wanted: ?7 is a type's number (0: any), ?8 whether only those of type ?9.
+/// What of a target's relations is wanted: ?3 is a type's number (0: any), ?4 whether only those of type ?5.
 macro_rules! wanted {
     ($table:literal) => {
         concat!(
-            "(CAST(?7 AS BIGINT) = 0 OR ",
+            "(CAST(?3 AS BIGINT) = 0 OR ",
             $table,
-            ".type_num = ?7) AND (CAST(?8 AS BIGINT) = 0 OR ",
+            ".type_num = ?3) AND (CAST(?4 AS BIGINT) = 0 OR ",
             $table,
-            ".rel_type = ?9)"
+            ".rel_type = ?5)"
         )
     };
 }
 
-/// A column of the event that comes before the one where a walk is, of those that relate to the walk's target in the room
-/// that `$where` names.
+/// The relation of the event that is the target of `$near`, in room ?2, if it is wanted.
+macro_rules! next_step {
+    ($near:literal, $event:literal, $next:literal) => {
+        concat!(
+            "events AS ",
+            $event,
+            " CROSS JOIN relations AS ",
+            $next,
+            "
+                WHERE ",
+            $event,
+            ".event_id = ",
+            $near,
+            ".target AND ",
+            $event,
+            ".room_num = ?2
+                    AND ",
+            $next,
+            ".room_num = ?2 AND ",
+            $next,
+            ".place_major = ",
+            $event,
+            ".place_major
+                    AND ",
+            $next,
+            ".place_minor = ",
+            $event,
+            ".place_minor AND ",
+            wanted!($next)
+        )
+    };
+}
+
+/// Whether a relation has target ?1, or a target with such a relation of its own, and so on: with names for the event and
+/// the relation of each further step. Neither `EXISTS` nor a condition on the last one's target: PostgreSQL might read all
+/// relations of the room for the one, all that have that target for the other.
+macro_rules! leads {
+    ($near:literal, $event:literal, $next:literal) => {
+        concat!(
+            "(", $near, ".target = ?1 OR (SELECT ", $next, ".target FROM ", next_step!($near, $event, $next), " LIMIT 1) = ?1)"
+        )
+    };
+    ($near:literal, $event:literal, $next:literal, $($further:literal),+) => {
+        concat!(
+            "(", $near, ".target = ?1 OR (SELECT 1 FROM ", next_step!($near, $event, $next), "
+                    AND ", leads!($next, $($further),+), " LIMIT 1) IS NOT NULL)"
+        )
+    };
+}
+
+/// The relations of room ?2 in a stretch, at most ?10 from the end at which `$order` begins, and whether each leads to an
+/// event, in [`MAX_DEPTH`] steps at most.
+macro_rules! looked_through {
+    ($stretch:literal, $order:literal) => {
+        concat!(
+            "SELECT near.event_num, near.place_major, near.place_minor,
+                CAST(CASE WHEN ", wanted!("near"), " AND
+                    ", leads!("near", "first", "nearer", "second", "nearest"), " THEN 1 ELSE 0 END AS BIGINT)
+            FROM (
+                SELECT target, event_num, rel_type, type_num, place_major, place_minor FROM relations
+                WHERE room_num = ?2 AND ", $stretch, " ORDER BY ", $order, " LIMIT ?10
+            ) AS near ORDER BY ", $order
+        )
+    };
+}
+
+/// A column of the event that comes before the one where a walk is, of those that relate to the walk's target in the walk's
+/// room and way.
 macro_rules! older {
-    ($column:literal, $($where:tt)+) => {
+    ($column:literal) => {
         concat!(
             "(SELECT next.",
             $column,
-            " FROM relations AS next WHERE next.target = walk.target AND ",
-            $($where)+,
-            " AND (next.place_major, next.place_minor) < (walk.place_major, walk.place_minor)
+            " FROM relations AS next
+                WHERE next.target = walk.target AND next.room_num = walk.room_num AND next.rel_type = walk.rel_type
+                    AND (next.place_major, next.place_minor) < (walk.place_major, walk.place_minor)
                 ORDER BY next.place_major DESC, next.place_minor DESC LIMIT 1)"
         )
-    };
-}
-
-/// One in the walk's room, that relates in the walk's way.
-macro_rules! of_type {
-    () => {
-        "next.room_num = walk.room_num AND next.rel_type = walk.rel_type"
-    };
-}
-
-/// One in room ?2, as is wanted.
-macro_rules! wanted_in_room {
-    () => {
-        concat!("next.room_num = ?2 AND ", wanted!("next"))
     };
 }
 
@@ -67,38 +118,36 @@ starling_db::statements! {
         WHERE target = ?1 AND room_num = ?2 AND place_major = ?3 AND place_minor = ?4";
     /// The events that relate to an event, before a boundary and not before another, newest first.
     RELATIONS_BACKWARDS = concat!("SELECT event_num, place_major, place_minor FROM relations
-        WHERE target = ?1 AND room_num = ?2 AND (place_major, place_minor) < (?3, ?4)
-            AND (place_major, place_minor) >= (?5, ?6) AND ", wanted!("relations"), "
+        WHERE target = ?1 AND room_num = ?2 AND (place_major, place_minor) < (?6, ?7)
+            AND (place_major, place_minor) >= (?8, ?9) AND ", wanted!("relations"), "
         ORDER BY place_major DESC, place_minor DESC LIMIT ?10");
     /// The events that relate to an event, from a boundary on and before another, oldest first.
     RELATIONS_FORWARDS = concat!("SELECT event_num, place_major, place_minor FROM relations
-        WHERE target = ?1 AND room_num = ?2 AND (place_major, place_minor) >= (?3, ?4)
-            AND (place_major, place_minor) < (?5, ?6) AND ", wanted!("relations"), "
+        WHERE target = ?1 AND room_num = ?2 AND (place_major, place_minor) >= (?6, ?7)
+            AND (place_major, place_minor) < (?8, ?9) AND ", wanted!("relations"), "
         ORDER BY place_major, place_minor LIMIT ?10");
-    /// The newest events before a boundary that relate to some events of a room, and their ids: the newest of each, then
-    /// the one before that of each, and so on, ?6 times at most and ?5 in all. So none of them keeps the others from being looked at.
-    RELATED_BEFORE = concat!("WITH RECURSIVE walk (target, event_num, place_major, place_minor, steps) AS (
-            SELECT value, CAST(0 AS BIGINT), CAST(?3 AS BIGINT), CAST(?4 AS BIGINT), CAST(0 AS BIGINT)
-            FROM {texts ?1} AS targets
-            UNION ALL
-            SELECT walk.target, ", older!("event_num", wanted_in_room!()), ", ",
-                older!("place_major", wanted_in_room!()), ", ", older!("place_minor", wanted_in_room!()), ",
-                walk.steps + 1
-            FROM walk WHERE walk.steps < ?6 AND walk.event_num IS NOT NULL
-        )
-        SELECT walk.event_num, walk.place_major, walk.place_minor,
-            (SELECT events.event_id FROM events WHERE events.event_num = walk.event_num)
-        FROM walk WHERE walk.event_num > 0 LIMIT ?5");
+    /// The events of a room that relate to some events, and their ids, in no order.
+    RELATED_TO = concat!("SELECT relations.event_num, relations.place_major, relations.place_minor,
+            (SELECT events.event_id FROM events WHERE events.event_num = relations.event_num)
+        FROM {texts ?1} AS targets CROSS JOIN relations
+        WHERE relations.target = targets.value AND relations.room_num = ?2 AND ", wanted!("relations"), " LIMIT ?6");
+    /// The relations of a room before a boundary and not before another, newest first, and which lead to an event.
+    LOOKED_THROUGH_BACKWARDS = looked_through!("(place_major, place_minor) < (?6, ?7)
+        AND (place_major, place_minor) >= (?8, ?9)", "place_major DESC, place_minor DESC");
+    /// The relations of a room from a boundary on and before another, oldest first, and which lead to an event.
+    LOOKED_THROUGH_FORWARDS = looked_through!("(place_major, place_minor) >= (?6, ?7)
+        AND (place_major, place_minor) < (?8, ?9)", "place_major, place_minor");
     /// The newest events that relate in some ways to some events of which something is kept, at most ?4 of each in each
-    /// way: as above, the newest of each first, ?5 in all.
+    /// way, ?5 in all: the newest of each, then the one before that of each, and so on. So none of them keeps the others from
+    /// being looked at.
     RELATIONS_OF = concat!("WITH RECURSIVE walk (target, room_num, rel_type, event_num, place_major, place_minor, steps) AS (
             SELECT kept.target, kept.room_num, ways.value, CAST(0 AS BIGINT), CAST(9223372036854775807 AS BIGINT),
                 CAST(0 AS BIGINT), CAST(0 AS BIGINT)
             FROM {texts ?1} AS targets CROSS JOIN aggregations AS kept CROSS JOIN {blobs ?3} AS ways
             WHERE kept.target = targets.value AND kept.room_num IN {ints ?2}
             UNION ALL
-            SELECT walk.target, walk.room_num, walk.rel_type, ", older!("event_num", of_type!()), ", ",
-                older!("place_major", of_type!()), ", ", older!("place_minor", of_type!()), ", walk.steps + 1
+            SELECT walk.target, walk.room_num, walk.rel_type, ", older!("event_num"), ", ",
+                older!("place_major"), ", ", older!("place_minor"), ", walk.steps + 1
             FROM walk WHERE walk.steps < ?4 AND walk.event_num IS NOT NULL
         )
         SELECT target, event_num FROM walk WHERE event_num > 0 LIMIT ?5");
@@ -110,10 +159,6 @@ starling_db::statements! {
 
 /// How many relationships away from an event what is listed recursively may be.
 pub const MAX_DEPTH: u64 = 3;
-
-/// So many events are looked at, for each of these relationships, to find those that relate indirectly: the newest before
-/// the page's end. Those that relate directly are all listed.
-const MOST_BETWEEN: i64 = 2_000;
 
 /// The longest type of a relationship that is taken, in bytes: what an event's type may have.
 pub const MAX_REL_TYPE_BYTES: usize = 255;
@@ -246,104 +291,165 @@ pub struct RelationsOf<'a> {
     /// Only those of this type.
     pub kind: Option<TypeNum>,
     /// Also those that relate to these, as long as they are wanted themselves, down to [`MAX_DEPTH`].
-    pub recurse: bool,
+    pub recurse: Option<Recursion>,
 }
 
+/// How much is looked at for one page to find the events that relate indirectly.
+#[derive(Debug, Clone, Copy)]
+pub struct Recursion {
+    /// If no more than so many are wanted, all of them are read, so that where they are doesn't matter.
+    pub most_known: usize,
+    /// Of more, nobody can tell cheaply which is the next: so many relations of the room are looked through in its order.
+    pub most_looked_through: usize,
+}
+
+impl Default for Recursion {
+    fn default() -> Self {
+        Self {
+            most_known: 2_000,
+            most_looked_through: 5_000,
+        }
+    }
+}
+
+/// Where an event that relates to another is, and its number.
+type Related = (Place, EventNum);
+
 impl RelationsOf<'_> {
-    /// Those that relate to the event directly, in a stretch of the room's order: where they are, and their numbers.
+    /// Those that relate to the event directly, in a stretch of the room's order.
     fn direct(
         &self,
         tx: &mut Tx<'_>,
-        Stretch { from, to }: Stretch,
+        stretch: Stretch,
         direction: Direction,
-        limit: i64,
-    ) -> Result<Vec<(Place, EventNum)>, Error> {
-        let (statement, first, second) = match direction {
-            Direction::Backwards => (&RELATIONS_BACKWARDS, to, from),
-            Direction::Forwards => (&RELATIONS_FORWARDS, from, to),
+        limit: usize,
+    ) -> Result<Vec<Related>, Error> {
+        let statement = match direction {
+            Direction::Backwards => &RELATIONS_BACKWARDS,
+            Direction::Forwards => &RELATIONS_FORWARDS,
         };
-        let (kind, is_one_way, way) = self.filter();
-        let params = [
-            self.target.as_str().into(),
-            self.room.into(),
-            first.major.into(),
-            first.minor.into(),
-            second.major.into(),
-            second.minor.into(),
-            kind,
-            is_one_way,
-            way,
-            limit.into(),
-        ];
+        let params = self.in_stretch(stretch, direction, limit);
         tx.query_all(statement, &params, |row| {
             Ok((read_place(row)?, EventNum(row.int(0)?)))
         })
     }
 
-    /// The newest of those that relate to any of `targets`, before a boundary: with their ids.
-    fn related_before(
+    /// As [`Self::direct`], with those that relate indirectly; and from where to go on, if there may be more.
+    fn with_indirect(
+        &self,
+        tx: &mut Tx<'_>,
+        recursion: Recursion,
+        (stretch, direction): (Stretch, Direction),
+        limit: usize,
+    ) -> Result<(Vec<Related>, Option<Place>), Error> {
+        let Some(mut all) = self.all(tx, recursion.most_known)? else {
+            let most = recursion.most_looked_through;
+            return self.look_through(tx, (stretch, direction), most, limit);
+        };
+        all.retain(|(place, _)| stretch.from <= *place && *place < stretch.to);
+        all.sort_unstable_by_key(|(place, _)| *place);
+        if direction == Direction::Backwards {
+            all.reverse();
+        }
+        all.truncate(limit);
+        let full = all.last().filter(|_| all.len() == limit);
+        let rest = full.map(|(last, _)| direction.beyond(*last));
+        Ok((all, rest))
+    }
+
+    /// All that relate to the event, directly or not, unless they are more than `most`.
+    fn all(&self, tx: &mut Tx<'_>, most: usize) -> Result<Option<Vec<Related>>, Error> {
+        let mut all = Vec::new();
+        let mut targets = vec![self.target.to_string()];
+        for _ in 0..MAX_DEPTH {
+            let related = self.related_to(tx, &targets, most + 1 - all.len())?;
+            all.extend(related.iter().map(|(related, _)| *related));
+            if all.len() > most {
+                return Ok(None);
+            }
+            targets = related.into_iter().map(|(_, id)| id).collect();
+        }
+        Ok(Some(all))
+    }
+
+    /// Those that relate to any of `targets`, with their ids.
+    fn related_to(
         &self,
         tx: &mut Tx<'_>,
         targets: &[String],
-        before: Place,
-    ) -> Result<Vec<(Place, EventNum, String)>, Error> {
+        limit: usize,
+    ) -> Result<Vec<(Related, String)>, Error> {
         let targets: Vec<&str> = targets.iter().map(|target| &**target).collect();
         let (kind, is_one_way, way) = self.filter();
         let params = [
             Param::Texts(&targets),
             self.room.into(),
-            before.major.into(),
-            before.minor.into(),
-            MOST_BETWEEN.into(),
-            MOST_BETWEEN.into(),
             kind,
             is_one_way,
             way,
+            count(limit),
         ];
-        tx.query_all(&RELATED_BEFORE, &params, |row| {
-            Ok((
-                read_place(row)?,
-                EventNum(row.int(0)?),
-                row.text(3)?.to_owned(),
-            ))
+        tx.query_all(&RELATED_TO, &params, |row| {
+            let related = (read_place(row)?, EventNum(row.int(0)?));
+            Ok((related, row.text(3)?.to_owned()))
         })
     }
 
-    /// As [`Self::direct`], with those that relate indirectly.
-    fn with_indirect(
+    /// As [`Self::with_indirect`], among the first `most` relations of the stretch, whatever they relate to.
+    fn look_through(
         &self,
         tx: &mut Tx<'_>,
-        mut stretch: Stretch,
-        direction: Direction,
-        limit: i64,
-    ) -> Result<Vec<(Place, EventNum)>, Error> {
-        let direct = self.direct(tx, stretch, direction, limit)?;
-        // The page goes no further than they do.
-        if let Some((last, _)) = direct.last()
-            && usize::try_from(limit) == Ok(direct.len())
-        {
-            match direction {
-                Direction::Backwards => stretch.from = *last,
-                Direction::Forwards => stretch.to = *last,
+        (stretch, direction): (Stretch, Direction),
+        most: usize,
+        limit: usize,
+    ) -> Result<(Vec<Related>, Option<Place>), Error> {
+        let statement = match direction {
+            Direction::Backwards => &LOOKED_THROUGH_BACKWARDS,
+            Direction::Forwards => &LOOKED_THROUGH_FORWARDS,
+        };
+        let params = self.in_stretch(stretch, direction, most);
+        let looked_through = tx.query_all(statement, &params, |row| {
+            let related = (read_place(row)?, EventNum(row.int(0)?));
+            Ok((related, row.int(3)? == 1))
+        })?;
+        let (mut found, mut rest) = (Vec::new(), None);
+        let is_cut = looked_through.len() == most;
+        for (related, leads_here) in looked_through {
+            rest = Some(direction.beyond(related.0));
+            if leads_here {
+                found.push(related);
+            }
+            if found.len() == limit {
+                return Ok((found, rest));
             }
         }
-        let mut page: BTreeMap<Place, EventNum> = direct.into_iter().collect();
-        let mut targets = vec![self.target.to_string()];
-        for _ in 0..MAX_DEPTH {
-            let related = self.related_before(tx, &targets, stretch.to)?;
-            let within = related
-                .iter()
-                .filter(|(place, ..)| *place >= stretch.from)
-                .map(|(place, number, _)| (*place, *number));
-            page.extend(within);
-            targets = related.into_iter().map(|(_, _, id)| id).collect();
-        }
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let page = page.into_iter();
-        Ok(match direction {
-            Direction::Backwards => page.rev().take(limit).collect(),
-            Direction::Forwards => page.take(limit).collect(),
-        })
+        Ok((found, rest.filter(|_| is_cut)))
+    }
+
+    /// The parameters of a statement that reads a stretch in one direction.
+    fn in_stretch(
+        &self,
+        Stretch { from, to }: Stretch,
+        direction: Direction,
+        limit: usize,
+    ) -> [Param<'_>; 10] {
+        let (first, second) = match direction {
+            Direction::Backwards => (to, from),
+            Direction::Forwards => (from, to),
+        };
+        let (kind, is_one_way, way) = self.filter();
+        [
+            self.target.as_str().into(),
+            self.room.into(),
+            kind,
+            is_one_way,
+            way,
+            first.major.into(),
+            first.minor.into(),
+            second.major.into(),
+            second.minor.into(),
+            count(limit),
+        ]
     }
 
     /// The type's number, whether they relate in one way, and which.
@@ -355,6 +461,10 @@ impl RelationsOf<'_> {
             way.as_bytes().into(),
         )
     }
+}
+
+fn count(limit: usize) -> Param<'static> {
+    i64::try_from(limit).unwrap_or(i64::MAX).into()
 }
 
 fn read_place(row: &dyn Row) -> Result<Place, Error> {
@@ -374,17 +484,18 @@ impl Store {
         &self,
         tx: &mut Tx<'_>,
         wanted: &RelationsOf<'_>,
-        stretch: Stretch,
-        direction: Direction,
-        limit: i64,
-    ) -> Result<Vec<Arc<Event>>, Error> {
-        let page = if wanted.recurse {
-            wanted.with_indirect(tx, stretch, direction, limit)?
-        } else {
-            wanted.direct(tx, stretch, direction, limit)?
+        (stretch, direction): (Stretch, Direction),
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let (page, rest) = match wanted.recurse {
+            Some(recursion) => wanted.with_indirect(tx, recursion, (stretch, direction), limit)?,
+            None => (wanted.direct(tx, stretch, direction, limit)?, None),
         };
         let numbers: Vec<EventNum> = page.into_iter().map(|(_, number)| number).collect();
-        self.events_read(tx, &numbers)
+        Ok(Page {
+            events: self.events_read(tx, &numbers)?,
+            rest,
+        })
     }
 
     /// The events of type `kind`, at most `most`, with which `user` relates to an event of `room` as `relation` does.

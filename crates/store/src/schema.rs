@@ -61,6 +61,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0014_server_keys",
             text: include_str!("migrations/0014_server_keys.sql"),
         },
+        Migration {
+            name: "0015_relations_by_place",
+            text: include_str!("migrations/0015_relations_by_place.sql"),
+        },
     ],
     // An older program would not note when edits were sent.
     oldest_program: 13,

@@ -77,6 +77,30 @@ pub enum Direction {
     Forwards,
 }
 
+impl Direction {
+    /// The boundary behind an event, in this direction.
+    #[must_use]
+    pub fn beyond(self, place: Place) -> Place {
+        match self {
+            Self::Backwards => place,
+            Self::Forwards => Place {
+                major: place.major,
+                minor: place.minor + 1,
+            },
+        }
+    }
+}
+
+/// What was found of a stretch, in one direction.
+#[derive(Debug)]
+pub struct Page {
+    /// In the order of the direction.
+    pub events: Vec<Arc<Event>>,
+    /// The boundary up to which was looked, if that is not all of the stretch: also where fewer events than were wanted were
+    /// found. Where there are as many, it may be missing.
+    pub rest: Option<Place>,
+}
+
 /// A stretch of a room's order: from one boundary up to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {

@@ -5,7 +5,7 @@ use ruma_common::{OwnedEventId, OwnedRoomId};
 use starling_db::Tx;
 use starling_store::events::Event;
 use starling_store::history::Viewer;
-use starling_store::relations::{MAX_DEPTH, RelationsOf};
+use starling_store::relations::{MAX_DEPTH, Recursion, RelationsOf};
 use starling_store::timeline::{Direction, end_of};
 use starling_store::tokens::Token;
 
@@ -135,7 +135,7 @@ impl Job {
             target: event_id,
             rel_type: rel_type.as_deref(),
             kind: kind.flatten(),
-            recurse: recurse.unwrap_or(false),
+            recurse: recurse.unwrap_or(false).then(Recursion::default),
         };
         let plan = Scan {
             room: snapshot.room,
@@ -145,7 +145,7 @@ impl Job {
         };
         scan_pages(
             &plan,
-            |stretch, limit| Ok(store.relations_page(tx, &wanted, stretch, *direction, limit)?),
+            |stretch, limit| Ok(store.relations_page(tx, &wanted, (stretch, *direction), limit)?),
             |event: &Event| viewer.sees(event),
         )
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_db::Tx;
 use starling_store::events::Event;
-use starling_store::timeline::{Direction, RecentPage, Stretch, end_of};
+use starling_store::timeline::{Direction, Page, RecentPage, Stretch, end_of};
 use starling_store::tokens::Place;
 use starling_store::{RoomNum, Store};
 
@@ -68,7 +68,7 @@ pub(crate) fn scan(
 /// Scans what `read` finds of a stretch: it is given the rest of the stretch, and how many events are wanted.
 pub(crate) fn scan_pages(
     scan: &Scan,
-    read: impl FnMut(Stretch, i64) -> Result<Vec<Arc<Event>>, Error>,
+    read: impl FnMut(Stretch, usize) -> Result<Page, Error>,
     keep: impl FnMut(&Event) -> bool,
 ) -> Result<Found, Error> {
     Scanner::new(scan, keep).run_pages(read, scan.limit + 1)
@@ -143,23 +143,28 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
         let Scan {
             room, direction, ..
         } = self.scan;
-        let read = |stretch: Stretch, wanted: i64| {
-            Ok(store.timeline_page(tx, room, stretch, direction, wanted)?)
+        let read = |stretch: Stretch, wanted: usize| {
+            let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+            let events = store.timeline_page(tx, room, stretch, direction, wanted)?;
+            Ok(Page { events, rest: None })
         };
         self.run_pages(read, first)
     }
 
     fn run_pages(
         mut self,
-        mut read: impl FnMut(Stretch, i64) -> Result<Vec<Arc<Event>>, Error>,
+        mut read: impl FnMut(Stretch, usize) -> Result<Page, Error>,
         first: usize,
     ) -> Result<Found, Error> {
         let mut step = first;
         loop {
-            let wanted = i64::try_from(step).unwrap_or(i64::MAX);
-            let events = read(self.scan.stretch, wanted)?;
-            let flow = events.iter().try_for_each(|event| self.feed(event));
-            if flow.is_break() || events.len() < step {
+            let page = read(self.scan.stretch, step)?;
+            let flow = page.events.iter().try_for_each(|event| self.feed(event));
+            if flow.is_break() {
+                return Ok(self.finish());
+            }
+            if page.events.len() < step {
+                self.next = page.rest;
                 return Ok(self.finish());
             }
             step = STEP;
@@ -175,13 +180,13 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
             if self.kept.len() >= self.scan.limit {
                 let last = self.kept.last().and_then(|last| last.place);
                 // Of none, the page ends where it starts.
-                let end = last.map_or(self.start(), |last| self.beyond(last));
+                let end = last.map_or(self.start(), |last| self.scan.direction.beyond(last));
                 self.next = Some(end);
                 return ControlFlow::Break(());
             }
             self.kept.push(Arc::clone(event));
         }
-        let boundary = self.beyond(place);
+        let boundary = self.scan.direction.beyond(place);
         match self.scan.direction {
             Direction::Backwards => self.scan.stretch.to = boundary,
             Direction::Forwards => self.scan.stretch.from = boundary,
@@ -202,21 +207,46 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
         }
     }
 
-    /// The boundary behind an event, in the direction of the scan.
-    fn beyond(&self, place: Place) -> Place {
-        match self.scan.direction {
-            Direction::Backwards => place,
-            Direction::Forwards => Place {
-                major: place.major,
-                minor: place.minor + 1,
-            },
-        }
-    }
-
     fn finish(self) -> Found {
         Found {
             events: self.kept,
             next: self.next,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_store::RoomNum;
+    use starling_store::timeline::{Direction, Page, START, Stretch, end_of};
+    use starling_store::tokens::Place;
+
+    use super::{Scan, scan_pages};
+
+    #[test]
+    fn a_short_page_is_not_the_end_where_there_may_be_more() {
+        let scan = Scan {
+            room: RoomNum(1),
+            stretch: Stretch {
+                from: START,
+                to: end_of(20),
+            },
+            direction: Direction::Backwards,
+            limit: 5,
+        };
+        let place = Place {
+            major: 10,
+            minor: 0,
+        };
+        for rest in [Some(place), None] {
+            let read = |_: Stretch, _: usize| {
+                Ok(Page {
+                    events: Vec::new(),
+                    rest,
+                })
+            };
+            let found = scan_pages(&scan, read, |_| true).unwrap();
+            assert_eq!(found.next, rest);
         }
     }
 }

@@ -20,7 +20,7 @@ starling_db::statements! {
 const ALICE: &str = "@alice:localhost";
 
 /// Appends events, in one transaction.
-async fn append(store: &Store, new: Vec<NewEvent>) -> Vec<Arc<Event>> {
+pub(crate) async fn append(store: &Store, new: Vec<NewEvent>) -> Vec<Arc<Event>> {
     let before = store.room(RoomNum(1)).await.unwrap().unwrap();
     let writing = store.clone();
     let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {

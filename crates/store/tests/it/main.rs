@@ -6,6 +6,7 @@ mod caches;
 mod jobs;
 mod push_rules;
 mod receipts;
+mod relations;
 mod snapshots;
 mod state_map;
 mod statements;
