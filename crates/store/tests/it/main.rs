@@ -3,6 +3,7 @@
 
 mod aggregations;
 mod caches;
+mod history;
 mod jobs;
 mod push_rules;
 mod receipts;

@@ -59,6 +59,17 @@ pub(crate) fn new_event(
     state_key: Option<&str>,
     content: &serde_json::Value,
 ) -> NewEvent {
+    new_event_at(1, sender, kind, state_key, content)
+}
+
+/// An event to append that was sent at a time.
+pub(crate) fn new_event_at(
+    origin_server_ts: i64,
+    sender: &str,
+    kind: &str,
+    state_key: Option<&str>,
+    content: &serde_json::Value,
+) -> NewEvent {
     let key = SigningKey::generate([1; 32], "test").unwrap();
     let builder = EventBuilder {
         room_id: Some("!room:localhost".try_into().unwrap()),
@@ -67,7 +78,7 @@ pub(crate) fn new_event(
         state_key: state_key.map(str::to_owned),
         content: CanonicalObject::from_serialize(content).unwrap(),
         redacts: None,
-        origin_server_ts: 1,
+        origin_server_ts,
         depth: 1,
         prev_events: Vec::new(),
         auth_events: Vec::new(),
