@@ -40,6 +40,8 @@ struct Rooms {
     join: Vec<u8>,
     knock: Vec<u8>,
     leave: Vec<u8>,
+    /// When the newest of the events in it was sent that the asking device sent itself, in milliseconds since 1970.
+    echoed: Option<i64>,
 }
 
 /// A few rooms of a plan.
@@ -107,6 +109,11 @@ impl Answer {
         Ok(answer)
     }
 
+    /// When the newest of its events was sent that the asking device sent itself, in milliseconds since 1970.
+    pub(crate) fn echoed(&self) -> Option<i64> {
+        self.rooms.echoed
+    }
+
     /// Whether there is nothing to tell.
     pub(crate) fn is_empty(&self) -> bool {
         let Rooms {
@@ -114,6 +121,7 @@ impl Answer {
             join,
             knock,
             leave,
+            echoed: _,
         } = &self.rooms;
         self.account_data.is_empty()
             && self.presence.is_empty()
@@ -127,6 +135,7 @@ impl Answer {
             join,
             knock,
             leave,
+            echoed: _,
         } = self.rooms;
         let sections = [
             ("invite", invite),
@@ -257,11 +266,9 @@ fn write_step(
     step: &Step,
     mut rooms: Rooms,
 ) -> Result<Rooms, Error> {
-    each_room(
-        scope,
-        tx,
-        step,
-        |tx, (part, _), content, pages| match content {
+    each_room(scope, tx, step, |tx, (part, _), content, pages| {
+        rooms.echoed = rooms.echoed.max(echoed(scope, content.timeline()));
+        match content {
             Content::Joined(joined) => joined.write(scope, tx, (part, pages), &mut rooms.join),
             Content::Left(told) => left::write(scope, tx, (part, told), pages, &mut rooms.leave),
             Content::Stripped(kind, events) => {
@@ -271,9 +278,18 @@ fn write_step(
                 };
                 invited::write(scope, tx, (part, kind, &events), pages, out)
             }
-        },
-    )?;
+        }
+    })?;
     Ok(rooms)
+}
+
+/// When the newest of the events was sent that the asking device sent itself.
+fn echoed(scope: &Scope, events: &[Arc<Event>]) -> Option<i64> {
+    let own = events.iter().filter(|event| {
+        let sent_as = event.sent_as.as_ref();
+        sent_as.is_some_and(|sent| sent.device == scope.asker.device)
+    });
+    own.map(|event| event.pdu.origin_server_ts()).max()
 }
 
 /// Reads some rooms: first what it takes to find out what to tell, then the events, each for all rooms at once; then has
