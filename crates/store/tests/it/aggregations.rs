@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 use starling_db::{Positions, Tx, Write};
-use starling_events::RoomVersion;
 use starling_store::append::{AppendError, Appended, NewEvent};
 use starling_store::events::Event;
-use starling_store::rooms::room_insert;
-use starling_store::{CacheSizes, EventNum, RoomNum, SCHEMA, Store};
+use starling_store::{EventNum, RoomNum, SCHEMA, Store};
 use starling_testkit::{TestDb, on_each_engine};
 
-use crate::timeline::new_event;
+use crate::timeline::{new_event, new_room};
 
 starling_db::statements! {
     KEPT_EDIT = "SELECT edit_num FROM aggregations";
@@ -43,13 +41,7 @@ pub(crate) async fn append(store: &Store, new: Vec<NewEvent>) -> Vec<Arc<Event>>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redacted_edit_gives_way_to_the_one_before_however_many_others_there_are() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
-        let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
-        let insert = |tx: &mut Tx<'_>| {
-            let id = "!room:localhost".try_into().unwrap();
-            room_insert(tx, id, RoomVersion::V11, false)
-        };
-        let room = db.db().write(Write::new("room"), insert).await.unwrap();
-        assert_eq!(room, RoomNum(1));
+        let store = new_room(&db).await;
         let message = |number: i64| json!({ "body": number.to_string() });
         let original = new_event(ALICE, "m.room.message", None, &message(0));
         let original = append(&store, vec![original]).await.remove(0);

@@ -1,17 +1,15 @@
 //! The events that a user may see, by their time.
 
 use serde_json::json;
-use starling_db::{Tx, Write};
-use starling_events::RoomVersion;
+use starling_db::Tx;
 use starling_store::append::NewEvent;
 use starling_store::history::Viewer;
-use starling_store::rooms::room_insert;
 use starling_store::timeline::Direction;
-use starling_store::{CacheSizes, EventNum, RoomNum, SCHEMA, Store};
+use starling_store::{EventNum, RoomNum, SCHEMA, Store};
 use starling_testkit::{TestDb, on_each_engine};
 
 use crate::aggregations::append;
-use crate::timeline::new_event_at;
+use crate::timeline::{new_event_at, new_room};
 
 const ALICE: &str = "@alice:localhost";
 const MINUTE: i64 = 60_000;
@@ -47,12 +45,7 @@ async fn closest(store: &Store, time: i64, direction: Direction) -> Option<Event
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hidden_stretches_are_passed_over_up_to_where_they_end() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
-        let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
-        let insert = |tx: &mut Tx<'_>| {
-            let id = "!room:localhost".try_into().unwrap();
-            room_insert(tx, id, RoomVersion::V11, false)
-        };
-        db.db().write(Write::new("room"), insert).await.unwrap();
+        let store = new_room(&db).await;
         let (joined, left) = (HIDDEN * HOUR, (HIDDEN + 1) * HOUR);
         let joined_only = json!({ "history_visibility": "joined" });
         let kind = "m.room.history_visibility";

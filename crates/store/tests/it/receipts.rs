@@ -3,7 +3,7 @@
 use ruma_common::{EventId, RoomId, owned_event_id, owned_user_id};
 use starling_db::{Positions, Tx, Write};
 use starling_events::RoomVersion;
-use starling_store::append::{AppendError, NewEvent};
+use starling_store::append::AppendError;
 use starling_store::receipts::{
     ReceiptKey, ReceiptKind, ReceiptThread, Sent, receipt_wait, receipts_changed, receipts_of,
     waiting_receipts_old_rooms, waiting_receipts_sweep,
@@ -14,7 +14,7 @@ use starling_store::unread::marks_of_rooms;
 use starling_store::{RoomNum, SCHEMA, Store, UserNum};
 use starling_testkit::{TestDb, on_each_engine};
 
-use crate::timeline::{pdu, room_with_backfill};
+use crate::timeline::{alone, pdu, room_with_backfill};
 
 const ROOM: RoomNum = RoomNum(1);
 
@@ -73,16 +73,7 @@ async fn wait(store: &Store, sent: Sent, key: ReceiptKey, event: &EventId) {
 /// Appends an event of the tests; whose receipts had waited for it.
 async fn append(store: &Store, number: i64) -> Vec<UserNum> {
     let before = store.room(ROOM).await.unwrap().unwrap();
-    let new = NewEvent {
-        pdu: pdu(number),
-        auth: Vec::new(),
-        transaction: None,
-        profile: None,
-        redacts: None,
-        relates_to: None,
-        now_ms: 0,
-        forgets_left: false,
-    };
+    let new = alone(pdu(number));
     let appending = store.clone();
     let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
         let server = "localhost".try_into().unwrap();

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use starling_db::{Tx, Write};
-use starling_events::RoomVersion;
+use starling_db::Tx;
 use starling_store::append::NewEvent;
 use starling_store::events::Event;
 use starling_store::relations::{Recursion, RelationsOf};
-use starling_store::rooms::room_insert;
 use starling_store::timeline::{Direction, START, Stretch, end_of};
-use starling_store::{CacheSizes, RoomNum, SCHEMA, Store};
+use starling_store::{RoomNum, SCHEMA, Store};
 use starling_testkit::{TestDb, on_each_engine};
 
 use crate::aggregations::append;
-use crate::timeline::new_event;
+use crate::timeline::{new_event, new_room};
 
 /// More than each page wants, and less than there are of anything.
 const LIMIT: usize = 5;
@@ -84,12 +82,7 @@ async fn all_pages(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_indirect_relations_leave_none_out() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
-        let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
-        let insert = |tx: &mut Tx<'_>| {
-            let id = "!room:localhost".try_into().unwrap();
-            room_insert(tx, id, RoomVersion::V11, false)
-        };
-        db.db().write(Write::new("room"), insert).await.unwrap();
+        let store = new_room(&db).await;
         let message = |body: &str| {
             let content = json!({ "body": body });
             new_event("@alice:localhost", "m.room.message", None, &content)

@@ -84,8 +84,13 @@ pub(crate) fn new_event_at(
         auth_events: Vec::new(),
     };
     let pdu = builder.build(RoomVersion::V11, "localhost".try_into().unwrap(), &key);
+    alone(pdu.unwrap())
+}
+
+/// The event with nothing that goes with it.
+pub(crate) fn alone(pdu: Pdu) -> NewEvent {
     NewEvent {
-        pdu: pdu.unwrap(),
+        pdu,
         auth: Vec::new(),
         transaction: None,
         profile: None,
@@ -96,17 +101,21 @@ pub(crate) fn new_event_at(
     }
 }
 
+/// A room without events: number 1.
+pub(crate) async fn new_room(db: &TestDb) -> Store {
+    let insert = |tx: &mut starling_db::Tx<'_>| {
+        let id = "!room:localhost".try_into().unwrap();
+        room_insert(tx, id, RoomVersion::V11, false)
+    };
+    let room = db.db().write(Write::new("room"), insert).await.unwrap();
+    assert_eq!(room, RoomNum(1));
+    Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20))
+}
+
 /// Live events at 10, 20, 30, and two that were put before 20 later.
 pub(crate) async fn room_with_backfill(db: &TestDb) -> Store {
-    let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
+    let store = new_room(db).await;
     let insert = |tx: &mut starling_db::Tx<'_>| {
-        let room = room_insert(
-            tx,
-            "!room:localhost".try_into().unwrap(),
-            RoomVersion::V11,
-            false,
-        )?;
-        assert_eq!(room, RoomNum(1));
         for (num, place) in [
             (10, (10, 0)),
             (20, (20, 0)),
