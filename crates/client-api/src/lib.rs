@@ -10,6 +10,7 @@
 mod account;
 mod identifier;
 mod interactive_auth;
+mod remote;
 mod room;
 mod session;
 mod state;

@@ -84,6 +84,14 @@ pub enum RemoteError {
     },
 }
 
+/// Refusals that no other server would take back.
+const FINAL: &[&str] = &[
+    "M_FORBIDDEN",
+    "M_INCOMPATIBLE_ROOM_VERSION",
+    "M_INVITE_BLOCKED",
+    "M_UNSUPPORTED_ROOM_VERSION",
+];
+
 impl RemoteError {
     /// The status with which the other server refused, if it did.
     #[must_use]
@@ -92,6 +100,30 @@ impl RemoteError {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
+    }
+
+    /// Whether the refusal is of the room or of the user whom it is about, rather than of this one server: others who are
+    /// asked the same would say the same.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Refused { errcode, .. } => FINAL.contains(&errcode.as_str()),
+            _ => false,
+        }
+    }
+
+    /// Whether the other server says that there is no such thing.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+
+    /// Whether the other server may know only an older form of what it was asked: it says that it doesn't know the
+    /// endpoint, or that the request is wrong.
+    #[must_use]
+    pub fn may_be_older(&self) -> bool {
+        let status = self.status();
+        status == Some(StatusCode::BAD_REQUEST) || status == Some(StatusCode::NOT_FOUND)
     }
 
     /// Whether the other server doesn't know the endpoint: an older server, or another path must be tried.

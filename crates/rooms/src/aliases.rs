@@ -1,9 +1,9 @@
-//! Local aliases of rooms. <https://spec.matrix.org/v1.19/client-server-api/#room-aliases>
+//! Aliases of rooms, and finding rooms by them. <https://spec.matrix.org/v1.19/client-server-api/#room-aliases>
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ruma_common::{OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId};
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName, RoomAliasId, RoomId};
 use serde_json::{Map, Value as Json};
 use starling_db::{Error, Write};
 use starling_events::{CanonicalObject, Value};
@@ -18,7 +18,11 @@ use starling_store::names::{EMPTY_KEY, types};
 
 use crate::error::{ReadError, SendError};
 use crate::pipeline::{Draft, Extras};
+use crate::remote::{AliasAnswer, RemoteError};
 use crate::rooms::{Actor, Rooms};
+
+/// So many aliases of one event are asked of other servers.
+const ASKED: usize = 10;
 
 /// Why an alias was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,9 @@ pub enum AliasError {
     /// The user may not do that.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// The alias' server could not be asked.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The database failed.
     #[error("the alias could not be stored")]
     Db(#[from] Error),
@@ -48,22 +55,53 @@ pub enum AliasError {
 pub struct AliasTarget {
     /// The room.
     pub room_id: OwnedRoomId,
+    /// Servers that are likely in it.
+    pub servers: Vec<OwnedServerName>,
 }
 
 impl Rooms {
-    /// Where a local alias leads.
+    /// Where an alias leads, of this server or of another.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn resolve_alias(&self, alias: &RoomAliasId) -> Result<Option<AliasTarget>, Error> {
+    /// [`AliasError::Remote`] or [`AliasError::Db`] when that can't be found out.
+    pub async fn resolve_alias(
+        &self,
+        alias: &RoomAliasId,
+    ) -> Result<Option<AliasTarget>, AliasError> {
+        if alias.server_name() != self.server_name() {
+            return self.resolve_elsewhere(alias).await;
+        }
         let (store, alias) = (self.store().clone(), alias.to_owned());
+        let servers = vec![self.server_name().to_owned()];
         let read = move |tx: &mut starling_db::Tx<'_>| match alias_read(tx, &alias)? {
-            None => Ok(None),
-            Some(found) => Ok(store
-                .room_id(tx, found.room)?
-                .map(|room_id| AliasTarget { room_id })),
+            None => Ok::<_, Error>(None),
+            Some(found) => store.room_id(tx, found.room),
         };
-        self.store().db().read("alias", read).await
+        let room_id = self.store().db().read("alias", read).await?;
+        Ok(room_id.map(|room_id| AliasTarget { room_id, servers }))
+    }
+
+    async fn resolve_elsewhere(
+        &self,
+        alias: &RoomAliasId,
+    ) -> Result<Option<AliasTarget>, AliasError> {
+        let Some(remote) = &self.parts.remote else {
+            return Ok(None);
+        };
+        match remote.directory(alias).await {
+            Ok(AliasAnswer {
+                room_id,
+                mut servers,
+            }) => {
+                let own = alias.server_name();
+                if !servers.iter().any(|server| server == own) {
+                    servers.push(own.to_owned());
+                }
+                Ok(Some(AliasTarget { room_id, servers }))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Gives a room that the user is joined to another name.
@@ -219,8 +257,8 @@ impl Rooms {
             .await?)
     }
 
-    /// Every alias that a canonical alias event names, and the one before it did not, must lead to its room. Where
-    /// aliases of other servers lead cannot be known here, so they don't.
+    /// Every alias that a canonical alias event names, and the one before it did not, must lead to its room. Of other
+    /// servers some are asked where theirs lead.
     /// <https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias>
     pub(crate) async fn check_canonical_alias(
         &self,
@@ -247,9 +285,27 @@ impl Rooms {
             aliases_to(tx, room, &wanted)
         };
         let here = self.store().db().read("aliases_to", read).await?;
-        match new.into_iter().find(|alias| !here.contains(alias)) {
-            Some(other) => Err(SendError::BadAlias(other)),
-            None => Ok(()),
+        let elsewhere = new.into_iter().filter(|alias| !here.contains(alias));
+        for (number, alias) in elsewhere.enumerate() {
+            if number >= ASKED || !self.leads_to(&alias, room_id).await? {
+                return Err(SendError::BadAlias(alias));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an alias of another server leads to the room.
+    async fn leads_to(&self, alias: &str, room_id: &RoomId) -> Result<bool, Error> {
+        let Ok(alias) = <&RoomAliasId>::try_from(alias) else {
+            return Ok(false);
+        };
+        if alias.server_name() == self.server_name() {
+            return Ok(false);
+        }
+        match self.resolve_elsewhere(alias).await {
+            Ok(target) => Ok(target.is_some_and(|target| target.room_id == room_id)),
+            Err(AliasError::Db(error)) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId};
 use serde_json::{Map, Value, json};
 use starling_db::{Positions, Tx, Write};
 use starling_events::room_version::{CreatorPlace, RoomIdForm};
@@ -106,7 +106,8 @@ impl From<AppendError> for StoreError {
 }
 
 impl Rooms {
-    /// Creates a room; all of it is durable when this returns.
+    /// Creates a room; all of it is durable when this returns. Users of other servers are invited to it afterwards: if
+    /// their server refuses that, the room is there all the same.
     ///
     /// # Errors
     /// [`CreateError`]; nothing is stored then.
@@ -117,12 +118,38 @@ impl Rooms {
     ) -> Result<OwnedRoomId, CreateError> {
         for _ in 0..ATTEMPTS {
             if let Some(room_id) = self.try_create(actor, &wanted).await? {
+                self.invite_others(actor, &room_id, &wanted).await?;
                 return Ok(room_id);
             }
         }
         Err(CreateError::Db(starling_db::Error::Unavailable(
             "the creator's profile changed too often".to_owned(),
         )))
+    }
+
+    /// Invites the users of other servers.
+    async fn invite_others(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        wanted: &CreateRoom,
+    ) -> Result<(), starling_db::Error> {
+        let room = self.store().room_num(room_id).await?;
+        let others = wanted.invites.iter().map(|invite| &invite.user);
+        for user in others.filter(|user| self.is_invited_elsewhere(user)) {
+            let Some(room) = room else { break };
+            let sent = match self.invite_draft(actor, user, wanted.is_direct).await {
+                Ok(draft) => self
+                    .send_invite(room, draft, user)
+                    .await
+                    .map_err(CreateError::Invite),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
+                tracing::info!(%user, room = room.0, %error, "a user could not be invited to a new room");
+            }
+        }
+        Ok(())
     }
 
     /// Creates a room, unless the profile that its creator joins with has changed meanwhile.
@@ -245,7 +272,8 @@ impl Rooms {
                 json!({ "topic": topic, "m.topic": text }),
             )?);
         }
-        for Invite { user } in &wanted.invites {
+        let here = wanted.invites.iter().map(|invite| &invite.user);
+        for user in here.filter(|user| !self.is_invited_elsewhere(user)) {
             drafts.push(self.invite_draft(actor, user, wanted.is_direct).await?);
         }
         Ok(drafts)

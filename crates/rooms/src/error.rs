@@ -2,7 +2,10 @@
 
 use ruma_common::OwnedUserId;
 use starling_events::{BuildError, JsonError};
+use starling_outbound::RemoteError;
 use starling_stateres::AuthError;
+
+use crate::receive::ReceiveError;
 
 /// Why an event was not sent. Nothing is stored then.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +16,15 @@ pub enum SendError {
     /// There is no such user.
     #[error("there is no user {0}")]
     UnknownUser(OwnedUserId),
-    /// The user is on another server, and this one speaks to none yet.
-    #[error("{0} is on another server, and this one does not speak to other servers yet")]
+    /// The user is on another server, and this one speaks to none.
+    #[error("{0} is on another server, and this one does not speak to other servers")]
     UserElsewhere(OwnedUserId),
+    /// The room is of a version that this server has no rooms of.
+    #[error("the room has version {0}, which this server does not know")]
+    IncompatibleVersion(String),
+    /// Another server, without which it can't be done, refused it or could not be asked.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// There is no such event in the room, or the user may not see it.
     #[error("there is no such event in the room")]
     UnknownEvent,
@@ -66,6 +75,17 @@ pub enum SendError {
     /// The room could not be stored.
     #[error("the event could not be stored")]
     Db(#[from] starling_db::Error),
+}
+
+impl From<ReceiveError> for SendError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::UnknownRoom => Self::UnknownRoom,
+            ReceiveError::Missing(_) => Self::Forbidden(error.to_string()),
+            ReceiveError::Remote(error) => Self::Remote(error),
+            ReceiveError::Db(error) => Self::Db(error),
+        }
+    }
 }
 
 impl From<BuildError> for SendError {

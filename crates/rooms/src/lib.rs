@@ -6,21 +6,29 @@
 //! first events as one transaction; [`Rooms::upgrade`] does both in one. [`Rooms::work`] does what has to be done in
 //! many rooms. What is read ([`Rooms::state`], [`Rooms::members`], …) is read as of what the
 //! asking user may see.
+//!
+//! [`Remote`] asks other servers. Rooms that this server is not in are joined, knocked at and left through those that are
+//! (`elsewhere/`): [`Rooms::join`], [`Rooms::knock`]. For users of other servers this one does the same (`resident/`).
 
 mod aliases;
 mod create;
 mod departures;
 mod directory;
+mod elsewhere;
 mod error;
 mod hierarchy;
+mod import;
 mod jobs;
 mod membership;
 mod mutual_rooms;
 mod pipeline;
 mod profiles;
 mod read;
+mod receive;
 mod relations;
+pub mod remote;
 mod reports;
+mod resident;
 mod rooms;
 mod send;
 mod summary;
@@ -39,6 +47,9 @@ pub use membership::MembershipAction;
 pub use mutual_rooms::MUTUAL_ROOMS_PAGE;
 pub use pipeline::Draft;
 pub use read::{MemberFilter, MemberProfile};
+pub use receive::{ReceiveError, Received};
+pub use remote::{Refused, Remote, RemoteError};
+pub use resident::{BoundInvite, OwnTemplate, ReceivedInvite, ResidentError};
 pub use rooms::{Actor, Parts, Rooms};
 pub use starling_events::CanonicalObject;
 pub use starling_store::memberships::{Membership, MutualRooms};

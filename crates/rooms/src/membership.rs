@@ -1,6 +1,7 @@
 //! Membership of local users: joining, inviting, knocking, leaving, kicking, banning, forgetting.
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
 
+mod elsewhere;
 mod restricted;
 mod third_party;
 
@@ -17,6 +18,8 @@ use starling_store::{RoomNum, accounts, profiles};
 use crate::error::SendError;
 use crate::pipeline::{Draft, Extras};
 use crate::rooms::{Actor, Rooms};
+
+pub(crate) use elsewhere::is_same;
 
 /// What one user does to another's membership, or to their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,8 @@ impl Rooms {
     ///
     /// # Errors
     /// [`SendError::Forbidden`] when the room's rules don't allow it, [`SendError::BadState`] for unbanning somebody who
-    /// isn't banned, [`SendError::UnknownUser`] for an invite of somebody who doesn't exist,
+    /// isn't banned, [`SendError::UnknownUser`] for an invite of somebody who doesn't exist, [`SendError::Remote`] for one
+    /// that their server refuses,
     /// [`SendError::InviteBlocked`] for one of somebody who wants none; else [`SendError`].
     pub async fn change_membership(
         &self,
@@ -67,6 +71,13 @@ impl Rooms {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), SendError> {
+        if action == MembershipAction::Leave
+            && let Some(elsewhere) = self.elsewhere(room_id).await?
+        {
+            return self
+                .leave_elsewhere(actor, (room_id, &elsewhere), reason)
+                .await;
+        }
         let room = self.room_num(room_id, SendError::UnknownRoom).await?;
         let current = self.current_membership(room, target).await?;
         // Who isn't in the room isn't told how others stand to it.
@@ -103,7 +114,10 @@ impl Rooms {
             target.as_str(),
             content,
         );
-        self.append_new(room, draft, extras).await.map(drop)
+        match self.invited_elsewhere(&draft) {
+            Some(user) => self.send_invite(room, draft, &user).await.map(drop),
+            None => self.append_new(room, draft, extras).await.map(drop),
+        }
     }
 
     /// In older versions of rooms there is no knocking: the membership itself would be malformed.
@@ -151,6 +165,10 @@ impl Rooms {
         let mut content = Map::new();
         content.insert("membership".to_owned(), membership.as_str().into());
         if matches!(membership, Membership::Leave | Membership::Ban) {
+            return Ok(content);
+        }
+        if membership == Membership::Invite && self.is_invited_elsewhere(target) {
+            // What they are called is theirs to say, when they come in.
             return Ok(content);
         }
         if target.server_name() != self.server_name() {

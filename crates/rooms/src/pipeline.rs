@@ -1,5 +1,6 @@
 //! The way of a local event: built on the room's head and checked there (`build.rs`), queued and written
-//! (`persist.rs`), acknowledged after the commit. A room that replaces another comes with the other's end (`replace.rs`).
+//! (`persist.rs`), acknowledged after the commit. What another server must take first is built
+//! aside (`aside.rs`). A room that replaces another comes with the other's end (`replace.rs`).
 //!
 //! The head's lock (`head.rs`) is held while one event is built, signed and queued: never across the commit, never over
 //! I/O. The next event builds on the last at once; many events of a busy room share one commit, and each is
@@ -7,6 +8,7 @@
 //!
 //! Lock order: the map of heads, then a head. The writer takes a head's lock only after a commit, for a moment.
 
+mod aside;
 mod build;
 mod head;
 mod persist;

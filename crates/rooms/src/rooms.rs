@@ -13,6 +13,7 @@ use starling_store::transactions::{Transaction, transactions_sweep};
 use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
 use crate::pipeline::Heads;
+use crate::remote::Remote;
 use crate::transaction::InFlight;
 
 /// What the rooms are built from.
@@ -34,6 +35,8 @@ pub struct Parts {
     pub default_version: RoomVersion,
     /// Whether who leaves a room forgets it at once.
     pub forget_on_leave: bool,
+    /// Other servers; `None` where this one speaks to none.
+    pub remote: Option<Remote>,
 }
 
 /// The rooms. Cheap to clone.

@@ -43,6 +43,9 @@ impl Rooms {
             draft.content = self
                 .checked_member_content(actor, Some(room), &draft)
                 .await?;
+            if let Some(user) = self.invited_elsewhere(&draft) {
+                return self.send_invite(room, draft, &user).await;
+            }
         }
         let mut extras = Extras::default();
         if is_join(&draft) {

@@ -166,6 +166,7 @@ async fn state(
         signing_key: Arc::new(signing_key),
         default_version: configuration.default_version,
         forget_on_leave: config.rooms.forget_on_leave,
+        remote: None,
     });
     let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
         store: store.clone(),

@@ -34,6 +34,7 @@ pub mod pushers;
 pub mod receipts;
 pub mod registration_tokens;
 pub mod relations;
+pub mod remote_invites;
 pub mod reports;
 pub mod room_details;
 pub mod rooms;

@@ -59,12 +59,12 @@ starling_db::statements! {
     JOINED_OF = "SELECT rooms.room_id FROM rooms
         JOIN memberships ON memberships.room_num = rooms.room_num AND memberships.user_num = ?1
         WHERE memberships.membership = 2 AND rooms.room_id IN {texts ?2}";
-    /// Which of some rooms are known here, and what a user is in each. A join, since SQLite makes a table of what stands
-    /// after `IN`.
+    /// Which of some rooms' state is known here, and what a user is in each. A join, since SQLite makes a table of what
+    /// stands after `IN`.
     MEMBERSHIP_BY_ROOM_ID = "SELECT memberships.membership
         FROM {texts ?2} AS wanted CROSS JOIN rooms
         LEFT JOIN memberships ON memberships.room_num = rooms.room_num AND memberships.user_num = ?1
-        WHERE rooms.room_id = wanted.value";
+        WHERE rooms.room_id = wanted.value AND rooms.append_count > 0";
     /// The joined rooms of a user in which something happened in a stretch of the log.
     ROOMS_CHANGED = "SELECT rooms.room_num FROM memberships JOIN rooms ON rooms.room_num = memberships.room_num
         WHERE memberships.user_num = ?1 AND memberships.membership = 2 AND rooms.last_position > ?2
@@ -263,7 +263,7 @@ pub fn membership_read(
     })
 }
 
-/// What `user` is in each of the rooms with these ids that are known here: `None` where they never were anything.
+/// What `user` is in each of the rooms with these ids whose state is known here: `None` where they never were anything.
 ///
 /// # Errors
 /// When the database cannot be read.

@@ -65,6 +65,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0015_relations_by_place",
             text: include_str!("migrations/0015_relations_by_place.sql"),
         },
+        Migration {
+            name: "0018_remote_invites",
+            text: include_str!("migrations/0018_remote_invites.sql"),
+        },
     ],
     // An older program would not note when edits were sent.
     oldest_program: 13,
@@ -97,6 +101,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::receipts::STATEMENTS,
         crate::registration_tokens::STATEMENTS,
         crate::relations::STATEMENTS,
+        crate::remote_invites::STATEMENTS,
         crate::reports::STATEMENTS,
         crate::room_details::STATEMENTS,
         crate::rooms::STATEMENTS,

@@ -5,6 +5,7 @@
 //!   it); without it such a test fails, it is never skipped.
 //! * [`World`] (feature `rooms`) is a server's rooms without its edge: users who create rooms, join and send.
 //! * [`TestServer`] (feature `server`) is a server with its client API, called without sockets.
+//! * [`remote_by`] (feature `rooms`) is how such a server speaks to others, which a test plays.
 //! * [`TestDb::simulated`] is a database whose writer and disk are simulated: delays, faults, power cuts.
 //! * [`forks`] (feature of that name, which needs no database) makes random rooms whose history forks.
 //! * [`seeds`] says how many seeds a test of random cases tries.
@@ -13,6 +14,8 @@
 mod database;
 #[cfg(feature = "forks")]
 pub mod forks;
+#[cfg(feature = "rooms")]
+mod remote;
 mod seeds;
 #[cfg(feature = "server")]
 mod server;
@@ -21,6 +24,8 @@ mod world;
 
 #[cfg(feature = "database")]
 pub use database::{TestDb, on_each_engine};
+#[cfg(feature = "rooms")]
+pub use remote::remote_by;
 pub use seeds::seeds;
 #[cfg(feature = "server")]
 pub use server::{TestAnswer, TestServer};

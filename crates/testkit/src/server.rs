@@ -16,8 +16,9 @@ use starling_config::{Config, Listener, RegistrationMode};
 use starling_db::Db;
 use starling_delivery::Jobs;
 use starling_ephemeral::Ephemeral;
-use starling_events::{RoomVersion, SigningKey};
+use starling_events::RoomVersion;
 use starling_http::{Edge, RateLimiter, Shutdown};
+use starling_outbound::Transport;
 use starling_rooms::Rooms;
 use starling_runtime::{Chance, Clock, Cpu};
 use starling_search::Search;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::database::TestDb;
+use crate::remote::{own_key, remote_by};
 
 /// When the clock of a test's server starts, in milliseconds since 1970.
 const START_MS: i64 = 1_700_000_000_000;
@@ -97,6 +99,16 @@ impl TestServer {
         Self::over(db.db().clone(), config, (Cpu::in_place(), chance(), clock)).await
     }
 
+    /// As [`TestServer::start`], with other servers at the end of this transport.
+    ///
+    /// # Panics
+    /// As [`TestServer::start`].
+    pub async fn start_on(db: &TestDb, transport: Arc<dyn Transport>) -> Self {
+        let clock = Clock::simulated(START_MS);
+        let means = (Cpu::in_place(), chance(), clock);
+        Self::build(db.db().clone(), Self::config(), means, Some(transport)).await
+    }
+
     /// As [`TestServer::start_with`], where no time passes: what a limit of rate refuses stays refused.
     ///
     /// # Panics
@@ -134,7 +146,16 @@ impl TestServer {
         Self::over(db, config, (Cpu::in_place(), chance(), clock)).await
     }
 
-    async fn over(db: Db, config: Config, (cpu, chance, clock): (Cpu, Chance, Clock)) -> Self {
+    async fn over(db: Db, config: Config, means: (Cpu, Chance, Clock)) -> Self {
+        Self::build(db, config, means, None).await
+    }
+
+    async fn build(
+        db: Db,
+        config: Config,
+        (cpu, chance, clock): (Cpu, Chance, Clock),
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Self {
         let (head, epoch) = db.head().await.expect("the head is read");
         let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
         let bus = Bus::new(head, chance.number());
@@ -158,10 +179,11 @@ impl TestServer {
             clock: clock.clone(),
             chance: chance.clone(),
             server_name: owned_server_name!("localhost"),
-            signing_key: Arc::new(SigningKey::generate([7; 32], "test").expect("a key")),
+            signing_key: own_key(),
             default_version: RoomVersion::parse(&config.rooms.default_version)
                 .expect("a known room version"),
             forget_on_leave: config.rooms.forget_on_leave,
+            remote: transport.map(|transport| remote_by(transport, &store, &clock)),
         });
         let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
             store: store.clone(),

@@ -6,7 +6,8 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, owned
 use serde_json::{Map, Value};
 use starling_bus::Bus;
 use starling_db::{Db, Error, Write};
-use starling_events::{CanonicalObject, RoomVersion, SigningKey};
+use starling_events::{CanonicalObject, RoomVersion};
+use starling_outbound::Transport;
 use starling_rooms::{
     Actor, CreateRoom, Draft, MembershipAction, Parts, Preset, RequestPath, Rooms, SendError,
 };
@@ -16,6 +17,7 @@ use starling_store::devices::device_upsert;
 use starling_store::{CacheSizes, DeviceNum, Store};
 
 use crate::database::TestDb;
+use crate::remote::{own_key, remote_by};
 
 /// The rooms of a server called `localhost`, over a test's database.
 #[derive(Debug, Clone)]
@@ -44,7 +46,15 @@ impl World {
     /// # Panics
     /// As [`World::start`].
     pub async fn start_at(db: &TestDb, default_version: RoomVersion) -> Self {
-        Self::over(db.db().clone(), default_version).await
+        Self::over(db.db().clone(), default_version, None).await
+    }
+
+    /// As [`World::start`], with other servers at the end of this transport.
+    ///
+    /// # Panics
+    /// As [`World::start`].
+    pub async fn start_on(db: &TestDb, transport: Arc<dyn Transport>) -> Self {
+        Self::over(db.db().clone(), RoomVersion::V12, Some(transport)).await
     }
 
     /// Another node on the same database (PostgreSQL).
@@ -52,10 +62,14 @@ impl World {
     /// # Panics
     /// As [`World::start`].
     pub async fn second_node(&self, db: Db) -> Self {
-        Self::over(db, self.rooms.default_version()).await
+        Self::over(db, self.rooms.default_version(), None).await
     }
 
-    async fn over(db: Db, default_version: RoomVersion) -> Self {
+    async fn over(
+        db: Db,
+        default_version: RoomVersion,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Self {
         let (head, epoch) = db.head().await.expect("the head is read");
         let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
         // Two servers on one database are two processes.
@@ -68,9 +82,10 @@ impl World {
             clock: clock.clone(),
             chance: Chance::seeded(7),
             server_name: owned_server_name!("localhost"),
-            signing_key: Arc::new(SigningKey::generate([7; 32], "test").expect("a key")),
+            signing_key: own_key(),
             default_version,
             forget_on_leave: false,
+            remote: transport.map(|transport| remote_by(transport, &store, &clock)),
         });
         Self {
             store,

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use starling_accounts::{FieldName, ProfileError, Session};
 use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Routes};
 
-use crate::State;
 use crate::session::check_own;
+use crate::{State, remote};
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
@@ -39,10 +39,13 @@ async fn profile(
     Path(user_id): Path<String>,
 ) -> Result<JsonBytes, MatrixError> {
     let user_id = parse_user(&user_id)?;
+    if user_id.server_name() != state.accounts.server_name() {
+        return elsewhere(&state, &user_id, None).await;
+    }
     let profile = state.accounts.profile(&user_id).await;
     let profile = profile.map_err(MatrixError::internal)?;
     let profile =
-        profile.ok_or_else(|| unknown(&state, &user_id, "There is no profile of this user"))?;
+        profile.ok_or_else(|| MatrixError::not_found("There is no profile of this user"))?;
     let members = profile
         .iter()
         .map(|field| (field.name.as_str(), field.value.as_str()));
@@ -54,9 +57,12 @@ async fn field(
     Path((user_id, name)): Path<(String, String)>,
 ) -> Result<JsonBytes, MatrixError> {
     let user_id = parse_user(&user_id)?;
-    let missing = || unknown(&state, &user_id, "The profile has no such field");
+    let missing = || MatrixError::not_found("The profile has no such field");
     // Nor has anybody's one whose name no field may have.
     let name = FieldName::parse(&name).map_err(|_| missing())?;
+    if user_id.server_name() != state.accounts.server_name() {
+        return elsewhere(&state, &user_id, Some(&name)).await;
+    }
     let value = state.accounts.profile_field(&user_id, &name).await;
     let value = value.map_err(MatrixError::internal)?;
     let value = value.ok_or_else(missing)?;
@@ -98,13 +104,24 @@ async fn set(
     }
 }
 
-/// What there isn't in the profiles that this server knows.
-fn unknown(state: &State, user_id: &UserId, message: &str) -> MatrixError {
-    MatrixError::not_found(if user_id.server_name() == state.accounts.server_name() {
-        message
-    } else {
-        "The user is of another server, and this one cannot ask other servers yet"
-    })
+/// The profile of a user of another server, or one field of it, as that server says.
+async fn elsewhere(
+    state: &State,
+    user_id: &UserId,
+    field: Option<&FieldName>,
+) -> Result<JsonBytes, MatrixError> {
+    let unknown = || MatrixError::not_found("There is no such profile or field");
+    let servers = state.rooms.other_servers().ok_or_else(unknown)?;
+    let profile = servers.profile(user_id, field.map(FieldName::as_str)).await;
+    let mut profile = profile.map_err(|error| remote::refusal(&error))?;
+    // Null stands for what there isn't, and a server that was asked for one field may give all.
+    profile
+        .retain(|name, value| !value.is_null() && field.is_none_or(|field| field.as_str() == name));
+    if profile.is_empty() && field.is_some() {
+        return Err(unknown());
+    }
+    let profile = Value::Object(profile).to_string();
+    Ok(JsonBytes(profile.into()))
 }
 
 fn parse_user(user_id: &str) -> Result<OwnedUserId, MatrixError> {

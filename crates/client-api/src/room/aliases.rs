@@ -6,6 +6,7 @@ use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName, RoomAliasId};
 use serde::{Deserialize, Serialize};
 use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Routes};
+use starling_rooms::AliasTarget;
 
 use super::path::{AliasPart, RoomIdPart, room_named};
 use super::{actor, error};
@@ -32,34 +33,22 @@ pub(super) fn routes() -> Routes<State> {
 #[derive(Debug, Serialize)]
 struct AliasAnswer {
     room_id: OwnedRoomId,
-    servers: [OwnedServerName; 1],
+    servers: Vec<OwnedServerName>,
 }
 
 async fn get(
     extract::State(api): extract::State<State>,
     Path(AliasPart(alias)): Path<AliasPart>,
 ) -> Result<Json<AliasAnswer>, MatrixError> {
-    let room_id = room_behind(&api, &alias).await?;
-    let servers = [api.rooms.server_name().to_owned()];
+    let AliasTarget { room_id, servers } = behind(&api, &alias).await?;
     Ok(Json(AliasAnswer { room_id, servers }))
 }
 
 /// The room that an alias leads to.
-pub(super) async fn room_behind(
-    api: &State,
-    alias: &RoomAliasId,
-) -> Result<OwnedRoomId, MatrixError> {
+pub(super) async fn behind(api: &State, alias: &RoomAliasId) -> Result<AliasTarget, MatrixError> {
     let target = api.rooms.resolve_alias(alias).await;
-    let target = target.map_err(MatrixError::internal)?;
-    let is_own = alias.server_name() == api.rooms.server_name();
-    let unknown = || {
-        MatrixError::not_found(if is_own {
-            "There is no such alias"
-        } else {
-            "The alias is of another server, and this one cannot ask other servers yet"
-        })
-    };
-    Ok(target.ok_or_else(unknown)?.room_id)
+    let unknown = || MatrixError::not_found("There is no such alias");
+    target.map_err(error::alias)?.ok_or_else(unknown)
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,18 +2,21 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
 
 use axum::extract;
-use http::StatusCode;
-use ruma_common::OwnedRoomId;
+use ruma_common::{OwnedRoomId, OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use starling_accounts::Session;
 use starling_http::{
     Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Query, Routes,
 };
-use starling_rooms::{DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE, RoomDetails};
+use starling_rooms::remote::PublicRooms;
+use starling_rooms::{
+    CanonicalObject, DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE, RoomDetails,
+};
 
 use super::path::RoomIdPart;
 use super::{actor, error};
-use crate::State;
+use crate::{State, remote};
 
 const LISTED: &str = "/_matrix/client/v3/directory/list/room/{roomId}";
 const PUBLIC_ROOMS: &str = "/_matrix/client/v3/publicRooms";
@@ -92,11 +95,14 @@ async fn list(
     extract::State(api): extract::State<State>,
     session: Option<Authenticated<Session>>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<ListAnswer>, MatrixError> {
+) -> Result<Json<Listed>, MatrixError> {
     if session.is_none() && !api.config.directory.public_without_login {
         return Err(MatrixError::missing_token());
     }
-    check_server(&api, query.server.as_deref())?;
+    if let Some(server) = other_server(&api, query.server.as_deref())? {
+        let (limit, since) = (query.limit, query.since);
+        return elsewhere(&api, &server, json!({ "limit": limit, "since": since })).await;
+    }
     let wanted = wanted(query.limit, query.since.as_deref())?;
     page(&api, wanted).await
 }
@@ -106,7 +112,7 @@ struct ServerQuery {
     server: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct SearchBody {
     limit: Option<u64>,
     since: Option<String>,
@@ -116,7 +122,7 @@ struct SearchBody {
     third_party_instance_id: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Filter {
     generic_search_term: Option<String>,
     room_types: Option<Vec<Option<String>>>,
@@ -127,8 +133,10 @@ async fn search(
     Authenticated(_): Authenticated<Session>,
     Query(ServerQuery { server }): Query<ServerQuery>,
     Json(body): Json<SearchBody>,
-) -> Result<Json<ListAnswer>, MatrixError> {
-    check_server(&api, server.as_deref())?;
+) -> Result<Json<Listed>, MatrixError> {
+    if let Some(server) = other_server(&api, server.as_deref())? {
+        return elsewhere(&api, &server, body).await;
+    }
     let mut wanted = wanted(body.limit, body.since.as_deref())?;
     if body.third_party_instance_id.is_some() {
         if body.include_all_networks {
@@ -136,7 +144,7 @@ async fn search(
             return Err(MatrixError::invalid_param(message));
         }
         // No network is bridged to this server.
-        return Ok(Json(ListAnswer::default()));
+        return Ok(Json(Listed::Here(ListAnswer::default())));
     }
     if let Some(filter) = body.filter {
         let term = filter.generic_search_term;
@@ -150,19 +158,37 @@ async fn search(
     page(&api, wanted).await
 }
 
-fn check_server(api: &State, server: Option<&str>) -> Result<(), MatrixError> {
+/// The server that is to be asked, if it isn't this one.
+fn other_server(api: &State, server: Option<&str>) -> Result<Option<OwnedServerName>, MatrixError> {
     match server {
-        Some(server) if server != api.rooms.server_name() => {
-            ruma_common::ServerName::parse(server)
-                .map_err(|_| MatrixError::invalid_param("server is not the name of a server"))?;
-            let message = "This server does not ask other servers for their rooms";
-            Err(MatrixError::new(
-                StatusCode::FORBIDDEN,
-                "M_FORBIDDEN",
-                message,
-            ))
-        }
-        _ => Ok(()),
+        Some(server) if server != api.rooms.server_name() => ServerName::parse(server)
+            .map(Some)
+            .map_err(|_| MatrixError::invalid_param("server is not the name of a server")),
+        _ => Ok(None),
+    }
+}
+
+/// What another server lists. What is `null` in `asked` was not asked for.
+async fn elsewhere(
+    api: &State,
+    server: &ServerName,
+    asked: impl Serialize,
+) -> Result<Json<Listed>, MatrixError> {
+    let closed = || MatrixError::forbidden("This server does not ask other servers");
+    let servers = api.rooms.other_servers().ok_or_else(closed)?;
+    let mut asked = serde_json::to_value(asked).map_err(MatrixError::internal)?;
+    without_nulls(&mut asked);
+    let asked = CanonicalObject::from_serialize(&asked).map_err(error::content)?;
+    let page = servers.public_rooms(server, &asked).await;
+    let page = page.map_err(|error| remote::refusal(&error))?;
+    Ok(Json(Listed::Elsewhere(page)))
+}
+
+/// Removes members that are `null`, but not elements of lists.
+fn without_nulls(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, member| !member.is_null());
+        members.values_mut().for_each(without_nulls);
     }
 }
 
@@ -183,7 +209,7 @@ fn wanted(limit: Option<u64>, since: Option<&str>) -> Result<DirectoryQuery, Mat
     })
 }
 
-async fn page(api: &State, wanted: DirectoryQuery) -> Result<Json<ListAnswer>, MatrixError> {
+async fn page(api: &State, wanted: DirectoryQuery) -> Result<Json<Listed>, MatrixError> {
     let page = api.rooms.directory(wanted).await;
     let DirectoryPage {
         rooms,
@@ -191,12 +217,20 @@ async fn page(api: &State, wanted: DirectoryQuery) -> Result<Json<ListAnswer>, M
         prev,
         total,
     } = page.map_err(MatrixError::internal)?;
-    Ok(Json(ListAnswer {
+    Ok(Json(Listed::Here(ListAnswer {
         chunk: rooms.into_iter().map(PublishedRoom::from).collect(),
         next_batch: next.map(|token| token.to_string()),
         prev_batch: prev.map(|token| token.to_string()),
         total_room_count_estimate: total,
-    }))
+    })))
+}
+
+/// A page of this server's list, or of another's.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Here(ListAnswer),
+    Elsewhere(PublicRooms),
 }
 
 #[derive(Debug, Default, Serialize)]

@@ -6,6 +6,8 @@ use starling_events::JsonError;
 use starling_http::MatrixError;
 use starling_rooms::{AliasError, CreateError, ReadError, SendError, UpgradeError};
 
+use crate::remote;
+
 /// Sending events, and everything that is an event in the end.
 ///
 /// A room that isn't here is answered as one that the user isn't in: so nobody learns which rooms exist.
@@ -41,15 +43,17 @@ pub(super) fn send(error: SendError) -> MatrixError {
         SendError::DuplicateAnnotation => {
             MatrixError::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", message)
         }
+        SendError::IncompatibleVersion(version) => MatrixError::incompatible_room_version(&version),
+        SendError::Remote(error) => remote::refusal(&error),
         SendError::Db(error) => MatrixError::internal(error),
     }
 }
 
-/// Coming in and going: of a room that isn't here, that is the answer.
+/// Coming in and going: of a room that isn't here and that nobody can be asked about, that is the answer.
 pub(super) fn enter_or_leave(error: SendError) -> MatrixError {
     match error {
         SendError::UnknownRoom => MatrixError::not_found(
-            "This server does not know the room, and cannot ask other servers for it yet",
+            "This server is not in the room, and knows no server that could let you in",
         ),
         other => send(other),
     }
@@ -134,6 +138,7 @@ pub(super) fn alias(error: AliasError) -> MatrixError {
         AliasError::OtherServer => MatrixError::invalid_param(message),
         AliasError::Taken => MatrixError::new(StatusCode::CONFLICT, "M_UNKNOWN", message),
         AliasError::Forbidden(_) => MatrixError::forbidden(message),
+        AliasError::Remote(error) => remote::refusal(&error),
         AliasError::Db(error) => MatrixError::internal(error),
     }
 }

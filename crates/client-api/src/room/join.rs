@@ -2,14 +2,16 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
 
 use axum::extract;
-use ruma_common::OwnedRoomId;
+use ruma_common::{OwnedRoomId, OwnedServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use starling_accounts::Session;
-use starling_http::{Auth, Authenticated, Json, Limited, MatrixError, OptionalJson, Path, Routes};
-use starling_rooms::{CanonicalObject, MembershipAction};
+use starling_http::{
+    Auth, Authenticated, Json, Limited, MatrixError, OptionalJson, Path, Query, Routes,
+};
+use starling_rooms::CanonicalObject;
 
-use super::aliases::room_behind;
+use super::aliases::behind;
 use super::path::{RoomIdPart, RoomOrAliasPart};
 use super::{actor, error};
 use crate::State;
@@ -40,26 +42,49 @@ pub(super) struct RoomIdAnswer {
     pub(super) room_id: OwnedRoomId,
 }
 
-/// Which servers the room could be joined through (`via`, and `server_name` of older clients) makes no difference: only
-/// rooms that are here can be joined.
-async fn join_by_id_or_alias(
-    state: extract::State<State>,
-    session: Authenticated<Session>,
-    Path(room): Path<RoomOrAliasPart>,
-    body: OptionalJson<JoinBody>,
-) -> Result<Json<RoomIdAnswer>, MatrixError> {
-    let room_id = room_of(&state, room).await?;
-    join(state, session, Path(RoomIdPart(room_id)), body).await
+/// Which servers the room can be reached through: `via`, or `server_name` of older clients. What is no name is passed
+/// over.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ViaQuery {
+    #[serde(default)]
+    via: Vec<String>,
+    #[serde(default)]
+    server_name: Vec<String>,
 }
 
-/// The room that a path names.
+impl ViaQuery {
+    /// The servers, each as often as it was named.
+    pub(super) fn servers(self) -> Vec<OwnedServerName> {
+        let names = self.via.into_iter().chain(self.server_name);
+        names.filter_map(|name| name.try_into().ok()).collect()
+    }
+}
+
+async fn join_by_id_or_alias(
+    extract::State(api): extract::State<State>,
+    Authenticated(session): Authenticated<Session>,
+    Path(room): Path<RoomOrAliasPart>,
+    Query(via): Query<ViaQuery>,
+    OptionalJson(body): OptionalJson<JoinBody>,
+) -> Result<Json<RoomIdAnswer>, MatrixError> {
+    let room = room_of(&api, room, via.servers()).await?;
+    enter(&api, &session, room, body).await
+}
+
+/// The room that a path names, and the servers that it can be reached through: those given, and those that its alias
+/// leads to.
 pub(super) async fn room_of(
     api: &State,
     room: RoomOrAliasPart,
-) -> Result<OwnedRoomId, MatrixError> {
+    mut via: Vec<OwnedServerName>,
+) -> Result<(OwnedRoomId, Vec<OwnedServerName>), MatrixError> {
     match room {
-        RoomOrAliasPart::Room(room_id) => Ok(room_id),
-        RoomOrAliasPart::Alias(alias) => room_behind(api, &alias).await,
+        RoomOrAliasPart::Room(room_id) => Ok((room_id, via)),
+        RoomOrAliasPart::Alias(alias) => {
+            let target = behind(api, &alias).await?;
+            via.extend(target.servers);
+            Ok((target.room_id, via))
+        }
     }
 }
 
@@ -69,7 +94,16 @@ async fn join(
     Path(RoomIdPart(room_id)): Path<RoomIdPart>,
     OptionalJson(body): OptionalJson<JoinBody>,
 ) -> Result<Json<RoomIdAnswer>, MatrixError> {
-    let (actor, action) = (actor(&session), MembershipAction::Join);
+    enter(&api, &session, (room_id, Vec::new()), body).await
+}
+
+async fn enter(
+    api: &State,
+    session: &Session,
+    (room_id, via): (OwnedRoomId, Vec<OwnedServerName>),
+    body: JoinBody,
+) -> Result<Json<RoomIdAnswer>, MatrixError> {
+    let actor = actor(session);
     if let Some(signed) = body.third_party_signed {
         let signed = CanonicalObject::from_raw(&signed).map_err(error::content)?;
         let accepted = api
@@ -77,9 +111,7 @@ async fn join(
             .accept_third_party_invite(&actor, &room_id, &signed);
         accepted.await.map_err(error::enter_or_leave)?;
     }
-    let change = api
-        .rooms
-        .change_membership(&actor, &room_id, action, &actor.user_id, body.reason);
-    change.await.map_err(error::enter_or_leave)?;
+    let joined = api.rooms.join(&actor, (&room_id, &via), body.reason).await;
+    joined.map_err(error::enter_or_leave)?;
     Ok(Json(RoomIdAnswer { room_id }))
 }

@@ -4,10 +4,11 @@
 use axum::extract;
 use serde::Deserialize;
 use starling_accounts::Session;
-use starling_http::{Auth, Authenticated, Json, Limited, MatrixError, OptionalJson, Path, Routes};
-use starling_rooms::MembershipAction;
+use starling_http::{
+    Auth, Authenticated, Json, Limited, MatrixError, OptionalJson, Path, Query, Routes,
+};
 
-use super::join::{RoomIdAnswer, room_of};
+use super::join::{RoomIdAnswer, ViaQuery, room_of};
 use super::path::RoomOrAliasPart;
 use super::{actor, error};
 use crate::State;
@@ -28,18 +29,16 @@ struct KnockBody {
     reason: Option<String>,
 }
 
-/// As for joining, the servers that the room could be reached through make no difference.
 async fn knock(
     extract::State(api): extract::State<State>,
     Authenticated(session): Authenticated<Session>,
     Path(room): Path<RoomOrAliasPart>,
+    Query(via): Query<ViaQuery>,
     OptionalJson(body): OptionalJson<KnockBody>,
 ) -> Result<Json<RoomIdAnswer>, MatrixError> {
-    let room_id = room_of(&api, room).await?;
-    let (actor, action) = (actor(&session), MembershipAction::Knock);
-    let change = api
-        .rooms
-        .change_membership(&actor, &room_id, action, &actor.user_id, body.reason);
-    change.await.map_err(error::enter_or_leave)?;
+    let (room_id, via) = room_of(&api, room, via.servers()).await?;
+    let actor = actor(&session);
+    let knocked = api.rooms.knock(&actor, (&room_id, &via), reason).await;
+    knocked.map_err(error::enter_or_leave)?;
     Ok(Json(RoomIdAnswer { room_id }))
 }

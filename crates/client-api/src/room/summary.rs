@@ -108,7 +108,7 @@ async fn find(
     room: RoomOrAliasPart,
 ) -> Result<SummaryAnswer, MatrixError> {
     let not_found = || MatrixError::not_found("There is no such room, or you may not see it");
-    let room_id = room_of(api, room).await?;
+    let (room_id, _) = room_of(api, room, Vec::new()).await?;
     let actor = session.map(|Authenticated(session)| actor(&session));
     let found = api.rooms.summary(actor.as_ref(), &room_id).await;
     let found = found.map_err(MatrixError::internal)?;

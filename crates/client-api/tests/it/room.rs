@@ -4,6 +4,7 @@ mod aliases;
 mod context;
 mod create;
 mod directory;
+mod elsewhere;
 mod forget;
 mod hierarchy;
 mod initial_sync;

@@ -10,6 +10,7 @@ use starling_stateres::{JoinRule, RoomPower};
 use starling_store::events::Event;
 use starling_store::memberships::{Membership, membership_by_room_id};
 use starling_store::names::{EMPTY_KEY, types};
+use starling_store::remote_invites::rooms_joined;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::{RoomNum, Store, UserNum};
 
@@ -18,6 +19,9 @@ use crate::rooms::{Actor, Rooms};
 
 /// How many users are looked at for one who may let another in: those who could not would be no users of this server.
 const CANDIDATES: usize = 500;
+
+/// So many conditions are looked at: each is a room.
+const CONDITIONS: usize = 100;
 
 /// How a user stands to a restricted room's conditions.
 enum Standing {
@@ -50,16 +54,36 @@ impl Rooms {
             // They may come in as they are, or may not in any case.
             return Ok(None);
         }
-        let (store, server, user) = (
-            self.store().clone(),
-            self.server_name().to_owned(),
-            actor.user,
-        );
-        let read = move |tx: &mut Tx<'_>| standing(&store, tx, room, (user, &server));
+        self.who_lets_in(room, Who::Here(actor.user)).await
+    }
+
+    /// Who lets a user of another server into a room, where somebody has to.
+    ///
+    /// # Errors
+    /// As [`Rooms::authoriser`].
+    pub(crate) async fn authoriser_of_other(
+        &self,
+        room: &RoomSnapshot,
+        user: &UserId,
+    ) -> Result<Option<OwnedUserId>, SendError> {
+        let current = self.current_membership(room.room, user).await?;
+        if matches!(
+            current,
+            Some(Membership::Join | Membership::Invite | Membership::Ban)
+        ) {
+            return Ok(None);
+        }
+        self.who_lets_in(room.room, Who::Elsewhere(user.to_owned()))
+            .await
+    }
+
+    async fn who_lets_in(&self, room: RoomNum, who: Who) -> Result<Option<OwnedUserId>, SendError> {
+        let (store, server) = (self.store().clone(), self.server_name().to_owned());
+        let read = move |tx: &mut Tx<'_>| standing(&store, tx, room, (&who, &server));
         match self.store().db().read("restricted_join", read).await? {
             Standing::Free => Ok(None),
             Standing::Outside => Err(SendError::Forbidden(
-                "you are in none of the rooms whose members may join".to_owned(),
+                "the user is in none of the rooms whose members may join".to_owned(),
             )),
             Standing::Unknown => Err(SendError::ConditionsUnknown),
             Standing::LetIn(None) => Err(SendError::NobodyToLetIn),
@@ -68,11 +92,44 @@ impl Rooms {
     }
 }
 
+/// Who wants to come in.
+#[derive(Debug)]
+enum Who {
+    /// A user of this server.
+    Here(UserNum),
+    /// One of another.
+    Elsewhere(OwnedUserId),
+}
+
+impl Who {
+    /// What they are in each of the rooms with these ids whose state is known here: of another server's user only where
+    /// this server still is in the room, and hears of it.
+    fn memberships(
+        &self,
+        store: &Store,
+        tx: &mut Tx<'_>,
+        rooms: &[String],
+    ) -> Result<Vec<Option<Membership>>, Error> {
+        let user = match self {
+            Self::Here(user) => return membership_by_room_id(tx, *user, rooms),
+            Self::Elsewhere(user) => user,
+        };
+        let rooms = rooms_joined(tx, rooms)?;
+        let key = store.names().key(tx, user.as_str())?;
+        let membership = |room: Arc<RoomSnapshot>| {
+            let entry = key.and_then(|key| room.state.get(types::MEMBER, key).copied());
+            entry.and_then(|entry| Membership::from_code(entry.tag))
+        };
+        let rooms = store.rooms_read(tx, &rooms)?;
+        Ok(rooms.into_iter().map(membership).collect())
+    }
+}
+
 fn standing(
     store: &Store,
     tx: &mut Tx<'_>,
     room: RoomNum,
-    (user, server): (UserNum, &ServerName),
+    (who, server): (&Who, &ServerName),
 ) -> Result<Standing, Error> {
     let Some(snapshot) = store.room_read(tx, room)? else {
         return Ok(Standing::Free);
@@ -92,7 +149,7 @@ fn standing(
         return Ok(Standing::Free);
     }
     let rooms: Vec<String> = rules.map(condition_rooms).unwrap_or_default();
-    let memberships = membership_by_room_id(tx, user, &rooms)?;
+    let memberships = who.memberships(store, tx, &rooms)?;
     if !memberships.contains(&Some(Membership::Join)) {
         // Conditions that nobody can meet are none, and not unknown.
         return Ok(if memberships.is_empty() && !rooms.is_empty() {
@@ -125,6 +182,7 @@ fn condition_rooms(rules: &Pdu) -> Vec<String> {
     conditions
         .flat_map(Value::elements)
         .filter_map(room_of)
+        .take(CONDITIONS)
         .collect()
 }
 

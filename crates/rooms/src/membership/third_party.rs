@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ruma_common::RoomId;
-use serde_json::{Value as Json, json};
+use ruma_common::{RoomId, UserId};
+use serde_json::{Map, Value as Json, json};
 use starling_db::{Error, Tx};
+use starling_events::id::parse_user_id;
 use starling_events::{CanonicalObject, Pdu, Value};
 use starling_stateres::auth::is_signed_invite;
 use starling_store::RoomNum;
@@ -20,7 +21,8 @@ use crate::rooms::{Actor, Rooms};
 const THIRD_PARTY_INVITE: &str = "m.room.third_party_invite";
 
 impl Rooms {
-    /// Turns a pending third-party invite into one of the actor, who shows what the identity server `signed`.
+    /// Turns a pending third-party invite into one of the actor, who shows what the identity server `signed`. Where it was
+    /// made on another server, in a room that this one is not in, that server does so.
     ///
     /// # Errors
     /// [`SendError::Forbidden`] when there is no such invite or it isn't the actor's; [`SendError::UncheckedKey`] when
@@ -31,24 +33,97 @@ impl Rooms {
         room_id: &RoomId,
         signed: &CanonicalObject,
     ) -> Result<(), SendError> {
-        let forbidden = |why: &str| SendError::Forbidden(why.to_owned());
-        let field = |key| signed.value().get(key).and_then(Value::as_str);
-        let (Some(sender), Some(mxid), Some(token)) =
-            (field("sender"), field("mxid"), field("token"))
-        else {
-            return Err(SendError::Invalid("third_party_signed"));
-        };
-        if mxid != actor.user_id.as_str() {
-            return Err(forbidden("the invite is somebody else's"));
+        let user = &actor.user_id;
+        let sender = signed.value().get("sender").and_then(Value::as_str);
+        let sender = sender.and_then(|sender| parse_user_id(&sender).ok());
+        let sender = sender.ok_or(SendError::Invalid("third_party_signed"))?;
+        if self.elsewhere(room_id).await?.is_some() {
+            return self
+                .exchange_elsewhere(room_id, (user, &sender), signed)
+                .await;
         }
         let room = self.room_num(room_id, SendError::UnknownRoom).await?;
-        let current = self.current_membership(room, &actor.user_id).await?;
+        let current = self.current_membership(room, user).await?;
         if current == Some(Membership::Join) {
             return Ok(());
         }
+        let made = self.made_out_to(room, user, signed).await?;
+        if current == Some(Membership::Invite) {
+            return Ok(());
+        }
+        self.send_invite_for((user, actor.is_guest), room, (&made, signed))
+            .await
+    }
+
+    /// Turns a pending third-party invite, made by a user of this server, into one of a user of any server.
+    ///
+    /// # Errors
+    /// As [`Rooms::accept_third_party_invite`].
+    pub(crate) async fn take_up_invite(
+        &self,
+        room_id: &RoomId,
+        user: &UserId,
+        signed: &CanonicalObject,
+    ) -> Result<(), SendError> {
+        let room = self.room_num(room_id, SendError::UnknownRoom).await?;
+        let current = self.current_membership(room, user).await?;
+        if matches!(current, Some(Membership::Join | Membership::Invite)) {
+            return Ok(());
+        }
+        let made = self.made_out_to(room, user, signed).await?;
+        self.send_invite_for((user, false), room, (&made, signed))
+            .await
+    }
+
+    /// Has the server of who made a third-party invite turn it into one of a user of this server.
+    ///
+    /// # Errors
+    /// [`SendError::Remote`] when it doesn't.
+    pub(crate) async fn exchange_elsewhere(
+        &self,
+        room_id: &RoomId,
+        (user, sender): (&UserId, &UserId),
+        signed: &CanonicalObject,
+    ) -> Result<(), SendError> {
+        let remote = self.asking()?;
+        let signed: Json = serde_json::from_slice(signed.as_bytes())
+            .map_err(|_| SendError::Invalid("third_party_signed"))?;
+        let content = json!({
+            "membership": Membership::Invite.as_str(),
+            "third_party_invite": { "signed": signed },
+        });
+        let event = CanonicalObject::from_serialize(&json!({
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": sender,
+            "state_key": user,
+            "content": content,
+        }))?;
+        let server = sender.server_name();
+        Ok(remote
+            .exchange_third_party_invite(server, room_id, &event)
+            .await?)
+    }
+
+    /// The pending invite that the identity server has signed over to the user.
+    async fn made_out_to(
+        &self,
+        room: RoomNum,
+        user: &UserId,
+        signed: &CanonicalObject,
+    ) -> Result<Arc<Pdu>, SendError> {
+        let forbidden = |why: &str| SendError::Forbidden(why.to_owned());
+        let field = |key| signed.value().get(key).and_then(Value::as_str);
+        let (Some(mxid), Some(token)) = (field("mxid"), field("token")) else {
+            return Err(SendError::Invalid("third_party_signed"));
+        };
+        if *user != *mxid {
+            return Err(forbidden("the invite is somebody else's"));
+        }
         let made = self.third_party_invite(room, token).await?;
         let made = made.ok_or_else(|| forbidden("there is no such invite"))?;
-        if *made.sender() != *sender {
+        // Clients say it beside what is signed, and it is in no event.
+        if field("sender").is_some_and(|sender| *made.sender() != *sender) {
             return Err(forbidden("the invite is somebody else's"));
         }
         if !is_signed_invite(signed.value(), &made, |_| true) {
@@ -57,10 +132,7 @@ impl Rooms {
         if !is_signed_invite(signed.value(), &made, |url| url.is_none()) {
             return Err(SendError::UncheckedKey);
         }
-        if current == Some(Membership::Invite) {
-            return Ok(());
-        }
-        self.send_invite_for(actor, room, (&made, signed)).await
+        Ok(made)
     }
 
     /// The pending invite with this token.
@@ -87,22 +159,24 @@ impl Rooms {
         Ok(self.store().db().read("third_party_invite", read).await?)
     }
 
-    /// Invites the actor in the name of who made the invite: the rules want it so.
+    /// Invites a user in the name of who made the invite: the rules want it so.
     async fn send_invite_for(
         &self,
-        actor: &Actor,
+        (user, is_guest): (&UserId, bool),
         room: RoomNum,
         (made, signed): (&Pdu, &CanonicalObject),
     ) -> Result<(), SendError> {
         if made.sender().server_name() != self.server_name() {
             return Err(SendError::Forbidden(
-                "the invite is of another server, and this one does not federate".to_owned(),
+                "the invite is of another server, which must be asked".to_owned(),
             ));
         }
-        // What the actor does themself, they want.
-        let mut content = self
-            .member_content(Membership::Join, &actor.user_id)
-            .await?;
+        let mut content = if self.is_invited_elsewhere(user) {
+            Map::new()
+        } else {
+            // What users do themselves, they want.
+            self.member_content(Membership::Join, user).await?
+        };
         let signed: Json = serde_json::from_slice(signed.as_bytes())
             .map_err(|_| SendError::Invalid("third_party_signed"))?;
         let display_name = Value::new(made.content())
@@ -117,11 +191,14 @@ impl Rooms {
         let draft = Draft::state(
             made.sender().to_owned(),
             "m.room.member",
-            actor.user_id.as_str(),
+            user.as_str(),
             CanonicalObject::from_serialize(&content)?,
         );
+        if self.is_invited_elsewhere(user) {
+            return self.send_invite(room, draft, user).await.map(drop);
+        }
         let extras = Extras {
-            guest_joins: actor.is_guest,
+            guest_joins: is_guest,
             ..Extras::default()
         };
         self.append_new(room, draft, extras).await.map(drop)

@@ -328,7 +328,7 @@ impl Rooms {
     }
 
     /// The events that hold `keys` in a committed state, in their order.
-    async fn lookup(
+    pub(super) async fn lookup(
         &self,
         snapshot: &Arc<RoomSnapshot>,
         keys: Vec<(Box<str>, Box<str>)>,

@@ -13,7 +13,7 @@ use starling_store::{EventNum, KeyNum, RoomNum};
 
 use super::batch::{Batch, Pages};
 use super::ephemeral::Changed;
-use super::invited::Stripped;
+use super::invited::{Shown, Stripped};
 use super::joined::Joined;
 use super::plan::{Plan, Section};
 use super::room::{Part, Told};
@@ -200,7 +200,7 @@ async fn snapshots(
 pub(crate) enum Content {
     Joined(Box<Joined>),
     Left(Told),
-    Stripped(Stripped, Vec<EventNum>),
+    Stripped(Stripped, Shown),
 }
 
 impl Content {
@@ -221,11 +221,19 @@ impl Content {
             Section::Left(row, extent) => {
                 left::read(scope, tx, part, (row, *extent))?.map(Self::Left)
             }
-            Section::Invited => invited::read(scope, tx, part)?
-                .map(|events| Self::Stripped(Stripped::Invite, events)),
-            Section::Knocked => invited::read(scope, tx, part)?
-                .map(|events| Self::Stripped(Stripped::Knock, events)),
+            Section::Invited => Self::stripped(scope, tx, part, Stripped::Invite)?,
+            Section::Knocked => Self::stripped(scope, tx, part, Stripped::Knock)?,
         })
+    }
+
+    fn stripped(
+        scope: &Scope,
+        tx: &mut Tx<'_>,
+        part: &Part<'_>,
+        kind: Stripped,
+    ) -> Result<Option<Self>, Error> {
+        let shown = invited::read(scope, tx, part, kind)?;
+        Ok(shown.map(|shown| Self::Stripped(kind, shown)))
     }
 
     pub(crate) fn told(&self) -> Option<&Told> {
@@ -239,7 +247,7 @@ impl Content {
     /// The events that are told beside the timeline.
     fn state(&self) -> Vec<EventNum> {
         match self {
-            Self::Stripped(_, events) => events.clone(),
+            Self::Stripped(_, shown) => shown.events.clone(),
             Self::Joined(_) | Self::Left(_) => {
                 let state = self.told().into_iter().flat_map(|told| &told.state);
                 state.map(|entry| entry.event).collect()
@@ -271,12 +279,12 @@ fn write_step(
         match content {
             Content::Joined(joined) => joined.write(scope, tx, (part, pages), &mut rooms.join),
             Content::Left(told) => left::write(scope, tx, (part, told), pages, &mut rooms.leave),
-            Content::Stripped(kind, events) => {
+            Content::Stripped(kind, shown) => {
                 let out = match kind {
                     Stripped::Invite => &mut rooms.invite,
                     Stripped::Knock => &mut rooms.knock,
                 };
-                invited::write(scope, tx, (part, kind, &events), pages, out)
+                invited::write(scope, tx, (part, kind, &shown), pages, out)
             }
         }
     })?;

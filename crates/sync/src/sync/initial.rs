@@ -196,8 +196,8 @@ fn write_room(
         object.key(out, "account_data");
         account_data::write_list(out, &told.account_data);
     }
-    if let Content::Stripped(_, events) = content {
-        let own = events.last().and_then(|own| pages.get(&[*own]));
+    if let Content::Stripped(_, shown) = content {
+        let own = shown.events.last().and_then(|own| pages.get(&[*own]));
         object.key(out, "invite");
         let mut list = Vec::new();
         scope.write_events(part, pages.view(), &own.unwrap_or_default(), &mut list);

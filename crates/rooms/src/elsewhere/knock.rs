@@ -1,0 +1,74 @@
+//! Knocking at a room through a server that is in it.
+//! <https://spec.matrix.org/v1.19/server-server-api/#knocking-rooms>
+
+use ruma_common::{OwnedServerName, RoomId, ServerName};
+use serde_json::Value;
+use starling_events::Pdu;
+use starling_store::memberships::Membership;
+
+use super::attempts::Attempts;
+use super::template::Wish;
+use crate::error::SendError;
+use crate::remote::{Handshake, Remote, malformed};
+use crate::rooms::{Actor, Rooms};
+
+impl Rooms {
+    /// Knocks at a room through the first of `servers` that takes it.
+    ///
+    /// # Errors
+    /// See [`Rooms::knock`].
+    pub(super) async fn knock_elsewhere(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        (servers, reason): (Vec<OwnedServerName>, Option<String>),
+    ) -> Result<(), SendError> {
+        let remote = self.asking()?;
+        let content = self.member_content(Membership::Knock, &actor.user_id).await;
+        let mut content = content?;
+        content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));
+        let wish = Wish {
+            handshake: Handshake::Knock,
+            room_id,
+            user: &actor.user_id,
+            content,
+        };
+        let mut attempts = Attempts::begin(&self.parts.clock);
+        for server in servers {
+            if attempts.are_over() {
+                break;
+            }
+            match self.knock_through(remote, &server, &wish).await {
+                Ok((knock, state)) => {
+                    let became = (actor.user, Membership::Knock);
+                    let noted = self.note_elsewhere(became, knock, Some((server, state)));
+                    return if noted.await? {
+                        Ok(())
+                    } else {
+                        Err(SendError::Invalid("the room's version"))
+                    };
+                }
+                Err(error) => attempts.failed(error)?,
+            }
+        }
+        Err(attempts.told())
+    }
+
+    /// Has a server take a knock: the event, and what is shown of the room.
+    async fn knock_through(
+        &self,
+        remote: &Remote,
+        server: &ServerName,
+        wish: &Wish<'_>,
+    ) -> Result<(Pdu, Box<[u8]>), SendError> {
+        let asked = (wish.room_id, wish.user);
+        let template = remote.make(wish.handshake, server, asked).await?;
+        let knock = self.fill_in(server, &template, wish)?;
+        if !knock.version().rules().knocking {
+            return Err(malformed(server, "one cannot knock at rooms of this version").into());
+        }
+        let answer = remote.send_knock(server, &knock).await?;
+        let state = remote.shown_state(&knock, answer.knock_room_state).await?;
+        Ok((knock, state.events))
+    }
+}

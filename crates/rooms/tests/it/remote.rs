@@ -1,0 +1,11 @@
+//! Rooms and other servers: a network that is a table, and servers on it that are a few lines each.
+
+mod calls;
+mod check;
+mod graph;
+mod invite;
+mod join;
+mod knock;
+mod leave;
+mod net;
+mod resident;
