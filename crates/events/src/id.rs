@@ -84,6 +84,14 @@ pub fn parse_event_id(version: RoomVersion, text: &str) -> Result<OwnedEventId, 
     Ok(id.to_owned())
 }
 
+/// The id of the create event of a room whose id is made of that.
+#[must_use]
+pub fn create_event_id(room_id: &RoomId) -> Option<OwnedEventId> {
+    let hash = room_id.as_str().strip_prefix('!')?;
+    check_hash(room_id.as_str(), '!', URL_SAFE).ok()?;
+    OwnedEventId::try_from(format!("${hash}")).ok()
+}
+
 /// The domain of a room id that has one.
 #[must_use]
 pub fn room_id_domain(id: &RoomId) -> Option<&str> {

@@ -344,6 +344,7 @@ impl Rooms {
             events.push(NewEvent {
                 pdu: built.pdu,
                 auth: built.auth,
+                fork: None,
                 transaction: None,
                 redacts: None,
                 profile: shows_profile.then_some(seen),

@@ -11,6 +11,7 @@
 //! (`elsewhere/`): [`Rooms::join`], [`Rooms::knock`]. For users of other servers this one does the same (`resident/`).
 
 mod aliases;
+mod backfill;
 mod create;
 mod departures;
 mod directory;
@@ -47,7 +48,7 @@ pub use membership::MembershipAction;
 pub use mutual_rooms::MUTUAL_ROOMS_PAGE;
 pub use pipeline::Draft;
 pub use read::{MemberFilter, MemberProfile};
-pub use receive::{ReceiveError, Received};
+pub use receive::{MAX_WAITING, ReceiveError, Received, Verdicts};
 pub use remote::{Refused, Remote, RemoteError};
 pub use resident::{BoundInvite, OwnTemplate, ReceivedInvite, ResidentError};
 pub use rooms::{Actor, Parts, Rooms};

@@ -13,6 +13,7 @@ use starling_store::transactions::{Transaction, transactions_sweep};
 use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
 use crate::pipeline::Heads;
+use crate::receive::{Running, Turns};
 use crate::remote::Remote;
 use crate::transaction::InFlight;
 
@@ -45,6 +46,8 @@ pub struct Rooms {
     pub(crate) parts: Arc<Parts>,
     pub(crate) heads: Arc<Heads>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) running: Arc<Running>,
     /// When the last room was made, in milliseconds since 1970.
     last_made_ms: Arc<AtomicI64>,
 }
@@ -70,6 +73,8 @@ impl Rooms {
             parts: Arc::new(parts),
             heads: Arc::default(),
             in_flight: Arc::default(),
+            turns: Arc::default(),
+            running: Arc::default(),
             last_made_ms: Arc::default(),
         }
     }

@@ -42,6 +42,13 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     let (head, epoch) = db.head().await.map_err(failed)?;
     let bus = Bus::new(head, chance.number());
     let store = Store::new(db, epoch, CacheSizes::new(config.max_memory.0));
+    let entered = store.auth_graph_complete().await.map_err(failed)?;
+    if entered > 0 {
+        tracing::info!(
+            entered,
+            "older state events were entered into the graph of auth events"
+        );
+    }
     let secret = starling_accounts::session_secret(&store, &chance).await;
     let secret = secret.map_err(failed)?;
     let cost = PasswordCost::new(config.passwords.memory_kib, config.passwords.iterations);

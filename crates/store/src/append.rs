@@ -1,35 +1,50 @@
 //! Appending an event to a room: one call writes the event together with all that follows from it.
 
+mod effect;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use ruma_common::{ServerName, UserId};
+use ruma_common::{OwnedEventId, ServerName, UserId};
 use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
 use crate::aggregations::is_aggregated;
-use crate::events::{Event, SentAs, Status, event_insert, event_redact};
+use crate::events::{Event, SentAs, Status, Visibility, event_insert, event_redact};
+use crate::gaps::gap_insert;
+use crate::heroes::KnownHeroes;
 use crate::jobs::Task;
 use crate::memberships::{Membership, membership_forget, membership_set};
-use crate::names::types;
-use crate::numbers::{EventNum, KeyNum, RoomNum, TypeNum, UserNum};
+use crate::names::{EMPTY_KEY, types};
+use crate::numbers::{EventNum, KeyNum, TypeNum, UserNum};
 use crate::profiles::{ProfileSeen, profile_has_changed};
+use crate::redactions::waiting_redaction_insert;
 use crate::relations::relation_of;
 use crate::room_details::details_follow;
 use crate::rooms::{Extremity, RoomSnapshot, head_hash, room_advance, visibility_of};
-use crate::snapshots::{Stored, snapshot_insert};
-use crate::state_map::Entry;
+use crate::snapshots::Stored;
+use crate::state_map::{Change, Entry, StateMap};
 use crate::store::Store;
 use crate::timeline::{StateDelta, state_delta_insert};
 use crate::tokens::Place;
 use crate::transactions::{Transaction, transaction_insert};
 use crate::unread::note::exceptions_delete_of_room;
+use effect::Effect;
+pub(crate) use effect::branch_state;
+
+pub use crate::redactions::WaitingRedaction;
+
+/// Where the state says whether guests may join.
+const GUEST_ACCESS: (TypeNum, KeyNum) = (types::GUEST_ACCESS, EMPTY_KEY);
 
 /// An event to append, and what goes with it.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    /// The event, built on the room as it is before.
+    /// The event.
     pub pdu: Pdu,
-    /// The type and state key of each of its auth events, which the room's state holds.
+    /// Where it stands, if it wasn't built on the room as it is before.
+    pub fork: Option<Arc<Fork>>,
+    /// The type and state key of each of its auth events, which the room's state holds; none of a fork's.
     pub auth: Vec<(Box<str>, Box<str>)>,
     /// The client's transaction id, if it sent one.
     pub transaction: Option<Transaction>,
@@ -45,6 +60,34 @@ pub struct NewEvent {
     /// Whether a local user who leaves by it forgets the room at once.
     pub forgets_left: bool,
 }
+
+/// Where an event of another server stands in a room.
+#[derive(Debug, Clone)]
+pub struct Fork {
+    /// The state before it.
+    pub before: StateMap,
+    /// A state that is stored, from which `before` differs in little, or not at all.
+    pub base: Option<(StateMap, Stored)>,
+    /// Those of its `prev_events` that are here.
+    pub prev: Vec<EventNum>,
+    /// Those that are not.
+    pub missing: Vec<OwnedEventId>,
+    /// Its `auth_events`.
+    pub auth: Vec<EventNum>,
+    /// The extremities that the room keeps beside it.
+    pub others: Vec<Extremity>,
+    /// The room's state with it, where there are such; the event itself is [`crate::state_map::UNNUMBERED`] in it.
+    pub current: Option<StateMap>,
+    /// Whether the room begins anew with it, since this server wasn't in it: then nobody is told what changed meanwhile.
+    pub is_import: bool,
+    /// The redaction of it that came first: then it is given as that leaves it.
+    pub redacted_by: Option<EventNum>,
+    /// What it redacts, if that isn't here.
+    pub waits_for: Option<WaitingRedaction>,
+}
+
+/// Events by their numbers.
+type Holders = HashMap<EventNum, Arc<Event>>;
 
 /// A local user's membership that the event changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +105,8 @@ pub struct Appended {
     pub event: Arc<Event>,
     /// The room after it.
     pub snapshot: Arc<RoomSnapshot>,
-    /// The membership that it changed.
-    pub membership: Option<MembershipChange>,
+    /// The memberships that it changed.
+    pub memberships: Vec<MembershipChange>,
     /// Those whose receipts had waited for it.
     pub readers: Vec<UserNum>,
 }
@@ -86,16 +129,10 @@ pub enum AppendError {
 }
 
 /// The numbers of what an event names.
-struct Numbers {
-    kind: TypeNum,
-    key: Option<KeyNum>,
-    sender: UserNum,
-}
-
-/// What a state event does to the state.
-struct StateChange {
-    entry: Entry,
-    old: Option<Entry>,
+pub(crate) struct Numbers {
+    pub(crate) kind: TypeNum,
+    pub(crate) key: Option<KeyNum>,
+    pub(crate) sender: UserNum,
 }
 
 impl Store {
@@ -121,47 +158,53 @@ impl Store {
         }
         let num = EventNum(positions.give()?);
         let numbers = self.intern_event(tx, &new.pdu)?;
-        let change = state_change(&numbers, &new.pdu, before, num);
+        let effect = match &new.fork {
+            None => effect::of_next(tx, before, (&numbers, &new.pdu, num))?,
+            Some(fork) => effect::of_fork(tx, (before, fork), (&numbers, &new.pdu, num))?,
+        };
+        let holders = self.holders(tx, &effect.changes, (num, server))?;
         let relation = relation_of(&new.pdu);
-        let mut after = after(before, &new.pdu, num, change.as_ref());
+        let mut after = after(before, new, num, &effect);
+        after.visibility = self.visibility_after(tx, (before, &after), (&new.pdu, num))?;
         after.has_aggregations |= relation
             .as_ref()
             .is_some_and(|relation| is_aggregated(&relation.rel_type));
-        if let Some(change) = &change {
-            after.stored = Some(snapshot_insert(
-                tx,
-                before.room,
-                before.stored,
-                &change.entry,
-                &after.state,
-            )?);
-        }
         let has_waiting_receipts = room_advance(tx, before, &after)?.ok_or(AppendError::Moved)?;
         let counted = self.count(tx, &mut after, (&new.pdu, relation.as_ref()), num)?;
-        let event = Event {
-            sent_as: new.transaction.as_ref().map(|transaction| SentAs {
-                device: transaction.device,
-                txn_id: transaction.txn_id.clone(),
-            }),
-            ..stored_event(&new.pdu, num, &numbers, (before, &after), change.as_ref())
+        let visibility = self.visibility_around(tx, (before, after.visibility), new)?;
+        let event = stored_event(new, num, &numbers, (before, &effect, visibility));
+        let (prev, auth) = match &new.fork {
+            None => {
+                let prev = before.extremities.iter().map(|extremity| extremity.num);
+                (prev.collect(), self.auth_numbers(tx, before, &new.auth)?)
+            }
+            Some(fork) => (fork.prev.clone(), fork.auth.clone()),
         };
-        let prev: Vec<i64> = before
-            .extremities
-            .iter()
-            .map(|extremity| extremity.num.0)
-            .collect();
-        let auth = self.auth_numbers(tx, before, &new.auth)?;
         event_insert(tx, &event, (&prev, &auth), Some(&counted))?;
-        details_follow(tx, (before, &after), new)?;
+        if let Some(fork) = &new.fork {
+            for missing in &fork.missing {
+                gap_insert(tx, &event, missing)?;
+            }
+            if let Some(waiting) = &fork.waits_for {
+                waiting_redaction_insert(tx, &event, waiting)?;
+            }
+        }
+        let of = |change: &Change| pdu_of(change, (num, &new.pdu), &holders);
+        details_follow(tx, (before, &after), (&effect.changes, &of), new)?;
         if let Some(relation) = &relation {
             self.relate(tx, &event, relation, new.relates_to.as_deref())?;
         }
         if let Some(target) = &new.redacts {
             self.redact(tx, positions, (before, &event), target)?;
         }
-        let membership = self.follow_up(tx, positions, (&event, change.as_ref()), new, server)?;
+        let changed = (&event, &*effect.changes, &holders);
+        let memberships = self.follow_up(tx, positions, changed, new, server)?;
         if let Some(place) = new.redacts.as_ref().and_then(|target| target.place) {
             after.unread.last_redacted = after.unread.last_redacted.max(place.major);
+        }
+        if holders.values().any(|holder| holder.kind == types::MEMBER) {
+            // Others than the event's own target may have come or gone.
+            after.unread.watch = None;
         }
         self.note_exceptions(tx, (&event, &counted), &mut after, server)?;
         let readers = if has_waiting_receipts {
@@ -172,11 +215,76 @@ impl Store {
         let appended = Appended {
             event: Arc::new(event),
             snapshot: Arc::new(after),
-            membership,
+            memberships,
             readers,
         };
         self.cache_after_commit(tx, before.last_position, &appended, new.redacts.as_deref());
         Ok(appended)
+    }
+
+    /// The events that came to hold keys of the room's state from which something follows (members of this server, and what
+    /// lists show), but for the new one itself.
+    fn holders(
+        &self,
+        tx: &mut Tx<'_>,
+        changes: &[Change],
+        (num, server): (EventNum, &ServerName),
+    ) -> Result<Holders, Error> {
+        let held = changes.iter().filter_map(|change| change.new);
+        let others: Vec<Entry> = held.filter(|entry| entry.event != num).collect();
+        if others.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let members = others.iter().filter(|entry| entry.kind == types::MEMBER);
+        let names = self.names().key_names(tx, members.map(|entry| entry.key))?;
+        let is_local = |key: KeyNum| {
+            let name = names.get(&key);
+            let user = name.and_then(|name| <&UserId>::try_from(&**name).ok());
+            user.is_some_and(|user| user.server_name() == server)
+        };
+        let wanted = others.iter().filter(|entry| match entry.kind {
+            types::MEMBER => is_local(entry.key),
+            _ => entry.key == EMPTY_KEY,
+        });
+        let wanted: Vec<EventNum> = wanted.map(|entry| entry.event).collect();
+        let events = self.events_read(tx, &wanted)?;
+        Ok(events.into_iter().map(|event| (event.num, event)).collect())
+    }
+
+    /// The history visibility of the room after the event.
+    fn visibility_after(
+        &self,
+        tx: &mut Tx<'_>,
+        (before, after): (&RoomSnapshot, &RoomSnapshot),
+        (pdu, num): (&Pdu, EventNum),
+    ) -> Result<Visibility, Error> {
+        let holder = after.state_event(types::HISTORY_VISIBILITY, EMPTY_KEY);
+        if holder == Some(num) {
+            return Ok(visibility_of(pdu));
+        }
+        self.visibility_in(tx, &after.state, before)
+    }
+
+    /// The history visibility before and after the event, where it stands.
+    fn visibility_around(
+        &self,
+        tx: &mut Tx<'_>,
+        (before, after): (&RoomSnapshot, Visibility),
+        new: &NewEvent,
+    ) -> Result<(Visibility, Visibility), Error> {
+        let Some(fork) = &new.fork else {
+            return Ok((before.visibility, after));
+        };
+        let visibility = self.visibility_in(tx, &fork.before, before)?;
+        let sets = new.pdu.kind() == "m.room.history_visibility" && new.pdu.state_key() == Some("");
+        Ok((
+            visibility,
+            if sets {
+                visibility_of(&new.pdu)
+            } else {
+                visibility
+            },
+        ))
     }
 
     /// What follows from the event besides the room's own row.
@@ -184,29 +292,41 @@ impl Store {
         &self,
         tx: &mut Tx<'_>,
         positions: &mut Positions,
-        (event, change): (&Event, Option<&StateChange>),
+        (event, changes, holders): (&Event, &[Change], &Holders),
         new: &NewEvent,
         server: &ServerName,
-    ) -> Result<Option<MembershipChange>, AppendError> {
-        let mut membership = None;
-        if let Some(StateChange { entry, old }) = change {
-            let delta = StateDelta {
-                room: event.room,
-                kind: entry.kind,
-                key: entry.key,
-                event: Some(entry.event),
-                old: old.map(|old| old.event),
-                position: positions.give()?,
+    ) -> Result<Vec<MembershipChange>, AppendError> {
+        let mut memberships = Vec::new();
+        let is_import = new.fork.as_ref().is_some_and(|fork| fork.is_import);
+        for change in changes {
+            let holder = match change.new {
+                Some(entry) if entry.event == event.num => Some(event),
+                Some(entry) => holders.get(&entry.event).map(|holder| &**holder),
+                None => None,
             };
-            state_delta_insert(tx, &delta)?;
-            if entry.kind == types::MEMBER && old.map(|old| old.tag) != Some(entry.tag) {
-                membership =
-                    self.change_membership(tx, positions, event, (server, new.forgets_left))?;
+            let is_own = holder.is_some_and(|holder| holder.num == event.num);
+            if is_own || !is_import {
+                let delta = StateDelta {
+                    room: event.room,
+                    kind: change.kind,
+                    key: change.key,
+                    event: change.new.map(|entry| entry.event),
+                    old: change.old.map(|old| old.event),
+                    position: positions.give()?,
+                };
+                state_delta_insert(tx, &delta)?;
+            }
+            let is_other = change.new.map(|entry| entry.tag) != change.old.map(|old| old.tag);
+            if let Some(member) = holder.filter(|_| change.kind == types::MEMBER && is_other) {
+                let options = (server, new.forgets_left);
+                memberships.extend(self.change_membership(tx, positions, member, options)?);
             }
         }
-        let is_replaced = change.is_some_and(|change| change.old.is_some());
+        let is_replaced = changes
+            .iter()
+            .any(|change| (change.kind, change.key) == GUEST_ACCESS && change.old.is_some());
         let redacted = new.redacts.as_ref().map(|target| &target.pdu);
-        if (is_replaced && is_guest_access(&new.pdu)) || redacted.is_some_and(is_guest_access) {
+        if is_replaced || redacted.is_some_and(is_guest_access) {
             self.job_note(tx, Task::GuestDeparture(event.room), new.now_ms)?;
         }
         if let Some(transaction) = &new.transaction {
@@ -217,7 +337,7 @@ impl Store {
                 },
             )?;
         }
-        Ok(membership)
+        Ok(memberships)
     }
 
     /// What the event redacts is pruned and relates to nothing any longer. Where it is of the room's state, that has
@@ -248,7 +368,7 @@ impl Store {
         state_delta_insert(tx, &delta)
     }
 
-    fn intern_event(&self, tx: &mut Tx<'_>, pdu: &Pdu) -> Result<Numbers, Error> {
+    pub(crate) fn intern_event(&self, tx: &mut Tx<'_>, pdu: &Pdu) -> Result<Numbers, Error> {
         Ok(Numbers {
             kind: self.names().kind_intern(tx, pdu.kind())?,
             key: pdu
@@ -264,14 +384,14 @@ impl Store {
         tx: &mut Tx<'_>,
         before: &RoomSnapshot,
         auth: &[(Box<str>, Box<str>)],
-    ) -> Result<Vec<i64>, Error> {
+    ) -> Result<Vec<EventNum>, Error> {
         let mut numbers = Vec::with_capacity(auth.len());
         for (kind, key) in auth {
             let (kind, key) = (
                 self.names().kind_intern(tx, kind)?,
                 self.names().key_intern(tx, key)?,
             );
-            numbers.extend(before.state_event(kind, key).map(|event| event.0));
+            numbers.extend(before.state_event(kind, key));
         }
         Ok(numbers)
     }
@@ -343,71 +463,64 @@ pub fn membership_of(pdu: &Pdu) -> Option<Membership> {
     Membership::parse(&word)
 }
 
-fn state_change(
-    numbers: &Numbers,
-    pdu: &Pdu,
-    before: &RoomSnapshot,
-    num: EventNum,
-) -> Option<StateChange> {
-    let (kind, key) = (numbers.kind, numbers.key?);
-    let tag = if kind == types::MEMBER {
-        membership_of(pdu).map_or(0, Membership::code)
-    } else {
-        0
-    };
-    let entry = Entry {
-        kind,
-        key,
-        event: num,
-        tag,
-    };
-    Some(StateChange {
-        entry,
-        old: before.state.get(kind, key).copied(),
-    })
+/// The event that came to hold a key; `None` where none holds it any longer.
+fn pdu_of<'a>(
+    change: &Change,
+    (num, pdu): (EventNum, &'a Pdu),
+    holders: &'a Holders,
+) -> Option<&'a Pdu> {
+    let holder = change.new?.event;
+    if holder == num {
+        return Some(pdu);
+    }
+    holders.get(&holder).map(|event| &event.pdu)
 }
 
-/// The room after the event, but for where its state is stored.
-fn after(
-    before: &RoomSnapshot,
-    pdu: &Pdu,
-    num: EventNum,
-    change: Option<&StateChange>,
-) -> RoomSnapshot {
+/// The room after the event, but for its visibility.
+fn after(before: &RoomSnapshot, new: &NewEvent, num: EventNum, effect: &Effect) -> RoomSnapshot {
+    let others: Vec<Extremity> = if let Some(fork) = &new.fork {
+        fork.others.clone()
+    } else {
+        // An event names so many at most.
+        let named = new.pdu.prev_events();
+        let is_left = |other: &&Extremity| !named.contains(&other.reference.event_id);
+        before.extremities.iter().filter(is_left).cloned().collect()
+    };
+    let own = Extremity::new(num, &new.pdu);
     let mut after = RoomSnapshot {
         append_count: before.append_count + 1,
-        head_hash: head_hash(pdu.event_id()),
+        head_hash: head_hash(new.pdu.event_id()),
         last_position: num.0,
-        extremities: vec![Extremity::new(num, pdu)],
+        extremities: others.into_iter().chain([own]).collect(),
+        state: effect.state.clone(),
+        stored: effect.stored,
         ..before.clone()
     };
-    if let Some(StateChange { entry, old }) = change {
-        after.state = before.state.with(*entry);
-        let counted = |membership: Membership| {
-            i64::from(entry.tag == membership.code())
-                - i64::from(old.is_some_and(|old| old.tag == membership.code()))
+    let members = effect.changes.iter();
+    for change in members.filter(|change| change.kind == types::MEMBER) {
+        let is = |entry: Option<Entry>, membership: Membership| {
+            i64::from(entry.is_some_and(|entry| entry.tag == membership.code()))
         };
-        if entry.kind == types::MEMBER {
-            after.heroes = before.heroes.after(entry);
-            after.joined += counted(Membership::Join);
-            after.invited += counted(Membership::Invite);
-        } else if entry.kind == types::HISTORY_VISIBILITY && pdu.state_key() == Some("") {
-            after.visibility = visibility_of(pdu);
-        }
+        let counted = |membership| is(change.new, membership) - is(change.old, membership);
+        after.heroes = match &change.new {
+            Some(entry) => after.heroes.after(entry),
+            None => KnownHeroes::default(),
+        };
+        after.joined += counted(Membership::Join);
+        after.invited += counted(Membership::Invite);
     }
     after
 }
 
 fn stored_event(
-    pdu: &Pdu,
+    new: &NewEvent,
     num: EventNum,
     numbers: &Numbers,
-    (before, after): (&RoomSnapshot, &RoomSnapshot),
-    change: Option<&StateChange>,
+    (before, effect, visibility): (&RoomSnapshot, &Effect, (Visibility, Visibility)),
 ) -> Event {
     Event {
         num,
-        room: RoomNum(before.room.0),
+        room: before.room,
         kind: numbers.kind,
         key: numbers.key,
         sender: numbers.sender,
@@ -416,11 +529,18 @@ fn stored_event(
             minor: 0,
         }),
         status: Status::Accepted,
-        snapshot: after.stored.map(|Stored { snapshot, .. }| snapshot),
-        replaces: change.and_then(|change| change.old).map(|old| old.event),
-        redacted_by: None,
-        visibility: (before.visibility, after.visibility),
-        sent_as: None,
-        pdu: pdu.clone(),
+        snapshot: effect.stored_event.map(|stored| stored.snapshot),
+        replaces: effect.replaces,
+        redacted_by: new.fork.as_ref().and_then(|fork| fork.redacted_by),
+        visibility,
+        after_gap: new
+            .fork
+            .as_ref()
+            .is_some_and(|fork| !fork.missing.is_empty()),
+        sent_as: new.transaction.as_ref().map(|transaction| SentAs {
+            device: transaction.device,
+            txn_id: transaction.txn_id.clone(),
+        }),
+        pdu: new.pdu.clone(),
     }
 }

@@ -7,6 +7,7 @@ use ruma_common::{EventId, OwnedEventId};
 use starling_db::{Error, Row, Tx, Value};
 use starling_events::{Pdu, RoomVersion};
 
+use crate::auth_graph::{edges_insert, generation_above};
 use crate::numbers::{DeviceNum, EventNum, KeyNum, RoomNum, SnapshotNum, TypeNum, UserNum};
 use crate::store::Store;
 use crate::tokens::Place;
@@ -20,7 +21,7 @@ macro_rules! select {
             "SELECT events.event_num, events.room_num, events.event_id, events.type_num, events.key_num,
                 events.sender_num, events.place_major, events.place_minor, events.status, events.snapshot_num,
                 events.replaces, events.redacted_by, events.visibility_before, events.visibility_after, events.json,
-                rooms.room_version, events.txn_device, events.txn_id
+                rooms.room_version, events.txn_device, events.txn_id, events.after_gap
             FROM events JOIN rooms ON rooms.room_num = events.room_num ",
             $rest
         )
@@ -37,9 +38,9 @@ starling_db::statements! {
     /// Stores an event.
     EVENT_INSERT = "INSERT INTO events (event_num, room_num, event_id, type_num, key_num, sender_num, place_major,
             place_minor, status, snapshot_num, replaces, redacted_by, visibility_before, visibility_after, prev, auth,
-            json, txn_device, txn_id, origin_server_ts, shape, thread_num, totals, thread_totals)
+            json, txn_device, txn_id, origin_server_ts, shape, thread_num, totals, thread_totals, generation, after_gap)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-            ?24)";
+            ?24, ?25, ?26)";
     /// Prunes a redacted event.
     EVENT_REDACT = "UPDATE events SET redacted_by = ?2, json = ?3 WHERE event_num = ?1";
 }
@@ -141,6 +142,8 @@ pub struct Event {
     pub redacted_by: Option<EventNum>,
     /// The room's history visibility before and after it.
     pub visibility: (Visibility, Visibility),
+    /// Whether events that it follows were not here when it came.
+    pub after_gap: bool,
     /// The transaction id that its sender's client gave it, if it is of this server's API.
     pub sent_as: Option<SentAs>,
     /// Its bytes and fields; pruned when it is redacted.
@@ -190,6 +193,7 @@ fn read(row: &dyn Row) -> Result<Event, Error> {
             Visibility::from_code(row.int(12)?)?,
             Visibility::from_code(row.int(13)?)?,
         ),
+        after_gap: row.truth(18)?,
         sent_as: sent_as(row)?,
         pdu: pdu.map_err(|error| damaged(&error.to_string()))?,
     })
@@ -203,19 +207,22 @@ fn sent_as(row: &dyn Row) -> Result<Option<SentAs>, Error> {
     Ok(Some(SentAs { device, txn_id }))
 }
 
-/// Stores an event. `prev` and `auth` are the numbers of the events that its `prev_events` and `auth_events`
-/// name; `counted` is where it stands in the totals, if it is live.
+/// Stores an event. `prev` and `auth` are those of the events that its `prev_events` and `auth_events` name that are here;
+/// `counted` is where it stands in the totals, if it is live.
 ///
 /// # Errors
 /// [`Error::Constraint`] when it is stored already; else when the database fails.
 pub fn event_insert(
     tx: &mut Tx<'_>,
     event: &Event,
-    (prev, auth): (&[i64], &[i64]),
+    (prev, auth): (&[EventNum], &[EventNum]),
     counted: Option<&Counted>,
 ) -> Result<(), Error> {
-    let prev = varint::list(prev.iter().copied());
-    let auth = varint::list(auth.iter().copied());
+    let generation = match event.key {
+        Some(_) => Some(generation_above(tx, auth)?),
+        None => None,
+    };
+    let (prev, cited) = (numbers(prev), numbers(auth));
     let params = [
         event.num.into(),
         event.room.into(),
@@ -232,7 +239,7 @@ pub fn event_insert(
         (event.visibility.0 as i64).into(),
         (event.visibility.1 as i64).into(),
         Value::Bytes(&prev),
-        Value::Bytes(&auth),
+        Value::Bytes(&cited),
         Value::Bytes(event.pdu.json()),
         event.sent_as.as_ref().map(|sent| sent.device).into(),
         match &event.sent_as {
@@ -248,8 +255,18 @@ pub fn event_insert(
         counted
             .and_then(|counted| counted.thread_totals.as_deref())
             .into(),
+        generation.into(),
+        event.after_gap.into(),
     ];
-    tx.execute_one(&EVENT_INSERT, &params)
+    tx.execute_one(&EVENT_INSERT, &params)?;
+    if event.key.is_some() {
+        edges_insert(tx, event.num, auth)?;
+    }
+    Ok(())
+}
+
+fn numbers(events: &[EventNum]) -> Vec<u8> {
+    varint::list(events.iter().map(|event| event.0))
 }
 
 /// Puts the pruned form of a redacted event in its place.

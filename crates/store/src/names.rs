@@ -66,6 +66,8 @@ pub mod types {
     pub const AVATAR: TypeNum = TypeNum(11);
     /// `m.room.canonical_alias`
     pub const CANONICAL_ALIAS: TypeNum = TypeNum(12);
+    /// `m.room.guest_access`
+    pub const GUEST_ACCESS: TypeNum = TypeNum(13);
     /// `m.room.encryption`
     pub const ENCRYPTION: TypeNum = TypeNum(14);
 }

@@ -4,9 +4,10 @@ use ruma_common::{OwnedServerName, RoomId};
 use starling_db::{Error, Positions, Tx, Value};
 use starling_events::{Pdu, RoomVersion};
 
-use crate::events::{Event, Status, Visibility, event_insert};
+use crate::events::Status;
 use crate::memberships::{Membership, membership_forget, membership_read, membership_set};
 use crate::numbers::{EventNum, RoomNum, UserNum};
+use crate::outliers::Outlier;
 use crate::room_details::details_insert;
 use crate::store::Store;
 
@@ -188,24 +189,11 @@ impl Store {
         if let Some(known) = self.event_by_id(tx, pdu.event_id())? {
             return Ok((known.room == room).then_some(known.num));
         }
-        let names = self.names();
-        let key = pdu.state_key().map(|key| names.key_intern(tx, key));
-        let event = Event {
-            num: EventNum(positions.give()?),
-            room,
-            kind: names.kind_intern(tx, pdu.kind())?,
-            key: key.transpose()?,
-            sender: names.user_intern(tx, pdu.sender())?,
-            place: None,
-            status: Status::Accepted,
-            snapshot: None,
-            replaces: None,
-            redacted_by: None,
-            visibility: (Visibility::Shared, Visibility::Shared),
-            sent_as: None,
+        let outlier = Outlier {
             pdu: pdu.clone(),
+            status: Status::Accepted,
         };
-        event_insert(tx, &event, (&[], &[]), None)?;
-        Ok(Some(event.num))
+        let stored = self.outliers_insert(tx, positions, room, &[outlier])?;
+        Ok(stored.get(pdu.event_id()).copied())
     }
 }

@@ -15,8 +15,10 @@ use starling_db::{Error, Row, Sql, Tx, Value as Param};
 use starling_events::{Pdu, RoomVersion, Value};
 
 use crate::append::NewEvent;
-use crate::numbers::{EventNum, RoomNum};
-use crate::rooms::{RoomSnapshot, visibility_of};
+use crate::names::{EMPTY_KEY, types};
+use crate::numbers::{EventNum, RoomNum, TypeNum};
+use crate::rooms::RoomSnapshot;
+use crate::state_map::Change;
 use crate::tokens::NotAToken;
 
 /// The columns of a room's details, in the order in which [`read`] takes them.
@@ -228,20 +230,30 @@ pub(crate) fn details_insert(tx: &mut Tx<'_>, room: RoomNum, is_public: bool) ->
     tx.execute_one(&DETAILS_INSERT, &params)
 }
 
-/// Follows an event that took a room from `before` to `after`, and what it redacted.
+/// Gives the event that came to hold a key.
+type Holder<'f, 'a> = &'f dyn Fn(&Change) -> Option<&'a Pdu>;
+
+/// Follows an event that took a room from `before` to `after` by these changes (`holder` gives the event that came to
+/// hold a key), and what it redacted.
 ///
 /// # Errors
 /// When the database fails.
 pub(crate) fn details_follow(
     tx: &mut Tx<'_>,
     (before, after): (&RoomSnapshot, &RoomSnapshot),
+    (changes, holder): (&[Change], Holder<'_, '_>),
     new: &NewEvent,
 ) -> Result<(), Error> {
     if before.joined != after.joined {
         let params = [after.room.into(), after.joined.into()];
         tx.execute_one(&DETAILS_JOINED, &params)?;
     }
-    note(tx, after.room, EventNum(after.last_position), &new.pdu)?;
+    for change in changes.iter().filter(|change| change.key == EMPTY_KEY) {
+        match (holder(change), change.new) {
+            (Some(pdu), Some(entry)) => note(tx, after.room, entry.event, pdu)?,
+            _ => note_none(tx, after.room, change.kind)?,
+        }
+    }
     let Some(target) = &new.redacts else {
         return Ok(());
     };
@@ -259,12 +271,36 @@ fn note(tx: &mut Tx<'_>, room: RoomNum, num: EventNum, pdu: &Pdu) -> Result<(), 
     if pdu.state_key() != Some("") {
         return Ok(());
     }
-    let content = Value::new(pdu.content());
+    note_content(tx, room, num, (pdu.kind(), Value::new(pdu.content())))
+}
+
+/// Notes that the room has no state of this type any longer.
+fn note_none(tx: &mut Tx<'_>, room: RoomNum, kind: TypeNum) -> Result<(), Error> {
+    let kind = match kind {
+        types::NAME => "m.room.name",
+        types::TOPIC => "m.room.topic",
+        types::AVATAR => "m.room.avatar",
+        types::ENCRYPTION => "m.room.encryption",
+        types::CANONICAL_ALIAS => "m.room.canonical_alias",
+        types::JOIN_RULES => "m.room.join_rules",
+        types::HISTORY_VISIBILITY => "m.room.history_visibility",
+        types::GUEST_ACCESS => "m.room.guest_access",
+        _ => return Ok(()),
+    };
+    note_content(tx, room, EventNum(0), (kind, Value::new(b"{}")))
+}
+
+fn note_content(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    num: EventNum,
+    (kind, content): (&str, Value<'_>),
+) -> Result<(), Error> {
     let mut text = |sql: &'static Sql, text: Option<Cow<'_, str>>| {
         let text = text.as_deref().map(str::as_bytes).map(Param::Bytes);
         tx.execute_one(sql, &[room.into(), text.unwrap_or(Param::Null)])
     };
-    match pdu.kind() {
+    match kind {
         "m.room.name" => text(&DETAILS_NAME, short(content, "name")),
         "m.room.topic" => text(&DETAILS_TOPIC, topic(content)),
         "m.room.avatar" => text(&DETAILS_AVATAR, exact(content, "url")),
@@ -287,7 +323,8 @@ fn note(tx: &mut Tx<'_>, room: RoomNum, num: EventNum, pdu: &Pdu) -> Result<(), 
             tx.execute_one(&DETAILS_JOIN_RULES, &params)
         }
         "m.room.history_visibility" => {
-            let open = visibility_of(pdu) == crate::events::Visibility::WorldReadable;
+            let word = exact(content, "history_visibility");
+            let open = word.as_deref() == Some("world_readable");
             tx.execute_one(&DETAILS_VISIBILITY, &[room.into(), open.into()])
         }
         "m.room.guest_access" => {

@@ -66,12 +66,16 @@ pub static SCHEMA: Schema = Schema {
             text: include_str!("migrations/0015_relations_by_place.sql"),
         },
         Migration {
+            name: "0016_forks",
+            text: include_str!("migrations/0016_forks.sql"),
+        },
+        Migration {
             name: "0018_remote_invites",
             text: include_str!("migrations/0018_remote_invites.sql"),
         },
     ],
-    // An older program would not note when edits were sent.
-    oldest_program: 13,
+    // An older program would not note whom its state events cite.
+    oldest_program: 16,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.
@@ -82,23 +86,29 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::accounts::STATEMENTS,
         crate::aggregations::STATEMENTS,
         crate::aliases::STATEMENTS,
+        crate::auth_graph::STATEMENTS,
+        crate::backfill::STATEMENTS,
         crate::devices::STATEMENTS,
         crate::erased::STATEMENTS,
         crate::events::STATEMENTS,
         crate::filters::STATEMENTS,
+        crate::gaps::STATEMENTS,
         crate::history::STATEMENTS,
         crate::ignored::STATEMENTS,
+        crate::inbox::STATEMENTS,
         crate::interactive_sessions::STATEMENTS,
         crate::jobs::STATEMENTS,
         crate::login_tokens::STATEMENTS,
         crate::memberships::STATEMENTS,
         crate::names::STATEMENTS,
         crate::openid_tokens::STATEMENTS,
+        crate::outliers::STATEMENTS,
         crate::presence::STATEMENTS,
         crate::profiles::STATEMENTS,
         crate::push_rules::STATEMENTS,
         crate::pushers::STATEMENTS,
         crate::receipts::STATEMENTS,
+        crate::redactions::STATEMENTS,
         crate::registration_tokens::STATEMENTS,
         crate::relations::STATEMENTS,
         crate::remote_invites::STATEMENTS,

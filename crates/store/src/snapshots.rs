@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use starling_db::{Error, Tx, Value};
 
-use crate::numbers::{KeyNum, RoomNum, SnapshotNum, TypeNum};
-use crate::state_map::{self, Bucket, Entry, StateMap};
+use crate::numbers::{EventNum, KeyNum, RoomNum, SnapshotNum, TypeNum};
+use crate::state_map::{self, Bucket, Change, Entry, StateMap};
 use crate::varint;
 
 starling_db::statements! {
@@ -30,6 +30,12 @@ starling_db::statements! {
 /// A state is at most this many deltas away from a whole one.
 pub const MAX_HOPS: i64 = 100;
 
+/// Where more than this part of the keys has changed (one in so many), a state is stored whole.
+const WHOLE_FROM: usize = 4;
+
+/// Stands in a delta for the event of a key that the state has no longer.
+const REMOVED: EventNum = EventNum(0);
+
 /// A stored state, and how many deltas it is away from a whole one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
@@ -50,13 +56,58 @@ pub fn snapshot_insert(
     change: &Entry,
     state: &StateMap,
 ) -> Result<Stored, Error> {
+    insert_delta(tx, room, parent, std::slice::from_ref(change), state)
+}
+
+/// Stores `state` where it differs from one that is stored: as the changes of that, or whole where they are many.
+///
+/// # Errors
+/// When the database fails.
+pub fn snapshot_store(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    base: Option<(&StateMap, Stored)>,
+    state: &StateMap,
+) -> Result<Stored, Error> {
+    let Some((base, stored)) = base else {
+        return insert_whole(tx, room, state);
+    };
+    let changes = base.changes_to(state);
+    if changes.is_empty() {
+        return Ok(stored);
+    }
+    // Whole states share the pieces that didn't change.
+    if changes.len() > state.len().div_ceil(WHOLE_FROM) {
+        return insert_whole(tx, room, state);
+    }
+    let changes: Vec<Entry> = changes.iter().map(removal_or_new).collect();
+    insert_delta(tx, room, Some(stored), &changes, state)
+}
+
+fn insert_delta(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    parent: Option<Stored>,
+    changes: &[Entry],
+    state: &StateMap,
+) -> Result<Stored, Error> {
     match parent {
         Some(parent) if parent.hops < MAX_HOPS => {
-            let data = state_map::encode(std::slice::from_ref(change));
+            let data = state_map::encode(changes);
             insert(tx, room, Some(parent.snapshot), parent.hops + 1, &data)
         }
         _ => insert_whole(tx, room, state),
     }
+}
+
+/// The entry that stands in a delta for a change: without an event, the key is removed.
+fn removal_or_new(change: &Change) -> Entry {
+    change.new.unwrap_or(Entry {
+        kind: change.kind,
+        key: change.key,
+        event: REMOVED,
+        tag: 0,
+    })
 }
 
 fn insert(
@@ -212,7 +263,8 @@ pub fn snapshots_load(
         let map = whole.map(&buckets);
         let mut map = map.ok_or_else(|| damaged(snapshot, "pieces are missing"))?;
         for delta in chain.deltas.iter().rev() {
-            map = map.with(*delta);
+            let is_there = delta.event != REMOVED;
+            map = map.set(delta.kind, delta.key, is_there.then_some(*delta));
         }
         let hops = chain.hops;
         Ok((snapshot, (map, Stored { snapshot, hops })))
@@ -238,7 +290,7 @@ pub fn snapshot_get(
         .iter()
         .find(|entry| entry.kind == kind && entry.key == key)
     {
-        return Ok(Some(*entry));
+        return Ok(Some(*entry).filter(|entry| entry.event != REMOVED));
     }
     let Pieces { other, members } = &whole;
     let at = StateMap::piece_of(kind, key, other.len(), members.len());

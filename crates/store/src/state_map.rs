@@ -28,6 +28,22 @@ pub struct Entry {
     pub tag: i64,
 }
 
+/// A key at which two states differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The type.
+    pub kind: TypeNum,
+    /// The state key.
+    pub key: KeyNum,
+    /// What the one state has there.
+    pub old: Option<Entry>,
+    /// What the other has.
+    pub new: Option<Entry>,
+}
+
+/// The number of an entry's event that has none yet.
+pub const UNNUMBERED: EventNum = EventNum(i64::MAX);
+
 /// A room's state. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct StateMap {
@@ -76,6 +92,48 @@ impl StateMap {
             map.other = map.other.with(entry);
         }
         map
+    }
+
+    /// The map without an entry at this key.
+    #[must_use]
+    pub fn without(&self, kind: TypeNum, key: KeyNum) -> Self {
+        let mut map = self.clone();
+        if kind == types::MEMBER {
+            map.members = map.members.without(kind, key);
+        } else {
+            map.other = map.other.without(kind, key);
+        }
+        map
+    }
+
+    /// The map with what `entry` says at this key, or without one there.
+    #[must_use]
+    pub fn set(&self, kind: TypeNum, key: KeyNum, entry: Option<Entry>) -> Self {
+        match entry {
+            Some(entry) => self.with(entry),
+            None => self.without(kind, key),
+        }
+    }
+
+    /// The map of these entries; of several at one key, the last.
+    #[must_use]
+    pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
+        let (members, other): (Vec<Entry>, Vec<Entry>) = entries
+            .into_iter()
+            .partition(|entry| entry.kind == types::MEMBER);
+        Self {
+            other: Buckets::of(other),
+            members: Buckets::of(members),
+        }
+    }
+
+    /// The keys at which `new` has something else, sorted; buckets that both share are passed over.
+    #[must_use]
+    pub fn changes_to(&self, new: &Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.other.changes_to(&new.other, &mut changes);
+        self.members.changes_to(&new.members, &mut changes);
+        changes
     }
 
     /// All entries, members last; the order is the same for the same content.
@@ -178,19 +236,87 @@ impl Buckets {
         }
     }
 
+    fn without(&self, kind: TypeNum, key: KeyNum) -> Self {
+        if self.get(kind, key).is_none() {
+            return self.clone();
+        }
+        let at = slot(kind, key, self.buckets.len());
+        let mut buckets = self.buckets.to_vec();
+        if let Some(bucket) = buckets.get_mut(at) {
+            let rest = bucket.entries.iter();
+            let rest = rest.filter(|entry| (entry.kind, entry.key) != (kind, key));
+            *bucket = Arc::new(Bucket {
+                entries: rest.copied().collect(),
+                piece: OnceLock::new(),
+            });
+        }
+        Self {
+            buckets: buckets.into(),
+            len: self.len - 1,
+        }
+    }
+
     fn doubled(&self) -> Self {
-        let wanted = self.buckets.len() * 2;
-        let mut buckets: Vec<Bucket> = (0..wanted).map(|_| Bucket::default()).collect();
-        for entry in self.iter() {
-            if let Some(bucket) = buckets.get_mut(slot(entry.kind, entry.key, wanted)) {
-                // The entries of each old bucket are sorted, so each new one stays sorted.
-                bucket.entries.push(*entry);
+        // The entries of each bucket are sorted, so each new one is too.
+        Self::spread(self.iter().copied(), self.len, self.buckets.len() * 2)
+    }
+
+    /// The buckets of entries in any order.
+    fn of(mut entries: Vec<Entry>) -> Self {
+        // A stable sort: the last of those at one key comes last, and stays.
+        entries.sort_by_key(|entry| (entry.kind, entry.key));
+        let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match kept.last_mut() {
+                Some(last) if (last.kind, last.key) == (entry.kind, entry.key) => *last = entry,
+                _ => kept.push(entry),
+            }
+        }
+        let len = kept.len();
+        Self::spread(
+            kept.into_iter(),
+            len,
+            len.div_ceil(BUCKET).next_power_of_two(),
+        )
+    }
+
+    /// Puts entries into so many buckets; those of one bucket come in the order of their keys.
+    fn spread(entries: impl Iterator<Item = Entry>, len: usize, count: usize) -> Self {
+        let mut buckets: Vec<Bucket> = (0..count).map(|_| Bucket::default()).collect();
+        for entry in entries {
+            if let Some(bucket) = buckets.get_mut(slot(entry.kind, entry.key, count)) {
+                bucket.entries.push(entry);
             }
         }
         Self {
             buckets: buckets.into_iter().map(Arc::new).collect(),
-            len: self.len,
+            len,
         }
+    }
+
+    /// Adds the keys at which `new` has something else.
+    fn changes_to(&self, new: &Self, changes: &mut Vec<Change>) {
+        let mut keys = Vec::new();
+        if self.buckets.len() == new.buckets.len() {
+            for (old, new) in self.buckets.iter().zip(new.buckets.iter()) {
+                if !Arc::ptr_eq(old, new) {
+                    old.differing(new, &mut keys);
+                }
+            }
+        } else {
+            let all = self.iter().chain(new.iter());
+            keys.extend(all.map(|entry| (entry.kind, entry.key)));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        let change = |(kind, key): (TypeNum, KeyNum)| Change {
+            kind,
+            key,
+            old: self.get(kind, key).copied(),
+            new: new.get(kind, key).copied(),
+        };
+        let differs = |change: &Change| change.old != change.new;
+        changes.extend(keys.into_iter().map(change).filter(differs));
     }
 
     /// Adds the entries of the keys at which the maps differ, each with the number of its map.

@@ -42,11 +42,13 @@ starling_db::statements! {
     TIMELINES_LAST = "SELECT wanted.value, (SELECT MAX(events.place_major) FROM events
             WHERE events.room_num = wanted.value AND events.place_major <= ?2)
         FROM {ints ?1} AS wanted";
+    /// The position of the first live event after another.
+    TIMELINE_NEXT = "SELECT MIN(place_major) FROM events WHERE room_num = ?1 AND place_major > ?2";
     /// The changes of rooms' states in a stretch of the log, oldest first.
     STATE_DELTAS = "SELECT deltas.type_num, deltas.key_num, deltas.new_event, deltas.position, deltas.room_num,
             deltas.old_event
-        FROM {ints ?1} AS wanted CROSS JOIN state_deltas AS deltas
-        WHERE deltas.room_num = wanted.value AND deltas.position > ?2 AND deltas.position <= ?3
+        FROM {pairs ?1} AS wanted CROSS JOIN state_deltas AS deltas
+        WHERE deltas.room_num = wanted.one AND deltas.position > wanted.other AND deltas.position <= ?2
         ORDER BY deltas.position";
     /// Notes a change of a room's state.
     STATE_DELTA_INSERT = "INSERT INTO state_deltas (position, room_num, type_num, key_num, old_event, new_event)
@@ -212,6 +214,17 @@ impl Store {
     }
 }
 
+/// The position of the first live event of a room after position `after`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn timeline_next(tx: &mut Tx<'_>, room: RoomNum, after: i64) -> Result<Option<i64>, Error> {
+    let next = tx.query_one(&TIMELINE_NEXT, &[room.into(), after.into()], |row| {
+        row.opt_int(0)
+    })?;
+    Ok(next.flatten())
+}
+
 /// A change of a room's current state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateDelta {
@@ -229,18 +242,17 @@ pub struct StateDelta {
     pub position: i64,
 }
 
-/// The changes of the state of `rooms` after `since` and up to `upto`, in order.
+/// The changes of the state of rooms, of each after a position of its own and up to `upto`, in order.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn state_deltas(
     tx: &mut Tx<'_>,
-    rooms: &[RoomNum],
-    since: i64,
+    rooms: impl IntoIterator<Item = (RoomNum, i64)>,
     upto: i64,
 ) -> Result<Vec<StateDelta>, Error> {
-    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-    let params = [Value::Ints(&rooms), since.into(), upto.into()];
+    let rooms = starling_db::pairs(rooms.into_iter().map(|(room, after)| (room.0, after)));
+    let params = [rooms.as_str().into(), upto.into()];
     tx.query_all(&STATE_DELTAS, &params, |row| {
         Ok(StateDelta {
             room: RoomNum(row.int(4)?),

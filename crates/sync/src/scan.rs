@@ -96,6 +96,8 @@ pub(crate) fn newest(
         },
         |event: &Event| event.position().is_some() && keep(event),
     );
+    // A client that sees no gap takes what it is told for all that happened.
+    scanner.ends_at_gaps = true;
     let at_hand = match page {
         Some(_) => None,
         None => store.timelines().page(room, after, upto, limit + 1),
@@ -126,6 +128,8 @@ struct Scanner<K> {
     kept: Vec<Arc<Event>>,
     scanned: usize,
     next: Option<Place>,
+    /// Whether nothing is wanted from before an event that followed what wasn't here.
+    ends_at_gaps: bool,
 }
 
 impl<K: FnMut(&Event) -> bool> Scanner<K> {
@@ -136,6 +140,7 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
             kept: Vec::new(),
             scanned: 0,
             next: None,
+            ends_at_gaps: false,
         }
     }
 
@@ -192,7 +197,8 @@ impl<K: FnMut(&Event) -> bool> Scanner<K> {
             Direction::Forwards => self.scan.stretch.from = boundary,
         }
         self.scanned += 1;
-        if self.scanned < MOST_SCANNED {
+        let ends = self.ends_at_gaps && event.after_gap;
+        if self.scanned < MOST_SCANNED && !ends {
             return ControlFlow::Continue(());
         }
         self.next = Some(boundary);

@@ -1,9 +1,9 @@
 //! A room's state as of a position, and what of it a client is told beside the timeline.
 //!
-//! Everything here relies on the room's order being that in which its state changed: so it is in rooms that only this
-//! server is in. A live event's number is its position, so "as of" is a comparison of numbers.
+//! Each change of a room's state has a position, whether an event made it or the meeting of two branches: "as of" a
+//! position, what changed later is taken back.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use starling_db::Tx;
@@ -14,7 +14,7 @@ use starling_store::names::types;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::snapshots::{snapshot_get, snapshot_load};
 use starling_store::state_map::{Entry, StateMap};
-use starling_store::timeline::{StateDelta, state_deltas};
+use starling_store::timeline::{StateDelta, state_deltas, timeline_next};
 use starling_store::{EventNum, KeyNum, RoomNum, Store, TypeNum};
 
 use crate::Error;
@@ -25,9 +25,14 @@ pub(crate) type Key = (TypeNum, KeyNum);
 /// A room's state as of a position.
 #[derive(Debug)]
 pub(crate) struct StateAt {
+    room: RoomNum,
+    /// The position up to which changes are in it.
+    upto: i64,
     state: StateMap,
     /// The keys that held something else, with what: `None` where they weren't there yet.
     other: HashMap<Key, Option<Entry>>,
+    /// The changes after a position, where they were read already.
+    changes: Option<(i64, Vec<StateDelta>)>,
 }
 
 impl StateAt {
@@ -38,23 +43,26 @@ impl StateAt {
         snapshot: &RoomSnapshot,
         upto: i64,
     ) -> Result<Self, Error> {
-        let state = snapshot.state.clone();
-        if snapshot.last_position <= upto {
-            return Ok(Self {
-                state,
-                other: HashMap::new(),
-            });
-        }
-        let newer: Vec<Entry> = state
-            .iter()
-            .filter(|entry| entry.event.0 > upto)
-            .copied()
-            .collect();
-        let earlier = rewind(store, tx, newer, upto)?;
+        let (room, state) = (snapshot.room, snapshot.state.clone());
+        let other = if snapshot.last_position <= upto {
+            HashMap::new()
+        } else {
+            let later = state_deltas(tx, [(room, upto)], i64::MAX)?;
+            taken_back(store, tx, &later)?
+        };
         Ok(Self {
+            room,
+            upto,
             state,
-            other: earlier,
+            other,
+            changes: None,
         })
+    }
+
+    /// The same, with the changes after a position, which were read before.
+    pub(crate) fn knowing(self, changes: Option<(i64, &[StateDelta])>) -> Self {
+        let changes = changes.map(|(after, changes)| (after, changes.to_vec()));
+        Self { changes, ..self }
     }
 
     /// The state after `event`.
@@ -63,9 +71,14 @@ impl StateAt {
             Some(snapshot) => snapshot_load(tx, snapshot)?.0,
             None => StateMap::default(),
         };
+        // The changes that an event made come after it, and before the next one.
+        let next = timeline_next(tx, event.room, event.num.0)?;
         Ok(Self {
+            room: event.room,
+            upto: next.map_or(i64::MAX, |next| next - 1),
             state,
             other: HashMap::new(),
+            changes: None,
         })
     }
 
@@ -132,39 +145,33 @@ impl StateAt {
     }
 }
 
-/// What keys held after position `last`, given what they hold now: each of `entries` is newer than that.
-fn rewind(
+/// What keys held before these changes, which are in order.
+fn taken_back(
     store: &Store,
     tx: &mut Tx<'_>,
-    mut entries: Vec<Entry>,
-    last: i64,
+    changes: &[StateDelta],
 ) -> Result<HashMap<Key, Option<Entry>>, Error> {
-    let mut held = HashMap::new();
-    let mut members = Vec::new();
-    // Each round goes back by one change of every key.
-    while !entries.is_empty() {
-        let events = by_number(store, tx, entries.iter().map(|entry| entry.event))?;
-        let mut newer = Vec::new();
-        for entry in entries {
-            let replaced = events.get(&entry.event).and_then(|event| event.replaces);
-            let before = replaced.map(|event| Entry { event, ..entry });
-            match before {
-                Some(before) if before.event.0 > last => newer.push(before),
-                Some(before) if before.kind == types::MEMBER => members.push(before),
-                before => drop(held.insert((entry.kind, entry.key), before)),
-            }
-        }
-        entries = newer;
+    let mut first: HashMap<Key, Option<EventNum>> = HashMap::new();
+    for change in changes {
+        let key = (change.kind, change.key);
+        first.entry(key).or_insert(change.old);
     }
-    let events = by_number(store, tx, members.iter().map(|entry| entry.event))?;
-    for entry in members {
-        let tag = events
-            .get(&entry.event)
-            .and_then(|event| membership_of(event))
-            .map_or(0, Membership::code);
-        held.insert((entry.kind, entry.key), Some(Entry { tag, ..entry }));
-    }
-    Ok(held)
+    let members = first.iter().filter(|(key, _)| key.0 == types::MEMBER);
+    let members = members.filter_map(|(_, old)| *old);
+    let members = by_number(store, tx, members)?;
+    let entry = |((kind, key), old): (Key, Option<EventNum>)| {
+        let entry = old.map(|event| Entry {
+            kind,
+            key,
+            event,
+            tag: members
+                .get(&event)
+                .and_then(|event| membership_of(event))
+                .map_or(0, Membership::code),
+        });
+        ((kind, key), entry)
+    };
+    Ok(first.into_iter().map(entry).collect())
 }
 
 /// What some keys held after `event`, in the order of the events. What has not changed since is taken from `snapshot`;
@@ -220,7 +227,7 @@ impl Changed {
         after: i64,
         upto: i64,
     ) -> Result<Self, Error> {
-        Ok(Self::of(&state_deltas(tx, &[room], after, upto)?))
+        Ok(Self::of(&state_deltas(tx, [(room, after)], upto)?))
     }
 
     /// Whether this event came to hold one of the keys, or holds it and was redacted.
@@ -277,18 +284,42 @@ pub(crate) fn told(
     let (shown, mut told): (Vec<Entry>, Vec<Entry>) = candidates
         .into_iter()
         .partition(|entry| shown.contains(&(entry.kind, entry.key)));
-    let newer: Vec<Entry> = shown
-        .into_iter()
-        .filter(|entry| entry.event.0 >= start)
-        .collect();
-    let mut before: Vec<Entry> = rewind(store, tx, newer, start - 1)?
-        .into_values()
-        .flatten()
-        .collect();
+    let mut before = as_of(store, tx, shown, (at, start))?;
     before.retain(|entry| wanted.wants(entry));
     told.append(&mut before);
     told.sort_unstable_by_key(|entry| entry.event);
     Ok(told)
+}
+
+/// What the keys of `entries`, which are those of `at`, held just before position `start`.
+fn as_of(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    entries: Vec<Entry>,
+    (at, start): (&StateAt, i64),
+) -> Result<Vec<Entry>, Error> {
+    if entries.is_empty() {
+        return Ok(entries);
+    }
+    let known = at.changes.as_ref().filter(|(from, _)| *from < start);
+    let changes = match known {
+        Some((_, changes)) => changes.clone(),
+        None => state_deltas(tx, [(at.room, start - 1)], at.upto)?,
+    };
+    let keys: HashSet<Key> = entries
+        .iter()
+        .map(|entry| (entry.kind, entry.key))
+        .collect();
+    let changes: Vec<StateDelta> = changes
+        .into_iter()
+        .filter(|change| change.position >= start && keys.contains(&(change.kind, change.key)))
+        .collect();
+    let earlier = taken_back(store, tx, &changes)?;
+    let then = |entry: Entry| match earlier.get(&(entry.kind, entry.key)) {
+        Some(other) => *other,
+        None => Some(entry),
+    };
+    Ok(entries.into_iter().filter_map(then).collect())
 }
 
 impl Wanted<'_> {

@@ -4,6 +4,7 @@
 //!   environment variable `STARLING_TEST_POSTGRES` names the cluster (`scripts/with-postgres.sh` starts one and sets
 //!   it); without it such a test fails, it is never skipped.
 //! * [`World`] (feature `rooms`) is a server's rooms without its edge: users who create rooms, join and send.
+//! * [`Peer`] (feature `rooms`) is another server, as far as its events go.
 //! * [`TestServer`] (feature `server`) is a server with its client API, called without sockets.
 //! * [`remote_by`] (feature `rooms`) is how such a server speaks to others, which a test plays.
 //! * [`TestDb::simulated`] is a database whose writer and disk are simulated: delays, faults, power cuts.
@@ -15,6 +16,8 @@ mod database;
 #[cfg(feature = "forks")]
 pub mod forks;
 #[cfg(feature = "rooms")]
+mod peer;
+#[cfg(feature = "rooms")]
 mod remote;
 mod seeds;
 #[cfg(feature = "server")]
@@ -24,6 +27,8 @@ mod world;
 
 #[cfg(feature = "database")]
 pub use database::{TestDb, on_each_engine};
+#[cfg(feature = "rooms")]
+pub use peer::{Peer, Said};
 #[cfg(feature = "rooms")]
 pub use remote::remote_by;
 pub use seeds::seeds;

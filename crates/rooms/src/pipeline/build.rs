@@ -8,7 +8,7 @@ use starling_events::{
     CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion, SigningKey,
 };
 use starling_stateres::{AuthState, PowerLevelsError, RoomPower, auth_types};
-use starling_store::rooms::RoomSnapshot;
+use starling_store::rooms::{Extremity, RoomSnapshot};
 
 use crate::error::SendError;
 
@@ -94,6 +94,10 @@ pub(crate) struct Tip {
     power: Option<RoomPower>,
 }
 
+/// An event follows at most so many.
+/// <https://spec.matrix.org/v1.19/rooms/v12/#event-format>
+const MAX_PREV_EVENTS: usize = 20;
+
 /// What a known key costs beside its event's bytes.
 const KEY_BYTES: usize = 500;
 
@@ -149,12 +153,14 @@ impl Tip {
 
     /// The tip of a committed room; no state is known yet.
     pub(crate) fn of(snapshot: &RoomSnapshot) -> Self {
-        let extremities = &snapshot.extremities;
-        let depths = extremities.iter().map(|extremity| extremity.depth);
+        let mut extremities: Vec<&Extremity> = snapshot.extremities.iter().collect();
+        // Those that are left over are named by the events after it.
+        extremities.sort_by_key(|extremity| std::cmp::Reverse(extremity.depth));
+        extremities.truncate(MAX_PREV_EVENTS);
         let references = extremities.iter().map(|extremity| &extremity.reference);
         Self {
             prev_events: references.cloned().collect(),
-            depth: depths.max().unwrap_or(0),
+            depth: extremities.first().map_or(0, |deepest| deepest.depth),
             ..Self::new(snapshot.version, Some(snapshot.room_id.clone()))
         }
     }

@@ -15,6 +15,7 @@ use starling_store::profiles::ProfileSeen;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::Transaction;
 use starling_store::{EventNum, RoomNum, Store};
+use tokio::sync::{RwLock, RwLockWriteGuard};
 
 use super::build::{Draft, GUEST_ACCESS, Tip, decides};
 use super::persist::{Chain, Link};
@@ -45,8 +46,11 @@ pub(crate) struct Heads {
 
 /// What queued events build on, private to the pipeline.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub(super) state: Mutex<HeadState>,
+    /// Open while events may be built here. Who can't get an event of another server in, because the room moves on all the
+    /// time, closes it for a moment.
+    gate: RwLock<()>,
 }
 
 #[derive(Debug, Default)]
@@ -90,13 +94,25 @@ pub(super) enum Queued<T> {
 }
 
 impl Heads {
-    fn head(&self, room: RoomNum) -> Arc<Head> {
+    pub(crate) fn head(&self, room: RoomNum) -> Arc<Head> {
         let mut rooms = self.rooms.lock();
         if rooms.len() >= HEADS {
             // Whoever holds a head is using it; the others can be made again from the committed room.
             rooms.retain(|_, head| Arc::strong_count(head) > 1);
         }
         Arc::clone(rooms.entry(room).or_default())
+    }
+}
+
+impl Heads {
+    /// What is built next in the room is built on what is committed.
+    pub(crate) fn forget(&self, room: RoomNum) {
+        let head = self.rooms.lock().get(&room).cloned();
+        if let Some(head) = head {
+            let mut state = head.state.lock();
+            state.generation += 1;
+            state.tip = None;
+        }
     }
 }
 
@@ -178,6 +194,7 @@ impl Rooms {
         let (names, db) = (self.store().names(), self.store().db());
         let mut has_names = false;
         loop {
+            let _open = head.gate.read().await;
             // A place in the queue is never held while something else is waited for that needs one itself.
             let slot = db.slot().await?;
             match try_queue(head, (slot, has_names))? {
@@ -253,6 +270,7 @@ impl Rooms {
         }
         let new = NewEvent {
             auth: built.auth,
+            fork: None,
             transaction: extras.transaction.clone(),
             redacts: extras.target.clone(),
             profile: extras.profile,
@@ -381,6 +399,11 @@ pub(crate) enum Appending {
 }
 
 impl Head {
+    /// Keeps events from being built here as long as the guard lives.
+    pub(crate) async fn close(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
+    }
+
     pub(super) fn reset(&self, generation: u64) {
         let mut state = self.state.lock();
         if state.generation == generation {

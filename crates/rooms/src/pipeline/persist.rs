@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use starling_bus::{Bus, Topic};
 use starling_db::{Positions, Tx};
 use starling_store::UserNum;
-use starling_store::append::{AppendError, Appended, NewEvent};
+use starling_store::append::{AppendError, Appended, MembershipChange, NewEvent};
 use starling_store::events::Event;
 use starling_store::memberships::Membership;
 use starling_store::rooms::RoomSnapshot;
@@ -73,12 +73,17 @@ pub(crate) fn announce_after_commit(
     position: i64,
     appended: &Appended,
 ) {
-    let (bus, room, membership) = (bus.clone(), appended.event.room.0, appended.membership);
-    let readers = appended.readers.clone();
+    let (bus, room) = (bus.clone(), appended.event.room.0);
+    let (readers, memberships) = (appended.readers.clone(), appended.memberships.clone());
     let speaker = is_message(&appended.event).then_some(appended.event.sender.0);
     tx.after_commit(move || {
-        let gone = membership.filter(|change| change.membership != Membership::Join);
-        let silent = gone.map(|change| change.user.0).into_iter().chain(speaker);
+        let is_gone = |change: &&MembershipChange| change.membership != Membership::Join;
+        let gone: Vec<i64> = memberships
+            .iter()
+            .filter(is_gone)
+            .map(|change| change.user.0)
+            .collect();
+        let silent = gone.iter().copied().chain(speaker);
         for user in silent {
             bus.end_typing_with(room, user);
         }
@@ -88,15 +93,15 @@ pub(crate) fn announce_after_commit(
         }
         let reading = |user: UserNum| Topic::Reading { user: user.0, room };
         topics.extend(readers.into_iter().map(reading));
-        if let Some(change) = membership {
+        for change in &memberships {
             topics.push(Topic::User(change.user.0));
             if change.membership == Membership::Join {
                 bus.follow(change.user.0, room);
             }
         }
         bus.advance(position, &topics);
-        if let Some(change) = gone {
-            bus.unfollow(change.user.0, room);
+        for user in gone {
+            bus.unfollow(user, room);
         }
     });
 }

@@ -112,6 +112,7 @@ impl Rooms {
         Ok(NewEvent {
             pdu: built.pdu,
             auth: built.auth,
+            fork: None,
             transaction: None,
             redacts: None,
             relates_to: None,

@@ -7,6 +7,7 @@ mod membership;
 mod pipeline;
 mod positions;
 mod profiles;
+mod receive;
 mod remote;
 mod state;
 mod upgrade;

@@ -42,7 +42,7 @@ async fn positions_are_unique_over_all_tables() {
             let events = store.timeline_page(tx, room, stretch, Direction::Forwards, 1000)?;
             let mut all: Vec<i64> = events.iter().filter_map(|event| event.position()).collect();
             all.extend(
-                state_deltas(tx, &[room], 0, head)?
+                state_deltas(tx, [(room, 0)], head)?
                     .iter()
                     .map(|delta| delta.position),
             );

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use starling_db::{Error, Write};
 use starling_runtime::Chance;
-use starling_store::snapshots::{MAX_HOPS, Stored, snapshot_get, snapshot_insert, snapshot_load};
+use starling_store::snapshots::{
+    MAX_HOPS, Stored, snapshot_get, snapshot_insert, snapshot_load, snapshot_store,
+};
 use starling_store::state_map::{Entry, StateMap};
 use starling_store::{EventNum, KeyNum, RoomNum, SCHEMA, TypeNum};
 use starling_testkit::{TestDb, on_each_engine};
@@ -106,4 +108,49 @@ fn a_map_shares_what_did_not_change() {
     assert_eq!((map.len(), changed.len()), (10_000, 10_000));
     assert_eq!(map.members().count(), 10_000);
     assert_eq!(map.others().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn states_far_apart_come_back_with_what_was_removed() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let chance = Chance::seeded(5);
+        let number = move |most: u64| i64::try_from(chance.within(0..most)).unwrap();
+        let write = move |tx: &mut starling_db::Tx<'_>| {
+            let mut states: Vec<(StateMap, Stored)> = Vec::new();
+            for round in 0..120 {
+                let base = states.get(usize::try_from(number(120)).unwrap()).cloned();
+                let mut map = base
+                    .as_ref()
+                    .map_or_else(StateMap::default, |base| base.0.clone());
+                for _ in 0..[1, 5, 200][round % 3] {
+                    let (kind, key) = (TypeNum(1 + number(4)), KeyNum(1 + number(80)));
+                    let entry = Entry {
+                        kind,
+                        key,
+                        event: EventNum(1 + number(1_000)),
+                        tag: number(6),
+                    };
+                    map = map.set(kind, key, (number(3) > 0).then_some(entry));
+                }
+                let base = base.as_ref().map(|(map, stored)| (map, *stored));
+                let stored = snapshot_store(tx, RoomNum(1), base, &map)?;
+                states.push((map, stored));
+            }
+            Ok::<_, Error>(states)
+        };
+        let states = db.db().write(Write::new("states"), write).await.unwrap();
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            for (map, stored) in states {
+                let (again, _) = snapshot_load(tx, stored.snapshot)?;
+                assert_eq!(content(&again), content(&map));
+                for key in 1..=80 {
+                    let found = snapshot_get(tx, stored.snapshot, TypeNum(1), KeyNum(key))?;
+                    assert_eq!(found, map.get(TypeNum(1), KeyNum(key)).copied());
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        db.db().read("states", read).await.unwrap();
+    })
+    .await;
 }

@@ -115,3 +115,33 @@ fn a_key_that_one_state_lacks_differs() {
     assert_eq!(only.key, StateKey { kind: 7, key: 7 });
     assert_eq!(only.events, [(Event(7), 0b10)]);
 }
+
+#[test]
+fn the_changes_from_one_state_to_another_lead_from_one_to_the_other() {
+    let mut numbers = Numbers(3);
+    for round in 0..60 {
+        let keys = [3, 40, 400][round % 3];
+        let old = changed(&StateMap::default(), keys, keys, &mut numbers);
+        let mut new = changed(&old, numbers.below(keys), 2 * keys, &mut numbers);
+        let some: Vec<Entry> = old.iter().step_by(3).copied().collect();
+        for entry in some {
+            new = new.without(entry.kind, entry.key);
+        }
+        let changes = old.changes_to(&new);
+        assert!(changes.iter().all(|change| change.old != change.new));
+        let led = changes.iter().fold(old.clone(), |map, change| {
+            assert_eq!(map.get(change.kind, change.key).copied(), change.old);
+            map.set(change.kind, change.key, change.new)
+        });
+        let entries = |map: &StateMap| {
+            let mut entries: Vec<Entry> = map.iter().copied().collect();
+            entries.sort_unstable_by_key(|entry| (entry.kind, entry.key));
+            entries
+        };
+        assert_eq!(entries(&led), entries(&new));
+        assert_eq!(led.len(), new.len());
+        let made = StateMap::of(entries(&new).into_iter().rev());
+        assert_eq!(entries(&made), entries(&new));
+        assert!(made.changes_to(&new).is_empty());
+    }
+}

@@ -27,6 +27,7 @@ pub(crate) fn event(num: i64, place: (i64, i64), pdu: Pdu) -> Event {
         snapshot: None,
         replaces: None,
         redacted_by: None,
+        after_gap: false,
         sent_as: None,
         visibility: (Visibility::Shared, Visibility::Shared),
         pdu,
@@ -92,6 +93,7 @@ pub(crate) fn alone(pdu: Pdu) -> NewEvent {
     NewEvent {
         pdu,
         auth: Vec::new(),
+        fork: None,
         transaction: None,
         profile: None,
         redacts: None,

@@ -14,7 +14,7 @@ use starling_store::timeline::{RecentPage, StateDelta, state_deltas};
 use starling_store::{EventNum, RoomNum};
 
 use super::Scope;
-use super::plan::{Extent, Section};
+use super::plan::Section;
 use super::room::{Part, Told};
 use crate::Error;
 
@@ -25,7 +25,7 @@ const MOST_AHEAD: usize = 2_000;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pages: HashMap<RoomNum, RecentPage>,
-    deltas: HashMap<RoomNum, Vec<StateDelta>>,
+    deltas: HashMap<RoomNum, (i64, Vec<StateDelta>)>,
 }
 
 impl Batch {
@@ -54,7 +54,8 @@ impl Batch {
         batch.read_deltas(scope, tx, rooms)?;
         let events = batch.pages.values().flat_map(|page| &page.events);
         ahead.extend(events.clone().map(|event| event.replaces));
-        let replaced = batch.deltas.values().flatten().map(|delta| delta.old);
+        let deltas = batch.deltas.values().flat_map(|(_, deltas)| deltas);
+        let replaced = deltas.map(|delta| delta.old);
         ahead.extend(replaced);
         let mut ahead: Vec<EventNum> = ahead.into_iter().flatten().collect();
         ahead.truncate(MOST_AHEAD);
@@ -66,7 +67,8 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The changes of the state of rooms whose timeline doesn't show that there were none.
+    /// The changes of the state of rooms whose timeline doesn't show that there were none: since the client's token, and in
+    /// those that are told whole since the timeline begins.
     fn read_deltas(
         &mut self,
         scope: &Scope,
@@ -74,28 +76,31 @@ impl Batch {
         rooms: &[(Arc<RoomSnapshot>, Section)],
     ) -> Result<(), Error> {
         let mut changed = Vec::new();
-        let mut since = None;
         for (snapshot, section) in rooms {
-            let Some(Extent {
-                after,
-                whole: false,
-            }) = section.extent()
-            else {
+            let Some(extent) = section.extent() else {
                 continue;
             };
-            since = Some(after);
             let page = self.pages.get(&snapshot.room);
-            let may_change =
-                |event: &Arc<Event>| event.key.is_some() || event.kind == types::REDACTION;
-            if page.is_none_or(|page| page.limited || page.events.iter().any(may_change)) {
-                changed.push(snapshot.room);
+            let may_change = page.is_none_or(|page| page.limited || changes_state(snapshot, page));
+            let first = page.and_then(|page| page.events.first()?.position());
+            let after = match first.filter(|_| extent.whole) {
+                Some(first) => first - 1,
+                None => extent.after,
+            };
+            if may_change && !(extent.whole && first.is_none()) {
+                changed.push((snapshot.room, after));
             }
         }
-        let Some(since) = since.filter(|_| !changed.is_empty()) else {
+        if changed.is_empty() {
             return Ok(());
-        };
-        for delta in state_deltas(tx, &changed, since, scope.upto)? {
-            self.deltas.entry(delta.room).or_default().push(delta);
+        }
+        for (room, after) in &changed {
+            self.deltas.insert(*room, (*after, Vec::new()));
+        }
+        for delta in state_deltas(tx, changed, scope.upto)? {
+            if let Some((_, deltas)) = self.deltas.get_mut(&delta.room) {
+                deltas.push(delta);
+            }
         }
         Ok(())
     }
@@ -105,10 +110,23 @@ impl Batch {
         self.pages.get(&room)
     }
 
-    /// The changes of the room's state since the client's token, if it isn't told whole.
-    pub(crate) fn deltas(&self, room: RoomNum) -> &[StateDelta] {
-        self.deltas.get(&room).map_or(&[], Vec::as_slice)
+    /// The changes of the room's state that were read, with the position after which they are.
+    pub(crate) fn deltas(&self, room: RoomNum) -> Option<(i64, &[StateDelta])> {
+        let (after, deltas) = self.deltas.get(&room)?;
+        Some((*after, deltas))
     }
+}
+
+/// Whether one of the room's newest events may have changed its state: a state event, a redaction, or one where branches
+/// part or meet.
+fn changes_state(snapshot: &RoomSnapshot, page: &RecentPage) -> bool {
+    let changes = |event: &Arc<Event>| {
+        event.key.is_some()
+            || event.kind == types::REDACTION
+            || event.after_gap
+            || event.pdu.prev_events().len() > 1
+    };
+    snapshot.extremities.len() > 1 || page.events.iter().any(changes)
 }
 
 impl Scope {

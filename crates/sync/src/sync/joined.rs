@@ -34,6 +34,7 @@ impl Joined {
         (extent, batch): (Option<Extent>, &Batch),
     ) -> Result<Option<Self>, Error> {
         let at = StateAt::of_snapshot(&scope.store, tx, part.snapshot, scope.upto)?;
+        let at = at.knowing(batch.deltas(part.snapshot.room));
         // What the listener hears may be of a room that the user has just left or is about to join.
         if at.membership(part.own) != Some(Membership::Join) {
             return Ok(None);
@@ -69,6 +70,7 @@ impl Joined {
         let page = batch.page(part.snapshot.room);
         let timeline = scope.timeline(tx, part, (extent.after, scope.upto, page), None)?;
         let deltas = batch.deltas(part.snapshot.room);
+        let deltas = deltas.map_or(&[][..], |(_, deltas)| deltas);
         let (summary, changed) = if extent.whole {
             (
                 Some(Summary::whole(scope, tx, part, at)?),

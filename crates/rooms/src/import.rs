@@ -1,0 +1,146 @@
+//! Taking over a room from another server, with the event by which a user of this one comes in.
+//! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ruma_common::{OwnedEventId, OwnedRoomId};
+use starling_db::{Error, Tx, Write};
+use starling_events::{Pdu, RoomVersion};
+use starling_stateres::check;
+use starling_store::append::{Fork, NewEvent};
+use starling_store::outliers::events_known;
+use starling_store::remote_invites::room_know;
+use starling_store::rooms::RoomSnapshot;
+use starling_store::state_map::StateMap;
+use starling_store::{EventNum, RoomNum, Store};
+
+use crate::error::SendError;
+use crate::receive::{names_of, witnesses};
+use crate::rooms::Rooms;
+
+/// How often the import is tried again because something else happened in the room.
+const ATTEMPTS: u32 = 16;
+
+/// A room as another server gave it. The signatures and hashes of all events were checked.
+#[derive(Debug, Clone)]
+pub(crate) struct ImportedRoom {
+    /// Its version.
+    pub(crate) version: RoomVersion,
+    /// Its id.
+    pub(crate) room_id: OwnedRoomId,
+    /// The event by which a user of this server joins it.
+    pub(crate) join: Pdu,
+    /// The state before that.
+    pub(crate) state: Vec<Pdu>,
+    /// The events that allow the state and the join.
+    pub(crate) auth_chain: Vec<Pdu>,
+}
+
+impl Rooms {
+    /// Stores a room of other servers, in which this one wasn't; all of it is durable when this returns. What was known of
+    /// it before stays where it is in the history, and there is a gap before the join.
+    ///
+    /// # Errors
+    /// [`SendError::Forbidden`] when the state doesn't allow the join, or isn't one.
+    pub(crate) async fn import(&self, imported: ImportedRoom) -> Result<OwnedEventId, SendError> {
+        let ImportedRoom {
+            version,
+            room_id,
+            join,
+            state,
+            auth_chain,
+        } = imported;
+        let know = move |tx: &mut Tx<'_>| room_know(tx, &room_id, version);
+        let room = self.store().db().write(Write::new("room"), know).await?;
+        let room = room.ok_or_else(|| {
+            SendError::Forbidden("the room is known here with another version".to_owned())
+        })?;
+        let _turn = self.turns.take(room).await;
+        let ids = state.iter().map(|pdu| pdu.event_id().to_owned()).collect();
+        let all = auth_chain.into_iter().chain(state).collect();
+        self.store_outliers(room, all).await?;
+        let names = self.store().names();
+        names
+            .intern_ahead(self.store().db(), names_of(&join))
+            .await?;
+        let before = self.state_of(room, ids).await.map_err(|error| {
+            SendError::Forbidden(format!("the room cannot be taken over: {error}"))
+        })?;
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.store().room(room).await?;
+            let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
+            let new = self.joining(&snapshot, &join, before.clone()).await?;
+            if self.append_built(&snapshot, new).await? {
+                return Ok(join.event_id().to_owned());
+            }
+        }
+        Err(SendError::Db(Error::Unavailable(
+            "the room moved on too often".to_owned(),
+        )))
+    }
+
+    /// The join as it is to be appended, if the state allows it.
+    async fn joining(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        join: &Pdu,
+        before: StateMap,
+    ) -> Result<NewEvent, SendError> {
+        let (store, room, pdu) = (self.store().clone(), snapshot.room, join.clone());
+        let read = move |tx: &mut Tx<'_>| standing_of_join(&store, tx, room, (&pdu, before));
+        let fork = self.store().db().scan("import", read).await?;
+        let fork = fork.map_err(SendError::Forbidden)?;
+        Ok(NewEvent {
+            pdu: join.clone(),
+            fork: Some(Arc::new(fork)),
+            auth: Vec::new(),
+            transaction: None,
+            redacts: None,
+            profile: None,
+            relates_to: None,
+            now_ms: self.parts.clock.now_ms(),
+            forgets_left: self.parts.forget_on_leave,
+        })
+    }
+}
+
+fn standing_of_join(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    (join, before): (&Pdu, StateMap),
+) -> Result<Result<Fork, String>, Error> {
+    let state = witnesses(store, tx, join, &before)?;
+    if let Err(error) = check(join.version(), join, &state) {
+        return Ok(Err(error.to_string()));
+    }
+    let named = join.auth_events().iter().chain(join.prev_events());
+    let known = events_known(tx, named.map(|id| &**id))?;
+    let here = |id: &&OwnedEventId| known.get(*id).is_some_and(|event| event.room == room);
+    let num = |id: &OwnedEventId| known.get(id).map(|event| event.num);
+    let auth: Option<Vec<EventNum>> = join.auth_events().iter().filter(here).map(num).collect();
+    let auth = auth.filter(|auth| auth.len() == join.auth_events().len());
+    let Some(auth) = auth else {
+        return Ok(Err("events that allow the join are missing".to_owned()));
+    };
+    // What was before the join is history that isn't here, also where some of it is known as state.
+    let missing: BTreeSet<OwnedEventId> = join.prev_events().iter().cloned().collect();
+    Ok(Ok(Fork {
+        before,
+        base: None,
+        prev: join
+            .prev_events()
+            .iter()
+            .filter(here)
+            .filter_map(num)
+            .collect(),
+        missing: missing.into_iter().collect(),
+        auth,
+        others: Vec::new(),
+        current: None,
+        is_import: true,
+        redacted_by: None,
+        waits_for: None,
+    }))
+}

@@ -1,0 +1,268 @@
+//! Receiving events of other servers: each is checked where it stands, and stored with what it makes of the room.
+//! <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>
+//!
+//! What an event cites or follows and isn't here is asked for first (`missing.rs`). Where it stands and what the rules say is
+//! found out without any lock (`standing.rs`, `resolve.rs`); the write checks that the room is still as it was then. Events
+//! of one room take turns, whoever sent them; those of different rooms don't wait for each other (`inbox.rs`).
+
+mod inbox;
+mod missing;
+mod outliers;
+mod resolve;
+mod standing;
+mod transaction;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ruma_common::ServerName;
+use starling_db::{Error, Write};
+use starling_events::Pdu;
+use starling_store::RoomNum;
+use starling_store::append::{AppendError, NewEvent};
+use starling_store::events::Status;
+use starling_store::rooms::RoomSnapshot;
+use starling_store::state_map::StateMap;
+
+pub use inbox::MAX_WAITING;
+pub(crate) use inbox::Running;
+pub(crate) use missing::in_order;
+pub(crate) use outliers::names_of;
+pub(crate) use standing::witnesses;
+use standing::{Decided, Standing, standing};
+pub use transaction::Verdicts;
+
+use crate::pipeline::{Chain, Link};
+use crate::remote::RemoteError;
+use crate::rooms::Rooms;
+
+/// How often an event is looked at again because the room moved on, or something that was missing came.
+const ATTEMPTS: u32 = 32;
+
+/// When the room has moved on so often, nothing is built on it until the event is in.
+const FREE_ATTEMPTS: u32 = 6;
+
+/// How an event was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// It is part of the room.
+    Accepted,
+    /// The room's current state doesn't allow it: it is kept, and shown to nobody.
+    SoftFailed(String),
+    /// The rules don't allow it where it stands: it is remembered as rejected.
+    Rejected(String),
+    /// It was here already.
+    Known,
+}
+
+/// Why an event was not received. It is as if it had never come.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The room isn't here.
+    #[error("there is no such room")]
+    UnknownRoom,
+    /// What it takes to check it isn't here, and nobody is asked for it or gives it.
+    #[error("{0} could not be had")]
+    Missing(&'static str),
+    /// The server that should have what is missing doesn't give it.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The database failed.
+    #[error("the event could not be stored")]
+    Db(#[from] Error),
+}
+
+/// Who has the turn in which room.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    rooms: Mutex<HashMap<RoomNum, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Turns {
+    pub(crate) async fn take(&self, room: RoomNum) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut rooms = self.rooms.lock();
+            rooms.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(rooms.entry(room).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
+
+impl Rooms {
+    /// Receives an event whose signatures and hash were checked, from a server that has what it follows.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; nothing is stored then.
+    pub async fn receive(&self, origin: &ServerName, pdu: Pdu) -> Result<Received, ReceiveError> {
+        let room = self
+            .room_num(pdu.room_id(), ReceiveError::UnknownRoom)
+            .await?;
+        let _turn = self.turns.take(room).await;
+        self.receive_in(room, (origin, &pdu), true).await
+    }
+
+    /// Receives an event in its turn. `may_ask`: whether what it follows may be asked for; else only for the state there.
+    async fn receive_in(
+        &self,
+        room: RoomNum,
+        (origin, pdu): (&ServerName, &Pdu),
+        may_ask: bool,
+    ) -> Result<Received, ReceiveError> {
+        let (names, db) = (self.store().names(), self.store().db());
+        names.intern_ahead(db, names_of(pdu)).await?;
+        let (mut asked, mut asked_auth, mut before) = (!may_ask, false, None);
+        let (head, mut moved) = (self.heads.head(room), 0);
+        for _ in 0..ATTEMPTS {
+            let _closed = if moved < FREE_ATTEMPTS {
+                None
+            } else {
+                let closed = head.close().await;
+                // What is queued already is part of the room first.
+                self.settle().await?;
+                Some(closed)
+            };
+            let snapshot = self.store().room(room).await?;
+            let snapshot = snapshot.ok_or(ReceiveError::UnknownRoom)?;
+            match self.standing(&snapshot, pdu, before.as_ref()).await? {
+                Standing::Known => return Ok(Received::Known),
+                Standing::MissingAuth if asked_auth => {
+                    return Err(ReceiveError::Missing("events that allow it"));
+                }
+                Standing::MissingAuth => {
+                    asked_auth = true;
+                    self.fetch_auth(&snapshot, origin, pdu).await?;
+                }
+                Standing::MissingPrev if !asked => {
+                    asked = true;
+                    self.receive_missing(&snapshot, origin, pdu).await?;
+                }
+                Standing::MissingPrev => {
+                    before = Some(self.fetch_state(&snapshot, origin, pdu).await?);
+                }
+                Standing::Decided(decided) => {
+                    if let Some(received) = self.store_decided(&snapshot, pdu, *decided).await? {
+                        return Ok(received);
+                    }
+                    moved += 1;
+                }
+            }
+        }
+        Err(ReceiveError::Db(Error::Unavailable(
+            "the room moved on too often".to_owned(),
+        )))
+    }
+
+    async fn standing(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        pdu: &Pdu,
+        before: Option<&StateMap>,
+    ) -> Result<Standing, Error> {
+        let (store, snapshot) = (self.store().clone(), Arc::clone(snapshot));
+        let (pdu, before) = (pdu.clone(), before.cloned());
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            standing(&store, tx, &snapshot, &pdu, before.as_ref())
+        };
+        self.store().db().scan("receive", read).await
+    }
+
+    /// Stores the event; `None` if the room has moved on.
+    async fn store_decided(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        pdu: &Pdu,
+        decided: Decided,
+    ) -> Result<Option<Received>, Error> {
+        let reason = decided.reason.clone().unwrap_or_default();
+        match decided.status {
+            Status::Accepted => {
+                let appended = self.append_fork(snapshot, pdu, decided).await?;
+                Ok(appended.then_some(Received::Accepted))
+            }
+            Status::SoftFailed => {
+                self.store_refused(snapshot, pdu, decided).await?;
+                Ok(Some(Received::SoftFailed(reason)))
+            }
+            Status::Rejected => {
+                self.store_refused(snapshot, pdu, decided).await?;
+                Ok(Some(Received::Rejected(reason)))
+            }
+        }
+    }
+
+    async fn append_fork(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        pdu: &Pdu,
+        decided: Decided,
+    ) -> Result<bool, Error> {
+        let is_redacted = decided.fork.redacted_by.is_some();
+        let new = NewEvent {
+            pdu: if is_redacted {
+                pdu.redacted()
+            } else {
+                pdu.clone()
+            },
+            fork: Some(Arc::new(decided.fork)),
+            auth: Vec::new(),
+            transaction: None,
+            redacts: decided.redacts,
+            profile: None,
+            relates_to: decided.relates_to,
+            now_ms: self.parts.clock.now_ms(),
+            forgets_left: self.parts.forget_on_leave,
+        };
+        self.append_built(snapshot, new).await
+    }
+
+    /// Appends an event to the room as it is in `snapshot`; false if it isn't like that any longer.
+    pub(crate) async fn append_built(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        new: NewEvent,
+    ) -> Result<bool, Error> {
+        let room = snapshot.room;
+        let (parts, before) = (
+            Arc::clone(&self.parts),
+            Chain::Committed(Arc::clone(snapshot)),
+        );
+        let (link, store) = (Link::default(), self.store().clone());
+        let slot = self.store().db().slot().await?;
+        let receipt = slot.submit(
+            Write::new("receive").locking([room.0]),
+            |_| Ok(()),
+            move |tx, positions, ()| link.place(&parts, (tx, positions), &before, &new).map(drop),
+            move || store.rooms().forget(room),
+        );
+        let appended = receipt.await;
+        // What is built next is built on this.
+        self.heads.forget(room);
+        match appended {
+            Ok(()) => Ok(true),
+            Err(AppendError::Moved) => Ok(false),
+            Err(AppendError::Db(error)) => Err(error),
+            Err(other @ (AppendError::Outdated | AppendError::UsedTransaction)) => {
+                Err(Error::Damaged(other.to_string()))
+            }
+        }
+    }
+
+    async fn store_refused(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        pdu: &Pdu,
+        decided: Decided,
+    ) -> Result<(), Error> {
+        let (store, snapshot, pdu) = (self.store().clone(), Arc::clone(snapshot), pdu.clone());
+        let write = Write::new("refused").locking([snapshot.room.0]);
+        let place =
+            move |tx: &mut starling_db::Tx<'_>, positions: &mut starling_db::Positions, ()| {
+                let refused = (&pdu, decided.status, &decided.fork);
+                store.refused_insert(tx, positions, &snapshot, refused)
+            };
+        let stored = self.store().db().write_placed(write, |_| Ok(()), place);
+        stored.await.map(drop)
+    }
+}

@@ -1,0 +1,253 @@
+//! What an event cites or follows and isn't here: asked of the server that sent it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use ruma_common::{EventId, OwnedEventId, ServerName};
+use serde_json::value::RawValue;
+use starling_db::{Error, Tx};
+use starling_events::Pdu;
+use starling_store::append::membership_of;
+use starling_store::events::Status;
+use starling_store::memberships::Membership;
+use starling_store::names::types;
+use starling_store::outliers::events_known;
+use starling_store::rooms::RoomSnapshot;
+use starling_store::state_map::{Entry, StateMap};
+use starling_store::{EventNum, RoomNum, Store};
+
+use super::ReceiveError;
+use crate::remote::{Missing, Remote, RemoteError};
+use crate::rooms::Rooms;
+
+/// So many events are asked for that lie between those here and a new one: others give no more at once.
+const MISSING: u32 = 20;
+
+/// Where more events of a state than this are missing, all of it is asked for at once.
+const SINGLE_EVENTS: usize = 30;
+
+/// So many events are asked for at once.
+const AT_ONCE: usize = 5;
+
+impl Rooms {
+    pub(crate) fn remote(&self) -> Result<&Remote, ReceiveError> {
+        let remote = self.parts.remote.as_ref();
+        remote.ok_or(ReceiveError::Missing("what other servers have"))
+    }
+
+    /// The events, of those that were fetched, that are what they should be.
+    pub(crate) async fn checked(
+        &self,
+        room: &RoomSnapshot,
+        events: Vec<Box<RawValue>>,
+    ) -> Result<Vec<Pdu>, ReceiveError> {
+        let checked = self
+            .remote()?
+            .check(room.version, &room.room_id, events)
+            .await?;
+        let is_good = |event: Result<Pdu, crate::remote::Refused>| {
+            event
+                .inspect_err(|error| tracing::debug!(room = %room.room_id, %error, "a fetched event is refused"))
+                .ok()
+        };
+        Ok(checked.into_iter().filter_map(is_good).collect())
+    }
+
+    /// Receives what lies between the events here and `pdu`, as far as the server gives it.
+    pub(super) async fn receive_missing(
+        &self,
+        room: &Arc<RoomSnapshot>,
+        origin: &ServerName,
+        pdu: &Pdu,
+    ) -> Result<(), ReceiveError> {
+        let extremities = room.extremities.iter();
+        let earliest: Vec<OwnedEventId> = extremities
+            .map(|extremity| extremity.reference.event_id.clone())
+            .collect();
+        let missing = Missing {
+            earliest: &earliest,
+            latest: &[pdu.event_id().to_owned()],
+            limit: MISSING,
+            min_depth: 0,
+        };
+        let remote = self.remote()?;
+        let events = match remote.missing_events(origin, &room.room_id, missing).await {
+            Ok(events) => self.checked(room, events).await?,
+            Err(error) => {
+                tracing::debug!(%origin, room = %room.room_id, %error, "no missing events");
+                return Ok(());
+            }
+        };
+        for event in in_order(events) {
+            if event.event_id() == pdu.event_id() {
+                continue;
+            }
+            let received = Box::pin(self.receive_in(room.room, (origin, &event), false)).await;
+            if let Err(error) = received {
+                tracing::debug!(%origin, event = %event.event_id(), %error, "a missing event is not received");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the events that allow `pdu`, as outliers.
+    pub(super) async fn fetch_auth(
+        &self,
+        room: &Arc<RoomSnapshot>,
+        origin: &ServerName,
+        pdu: &Pdu,
+    ) -> Result<(), ReceiveError> {
+        let remote = self.remote()?;
+        let chain = remote
+            .event_auth(origin, &room.room_id, pdu.event_id())
+            .await?;
+        let chain = self.checked(room, chain).await?;
+        self.store_outliers(room.room, chain).await?;
+        Ok(())
+    }
+
+    /// The state before `pdu`, as the server says; what of it wasn't here is stored.
+    pub(crate) async fn fetch_state(
+        &self,
+        room: &Arc<RoomSnapshot>,
+        origin: &ServerName,
+        pdu: &Pdu,
+    ) -> Result<StateMap, ReceiveError> {
+        let remote = self.remote()?;
+        let ids = remote
+            .state_ids(origin, &room.room_id, pdu.event_id())
+            .await?;
+        let all = ids.pdu_ids.iter().chain(&ids.auth_chain_ids).cloned();
+        let missing = self.unknown_among(room.room, all.collect()).await?;
+        let fetched = if missing.len() > SINGLE_EVENTS {
+            let state = remote.state(origin, &room.room_id, pdu.event_id()).await?;
+            let mut events = state.pdus;
+            events.extend(state.auth_chain);
+            events
+        } else {
+            self.fetch_events(origin, missing).await?
+        };
+        let fetched = self.checked(room, fetched).await?;
+        self.store_outliers(room.room, fetched).await?;
+        self.state_of(room.room, ids.pdu_ids).await
+    }
+
+    /// Those of the events that aren't here.
+    pub(crate) async fn unknown_among(
+        &self,
+        room: RoomNum,
+        ids: BTreeSet<OwnedEventId>,
+    ) -> Result<Vec<OwnedEventId>, Error> {
+        let read = move |tx: &mut Tx<'_>| {
+            let known = events_known(tx, ids.iter().map(|id| &**id))?;
+            let is_here = |id: &OwnedEventId| known.get(id).is_some_and(|event| event.room == room);
+            Ok(ids.into_iter().filter(|id| !is_here(id)).collect())
+        };
+        self.store().db().scan("unknown_events", read).await
+    }
+
+    pub(crate) async fn fetch_events(
+        &self,
+        origin: &ServerName,
+        ids: Vec<OwnedEventId>,
+    ) -> Result<Vec<Box<RawValue>>, ReceiveError> {
+        let remote = self.remote()?;
+        let fetch = |id: OwnedEventId| async move { remote.event(origin, &id).await };
+        let fetched: Vec<Result<Box<RawValue>, RemoteError>> = stream::iter(ids)
+            .map(fetch)
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        Ok(fetched.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// The state that consists of these events: of those that are here and were not rejected.
+    pub(crate) async fn state_of(
+        &self,
+        room: RoomNum,
+        ids: Vec<OwnedEventId>,
+    ) -> Result<StateMap, ReceiveError> {
+        let store = self.store().clone();
+        let read = move |tx: &mut Tx<'_>| state_of(&store, tx, room, &ids);
+        let state = self.store().db().scan("state_of", read).await?;
+        if state
+            .get(types::CREATE, starling_store::names::EMPTY_KEY)
+            .is_none()
+        {
+            return Err(ReceiveError::Missing("the room's creation"));
+        }
+        Ok(state)
+    }
+}
+
+fn state_of(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    ids: &[OwnedEventId],
+) -> Result<StateMap, Error> {
+    let known = events_known(tx, ids.iter().map(|id| -> &EventId { id }))?;
+    let counts = known.values();
+    let counts = counts.filter(|event| event.room == room && event.status != Status::Rejected);
+    let mut numbers: Vec<EventNum> = counts.map(|event| event.num).collect();
+    numbers.sort_unstable();
+    let events = store.events_read(tx, &numbers)?;
+    let entries = events.iter().filter_map(|event| {
+        let tag = if event.kind == types::MEMBER {
+            membership_of(&event.pdu).map_or(0, Membership::code)
+        } else {
+            0
+        };
+        Some(Entry {
+            kind: event.kind,
+            key: event.key?,
+            event: event.num,
+            tag,
+        })
+    });
+    Ok(StateMap::of(entries))
+}
+
+/// The events, each after those that it follows; cycles come last.
+pub(crate) fn in_order(events: Vec<Pdu>) -> Vec<Pdu> {
+    let events: BTreeMap<OwnedEventId, Pdu> = events
+        .into_iter()
+        .map(|pdu| (pdu.event_id().to_owned(), pdu))
+        .collect();
+    let mut waits_for: HashMap<&OwnedEventId, usize> = HashMap::new();
+    let mut followed_by: HashMap<&OwnedEventId, Vec<&OwnedEventId>> = HashMap::new();
+    for (id, pdu) in &events {
+        let prev: BTreeSet<&OwnedEventId> = pdu.prev_events().iter().collect();
+        let prev = prev.into_iter().filter(|prev| events.contains_key(*prev));
+        let mut count = 0;
+        for prev in prev {
+            count += 1;
+            followed_by.entry(prev).or_default().push(id);
+        }
+        waits_for.insert(id, count);
+    }
+    let by_depth = |id: &&OwnedEventId| {
+        let depth = events.get(*id).map_or(0, Pdu::depth);
+        std::cmp::Reverse((depth, (*id).clone()))
+    };
+    let mut free: Vec<&OwnedEventId> = events
+        .keys()
+        .filter(|id| waits_for.get(id) == Some(&0))
+        .collect();
+    let mut order: Vec<Pdu> = Vec::with_capacity(events.len());
+    while !free.is_empty() {
+        free.sort_by_key(by_depth);
+        let Some(id) = free.pop() else { break };
+        order.extend(events.get(id).cloned());
+        for next in followed_by.remove(id).unwrap_or_default() {
+            if let Some(count) = waits_for.get_mut(next) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(next);
+                }
+            }
+        }
+    }
+    order
+}

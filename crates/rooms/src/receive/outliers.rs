@@ -1,0 +1,197 @@
+//! Storing events of other servers that only tell of the state: each is checked against those that it cites.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ruma_common::OwnedEventId;
+use starling_db::{Error, Tx, Write};
+use starling_events::Pdu;
+use starling_events::id::create_event_id;
+use starling_stateres::{AuthState, check, check_auth_events};
+use starling_store::events::Status;
+use starling_store::names::Name;
+use starling_store::outliers::{Outlier, events_known};
+use starling_store::{EventNum, RoomNum, Store};
+
+use crate::rooms::Rooms;
+
+/// So many are stored by one transaction.
+const STEP: usize = 100;
+
+impl Rooms {
+    /// Stores events of a room without a place, whose signatures were checked: those that aren't here yet and whose auth
+    /// events are, or are among them. Gives the numbers of all that are here then.
+    pub(crate) async fn store_outliers(
+        &self,
+        room: RoomNum,
+        events: Vec<Pdu>,
+    ) -> Result<HashMap<OwnedEventId, EventNum>, Error> {
+        let store = self.store().clone();
+        let judge = move |tx: &mut Tx<'_>| judged(&store, tx, room, events);
+        let outliers = self.store().db().scan("judge_outliers", judge).await?;
+        let mut numbers = HashMap::with_capacity(outliers.len());
+        for step in outliers.chunks(STEP) {
+            let names = step.iter().flat_map(|outlier| names_of(&outlier.pdu));
+            let names = names.collect();
+            let db = self.store().db();
+            self.store().names().intern_ahead(db, names).await?;
+            let (store, step) = (self.store().clone(), step.to_vec());
+            let stored = db.write_placed(
+                Write::new("outliers"),
+                |_| Ok::<_, Error>(()),
+                move |tx, positions, ()| store.outliers_insert(tx, positions, room, &step),
+            );
+            numbers.extend(stored.await?);
+        }
+        Ok(numbers)
+    }
+}
+
+/// The names that storing an event needs as integers.
+pub(crate) fn names_of(pdu: &Pdu) -> Vec<Name> {
+    let mut names = vec![
+        Name::User(pdu.sender().to_owned()),
+        Name::Type(pdu.kind().into()),
+    ];
+    names.extend(pdu.state_key().map(|key| Name::Key(key.into())));
+    names
+}
+
+/// An event, and whether it was rejected.
+type Judged = (Arc<Pdu>, bool);
+
+/// The events in an order in which each comes after those that it cites, with what the rules say of them. Those that are
+/// here come too, as they are; those that cite what is nowhere don't.
+fn judged(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    events: Vec<Pdu>,
+) -> Result<Vec<Outlier>, Error> {
+    let events: BTreeMap<OwnedEventId, Pdu> = events
+        .into_iter()
+        .map(|pdu| (pdu.event_id().to_owned(), pdu))
+        .collect();
+    let mut at_hand = cited_here(store, tx, room, &events)?;
+    let mut outliers = Vec::with_capacity(events.len());
+    for id in in_order(&events) {
+        let Some(pdu) = events.get(&id) else {
+            continue;
+        };
+        let cited: Option<Vec<&Judged>> =
+            pdu.auth_events().iter().map(|id| at_hand.get(id)).collect();
+        let Some(cited) = cited else {
+            continue;
+        };
+        let is_rejected = match at_hand.get(&id) {
+            Some((_, is_rejected)) => *is_rejected,
+            None => !is_allowed(pdu, &cited, &at_hand),
+        };
+        let status = if is_rejected {
+            Status::Rejected
+        } else {
+            Status::Accepted
+        };
+        at_hand.insert(id, (Arc::new(pdu.clone()), is_rejected));
+        outliers.push(Outlier {
+            pdu: pdu.clone(),
+            status,
+        });
+    }
+    Ok(outliers)
+}
+
+/// Those of the events that are here, and those that they cite, with the room's create event where the room's id stands
+/// for it.
+fn cited_here(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    events: &BTreeMap<OwnedEventId, Pdu>,
+) -> Result<HashMap<OwnedEventId, Judged>, Error> {
+    let cited = events.values().flat_map(Pdu::auth_events);
+    let create = events.values().next().and_then(create_of);
+    let wanted: BTreeSet<&OwnedEventId> = cited.chain(events.keys()).chain(&create).collect();
+    let known = events_known(tx, wanted.into_iter().map(|id| &**id))?;
+    let of_room = known.values().filter(|event| event.room == room);
+    let numbers: Vec<EventNum> = of_room.map(|event| event.num).collect();
+    let here = store.events_read(tx, &numbers)?;
+    let judged = here.iter().map(|event| {
+        let pdu = Arc::new(event.pdu.clone());
+        let is_rejected = event.status == Status::Rejected;
+        (event.pdu.event_id().to_owned(), (pdu, is_rejected))
+    });
+    Ok(judged.collect())
+}
+
+/// The ids of the events, each after those of the events that it cites. Cycles are left out.
+fn in_order(events: &BTreeMap<OwnedEventId, Pdu>) -> Vec<OwnedEventId> {
+    let mut waits_for: BTreeMap<&OwnedEventId, usize> = BTreeMap::new();
+    let mut citing: HashMap<&OwnedEventId, Vec<&OwnedEventId>> = HashMap::new();
+    for (id, pdu) in events {
+        let cited: BTreeSet<&OwnedEventId> = pdu.auth_events().iter().collect();
+        let cited = cited
+            .into_iter()
+            .filter(|cited| events.contains_key(*cited));
+        let mut count = 0;
+        for cited in cited {
+            count += 1;
+            citing.entry(cited).or_default().push(id);
+        }
+        waits_for.insert(id, count);
+    }
+    let free = waits_for.iter().filter(|(_, count)| **count == 0);
+    let mut free: Vec<&OwnedEventId> = free.map(|(id, _)| *id).collect();
+    // The create event comes first, also where nothing cites it.
+    free.sort_by_key(|id| {
+        events
+            .get(*id)
+            .is_some_and(|pdu| pdu.kind() == "m.room.create")
+    });
+    let mut order = Vec::with_capacity(events.len());
+    while let Some(id) = free.pop() {
+        order.push(id.clone());
+        for next in citing.remove(id).unwrap_or_default() {
+            if let Some(count) = waits_for.get_mut(next) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(next);
+                }
+            }
+        }
+    }
+    order
+}
+
+/// Events to check another against.
+struct Cited<'a>(Vec<&'a Pdu>);
+
+impl AuthState for Cited<'_> {
+    fn get(&self, kind: &str, state_key: &str) -> Option<&Pdu> {
+        let mut events = self.0.iter();
+        let found = events.find(|pdu| pdu.kind() == kind && pdu.state_key() == Some(state_key));
+        found.copied()
+    }
+}
+
+/// The create event of the event's room, where no event cites it: the room's id is made of its id.
+fn create_of(pdu: &Pdu) -> Option<OwnedEventId> {
+    if pdu.version().rules().create_in_auth_events {
+        return None;
+    }
+    create_event_id(pdu.room_id())
+}
+
+fn is_allowed(pdu: &Pdu, cited: &[&Judged], at_hand: &HashMap<OwnedEventId, Judged>) -> bool {
+    let version = pdu.version();
+    if cited.iter().any(|(_, is_rejected)| *is_rejected) {
+        return false;
+    }
+    let mut pdus: Vec<&Pdu> = cited.iter().map(|(pdu, _)| &**pdu).collect();
+    if check_auth_events(version, pdu, &pdus).is_err() {
+        return false;
+    }
+    let create = create_of(pdu).and_then(|id| at_hand.get(&id));
+    pdus.extend(create.map(|(pdu, _)| &**pdu));
+    check(version, pdu, &Cited(pdus)).is_ok()
+}

@@ -1,0 +1,375 @@
+//! Where an event of another server stands in a room, and whether the rules allow it there: the checks on receipt.
+//! <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>, 4 to 6
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ruma_common::OwnedEventId;
+use starling_db::{Error, Tx};
+use starling_events::Pdu;
+use starling_stateres::{AuthState, RoomPower, auth_types, can_redact, check, check_auth_events};
+use starling_store::append::{Fork, WaitingRedaction, membership_of};
+use starling_store::events::{Event, Status};
+use starling_store::memberships::Membership;
+use starling_store::names::types;
+use starling_store::outliers::{KnownEvent, events_known};
+use starling_store::redactions::redaction_of;
+use starling_store::relations::relation_of;
+use starling_store::rooms::{Extremity, RoomSnapshot};
+use starling_store::snapshots::{Stored, snapshots_load};
+use starling_store::state_map::{Entry, StateMap, UNNUMBERED};
+use starling_store::{EventNum, SnapshotNum, Store};
+
+use super::resolve::{Unnumbered, resolved};
+
+/// What is to be done with an event.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// Nothing: it is here.
+    Known,
+    /// Some of its auth events aren't here.
+    MissingAuth,
+    /// It follows events of which the state isn't known here.
+    MissingPrev,
+    /// It is to be stored like this.
+    Decided(Box<Decided>),
+}
+
+/// How an event is to be stored.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) status: Status,
+    /// Why it was refused, if it was.
+    pub(super) reason: Option<String>,
+    pub(super) fork: Fork,
+    /// The event here that it redacts.
+    pub(super) redacts: Option<Arc<Event>>,
+    /// The event of the room that it relates to.
+    pub(super) relates_to: Option<Arc<Event>>,
+}
+
+/// Events to check another against, by their types and state keys.
+pub(crate) struct Witnesses(pub(crate) Vec<Arc<Event>>);
+
+impl AuthState for Witnesses {
+    fn get(&self, kind: &str, state_key: &str) -> Option<&Pdu> {
+        let mut events = self.0.iter().map(|event| &event.pdu);
+        events.find(|pdu| pdu.kind() == kind && pdu.state_key() == Some(state_key))
+    }
+}
+
+/// What decides about an event in `state`.
+pub(crate) fn witnesses(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    pdu: &Pdu,
+    state: &StateMap,
+) -> Result<Witnesses, Error> {
+    let keys = auth_types(
+        pdu.version(),
+        pdu.kind(),
+        pdu.sender(),
+        pdu.state_key(),
+        pdu.content(),
+    );
+    // Of rooms whose id is the hash of it, no event names the create event.
+    let always = [("m.room.create", std::borrow::Cow::Borrowed(""))];
+    let mut events = BTreeSet::new();
+    for (kind, key) in keys.into_iter().chain(always) {
+        let numbers = store.names().kind(tx, kind)?;
+        let numbers = numbers.zip(store.names().key(tx, &key)?);
+        let entry = numbers.and_then(|(kind, key)| state.get(kind, key));
+        events.extend(entry.map(|entry| entry.event));
+    }
+    let events: Vec<EventNum> = events.into_iter().collect();
+    Ok(Witnesses(store.events_read(tx, &events)?))
+}
+
+/// Finds out where `pdu` stands in the room as it is in `room`. `before` is the state before it as another server gave
+/// it, where it follows events that aren't here.
+pub(super) fn standing(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: &RoomSnapshot,
+    pdu: &Pdu,
+    before: Option<&StateMap>,
+) -> Result<Standing, Error> {
+    let named = pdu.auth_events().iter().chain(pdu.prev_events());
+    let named = named.map(|id| &**id).chain([pdu.event_id()]);
+    let known = events_known(tx, named)?;
+    if known.contains_key(pdu.event_id()) {
+        return Ok(Standing::Known);
+    }
+    let is_missing =
+        |id: &&OwnedEventId| known.get(*id).is_none_or(|event| event.room != room.room);
+    if pdu.auth_events().iter().any(|id| is_missing(&id)) {
+        return Ok(Standing::MissingAuth);
+    }
+    let has_state = |id: &&OwnedEventId| {
+        let event = known.get(*id).filter(|event| event.room == room.room);
+        event.is_some_and(|event| event.snapshot.is_some())
+    };
+    let (here, missing): (Vec<&OwnedEventId>, Vec<&OwnedEventId>) =
+        pdu.prev_events().iter().partition(has_state);
+    let missing: Vec<OwnedEventId> = missing.into_iter().cloned().collect();
+    if before.is_none() && !missing.is_empty() {
+        return Ok(Standing::MissingPrev);
+    }
+    let of = |ids: &[&OwnedEventId]| -> Vec<KnownEvent> {
+        ids.iter()
+            .filter_map(|id| known.get(*id).copied())
+            .collect()
+    };
+    let auth: Vec<&OwnedEventId> = pdu.auth_events().iter().collect();
+    let named = Named {
+        auth: of(&auth),
+        prev: of(&here),
+        missing,
+    };
+    decide(store, tx, (room, pdu), named, before)
+        .map(|decided| Standing::Decided(Box::new(decided)))
+}
+
+/// The events that an event names, as far as they are here.
+struct Named {
+    auth: Vec<KnownEvent>,
+    prev: Vec<KnownEvent>,
+    missing: Vec<OwnedEventId>,
+}
+
+fn decide(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    (room, pdu): (&RoomSnapshot, &Pdu),
+    named: Named,
+    before: Option<&StateMap>,
+) -> Result<Decided, Error> {
+    let auth: Vec<EventNum> = named.auth.iter().map(|event| event.num).collect();
+    let prev: Vec<EventNum> = named.prev.iter().map(|event| event.num).collect();
+    let (state, base) = match before {
+        Some(state) => (state.clone(), stored_of(room)),
+        None => state_before(store, tx, room, &named.prev)?,
+    };
+    let power = room_power(store, tx, &state)?;
+    let mut decided = Decided {
+        status: Status::Accepted,
+        reason: None,
+        fork: Fork {
+            before: state,
+            base,
+            prev,
+            missing: named.missing,
+            auth,
+            others: Vec::new(),
+            current: None,
+            is_import: false,
+            redacted_by: redaction_of(tx, pdu)?,
+            waits_for: None,
+        },
+        redacts: None,
+        relates_to: None,
+    };
+    if let Err(reason) = is_allowed(store, tx, pdu, (&named.auth, &decided.fork))? {
+        decided.status = Status::Rejected;
+        decided.reason = Some(reason);
+        return Ok(decided);
+    }
+    let others = beside(room, &decided.fork.prev);
+    if !(others.is_empty() && decided.fork.missing.is_empty()) {
+        let current = witnesses(store, tx, pdu, &room.state)?;
+        if let Err(error) = check(pdu.version(), pdu, &current) {
+            decided.status = Status::SoftFailed;
+            decided.reason = Some(error.to_string());
+            return Ok(decided);
+        }
+    }
+    if !others.is_empty() {
+        decided.fork.current = Some(merged(store, tx, pdu, (&decided.fork, &others))?);
+    }
+    decided.fork.others = others;
+    if let Some(target) = pdu.redacts() {
+        let event = store.event_by_id(tx, target)?;
+        let event = event.filter(|event| event.room == room.room);
+        match (event, &power) {
+            (Some(event), Some(power)) => {
+                decided.redacts = Some(event).filter(|event| can_redact(pdu, &event.pdu, power));
+            }
+            (None, Some(power)) => {
+                decided.fork.waits_for = Some(WaitingRedaction {
+                    target: target.to_owned(),
+                    has_power: power.user_level(pdu.sender()) >= power.redact_level(),
+                });
+            }
+            (_, None) => {}
+        }
+    }
+    if let Some(relation) = relation_of(pdu) {
+        let event = store.event_by_id(tx, &relation.target)?;
+        decided.relates_to = event.filter(|event| event.room == room.room);
+    }
+    Ok(decided)
+}
+
+/// A state, and where it is stored.
+type StoredState = (StateMap, Stored);
+
+/// The state before an event that follows `prev`, and one close to it that is stored.
+fn state_before(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: &RoomSnapshot,
+    prev: &[KnownEvent],
+) -> Result<(StateMap, Option<StoredState>), Error> {
+    if beside(
+        room,
+        &prev.iter().map(|event| event.num).collect::<Vec<_>>(),
+    )
+    .is_empty()
+        && prev.len() == room.extremities.len()
+    {
+        return Ok((room.state.clone(), stored_of(room)));
+    }
+    let snapshots: BTreeSet<SnapshotNum> = prev.iter().filter_map(|event| event.snapshot).collect();
+    let states = states(tx, room, &snapshots)?;
+    let all: Vec<&StateMap> = states.iter().map(|(state, _)| state).collect();
+    let state = resolved(store, tx, room.version, &all, None)?;
+    Ok((state, states.into_iter().next()))
+}
+
+/// Stored states, in the order of their numbers.
+fn states(
+    tx: &mut Tx<'_>,
+    room: &RoomSnapshot,
+    snapshots: &BTreeSet<SnapshotNum>,
+) -> Result<Vec<StoredState>, Error> {
+    let current = room
+        .stored
+        .filter(|stored| snapshots.contains(&stored.snapshot));
+    let others = snapshots.iter().copied();
+    let others = others.filter(|other| current.is_none_or(|current| current.snapshot != *other));
+    let others: Vec<SnapshotNum> = others.collect();
+    let mut states: HashMap<SnapshotNum, StoredState> = if others.is_empty() {
+        HashMap::new()
+    } else {
+        snapshots_load(tx, &others)?
+    };
+    if let Some(stored) = current {
+        states.insert(stored.snapshot, (room.state.clone(), stored));
+    }
+    let in_order = snapshots
+        .iter()
+        .filter_map(|snapshot| states.remove(snapshot));
+    Ok(in_order.collect())
+}
+
+fn stored_of(room: &RoomSnapshot) -> Option<StoredState> {
+    room.stored.map(|stored| (room.state.clone(), stored))
+}
+
+/// The extremities that stay when an event follows `prev`.
+fn beside(room: &RoomSnapshot, prev: &[EventNum]) -> Vec<Extremity> {
+    let others = room.extremities.iter();
+    let others = others.filter(|extremity| !prev.contains(&extremity.num));
+    others.cloned().collect()
+}
+
+/// Whether the event's auth events and the state before it allow it; if not, why.
+fn is_allowed(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    pdu: &Pdu,
+    (auth, fork): (&[KnownEvent], &Fork),
+) -> Result<Result<(), String>, Error> {
+    if auth.iter().any(|event| event.status == Status::Rejected) {
+        return Ok(Err("an event that should allow it was rejected".to_owned()));
+    }
+    let mut cited = Witnesses(store.events_read(tx, &fork.auth)?);
+    let pdus: Vec<&Pdu> = cited.0.iter().map(|event| &event.pdu).collect();
+    if let Err(error) = check_auth_events(pdu.version(), pdu, &pdus) {
+        return Ok(Err(error.to_string()));
+    }
+    let state = witnesses(store, tx, pdu, &fork.before)?;
+    if !pdu.version().rules().create_in_auth_events {
+        let create = state.0.iter().find(|event| event.kind == types::CREATE);
+        cited.0.extend(create.cloned());
+    }
+    let verdict =
+        check(pdu.version(), pdu, &cited).and_then(|()| check(pdu.version(), pdu, &state));
+    Ok(verdict.map_err(|error| error.to_string()))
+}
+
+/// The state of the room with the event, which `others` stand beside.
+fn merged(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    pdu: &Pdu,
+    (fork, others): (&Fork, &[Extremity]),
+) -> Result<StateMap, Error> {
+    let numbers: Vec<EventNum> = others.iter().map(|extremity| extremity.num).collect();
+    let events = store.events_read(tx, &numbers)?;
+    let snapshots: BTreeSet<SnapshotNum> =
+        events.iter().filter_map(|event| event.snapshot).collect();
+    let stored: Vec<SnapshotNum> = snapshots.into_iter().collect();
+    let loaded = snapshots_load(tx, &stored)?;
+    let own = with_own(store, tx, pdu, &fork.before)?;
+    let mut states: Vec<&StateMap> = vec![&own];
+    states.extend(
+        stored
+            .iter()
+            .filter_map(|snapshot| loaded.get(snapshot))
+            .map(|(state, _)| state),
+    );
+    let new = Unnumbered {
+        pdu,
+        auth: &fork.auth,
+    };
+    resolved(store, tx, pdu.version(), &states, Some(new))
+}
+
+/// The state after an event that has no number yet.
+fn with_own(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    pdu: &Pdu,
+    before: &StateMap,
+) -> Result<StateMap, Error> {
+    let Some(state_key) = pdu.state_key() else {
+        return Ok(before.clone());
+    };
+    let numbers = store.names().kind(tx, pdu.kind())?;
+    let numbers = numbers.zip(store.names().key(tx, state_key)?);
+    let (kind, key) = numbers.ok_or_else(|| {
+        Error::Unavailable("the names of an event were not stored ahead".to_owned())
+    })?;
+    let tag = if kind == types::MEMBER {
+        membership_of(pdu).map_or(0, Membership::code)
+    } else {
+        0
+    };
+    Ok(before.with(Entry {
+        kind,
+        key,
+        event: UNNUMBERED,
+        tag,
+    }))
+}
+
+/// The power of users in a state; `None` when nobody can tell.
+fn room_power(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    state: &StateMap,
+) -> Result<Option<RoomPower>, Error> {
+    let at = |kind| state.get(kind, starling_store::names::EMPTY_KEY);
+    let events = [at(types::CREATE), at(types::POWER_LEVELS)];
+    let events: Vec<EventNum> = events
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.event)
+        .collect();
+    let events = store.events_read(tx, &events)?;
+    let of = |kind| events.iter().find(|event| event.kind == kind);
+    let levels = of(types::POWER_LEVELS).map(|event| &event.pdu);
+    let power = of(types::CREATE).map(|create| RoomPower::new(&create.pdu, levels));
+    Ok(power.and_then(Result::ok))
+}

@@ -1,0 +1,96 @@
+//! Events of other servers that were taken in and wait for their turn: they are durable before the other server is told
+//! that they came.
+
+use std::sync::Arc;
+
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, ServerName};
+use starling_db::{Error, Tx, Value};
+
+use crate::numbers::RoomNum;
+
+starling_db::statements! {
+    /// Takes an event in, unless it waits already.
+    INBOX_INSERT = "INSERT INTO inbox (room_num, origin, event_id, json) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    /// The oldest events that wait in a room.
+    INBOX_READ = "SELECT inbox_num, origin, event_id, json FROM inbox WHERE room_num = ?1 ORDER BY inbox_num LIMIT ?2";
+    /// How many wait in a room.
+    INBOX_COUNT = "SELECT COUNT(*) FROM inbox WHERE room_num = ?1";
+    /// Forgets events whose turn has been.
+    INBOX_DELETE = "DELETE FROM inbox WHERE inbox_num IN {ints ?1}";
+    /// The rooms in which events wait.
+    INBOX_ROOMS = "SELECT DISTINCT room_num FROM inbox ORDER BY room_num";
+}
+
+/// An event that waits.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Its number in the inbox.
+    pub num: i64,
+    /// The server that sent it here.
+    pub origin: OwnedServerName,
+    /// Its id.
+    pub event_id: OwnedEventId,
+    /// Its bytes, in canonical form.
+    pub json: Arc<[u8]>,
+}
+
+/// Takes an event of a room in.
+///
+/// # Errors
+/// When the database fails.
+pub fn inbox_insert(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    origin: &ServerName,
+    (event_id, json): (&EventId, &[u8]),
+) -> Result<(), Error> {
+    let params = [
+        room.into(),
+        origin.as_str().into(),
+        event_id.as_str().into(),
+        Value::Bytes(json),
+    ];
+    tx.execute(&INBOX_INSERT, &params).map(drop)
+}
+
+/// At most `limit` events that wait in a room, in the order in which they came.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn inbox_read(tx: &mut Tx<'_>, room: RoomNum, limit: i64) -> Result<Vec<Waiting>, Error> {
+    tx.query_all(&INBOX_READ, &[room.into(), limit.into()], |row| {
+        let num = row.int(0)?;
+        let damaged = |what: &str| Error::Damaged(format!("inbox {num}: {what}"));
+        Ok(Waiting {
+            num,
+            origin: OwnedServerName::try_from(row.text(1)?).map_err(|_| damaged("its origin"))?,
+            event_id: OwnedEventId::try_from(row.text(2)?).map_err(|_| damaged("its event id"))?,
+            json: Arc::from(row.bytes(3)?),
+        })
+    })
+}
+
+/// How many events wait in a room.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn inbox_count(tx: &mut Tx<'_>, room: RoomNum) -> Result<i64, Error> {
+    let count = tx.query_one(&INBOX_COUNT, &[room.into()], |row| row.int(0))?;
+    Ok(count.unwrap_or(0))
+}
+
+/// Forgets events whose turn has been.
+///
+/// # Errors
+/// When the database fails.
+pub fn inbox_delete(tx: &mut Tx<'_>, numbers: &[i64]) -> Result<(), Error> {
+    tx.execute(&INBOX_DELETE, &[Value::Ints(numbers)]).map(drop)
+}
+
+/// The rooms in which events wait.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn inbox_rooms(tx: &mut Tx<'_>) -> Result<Vec<RoomNum>, Error> {
+    tx.query_all(&INBOX_ROOMS, &[], |row| Ok(RoomNum(row.int(0)?)))
+}
