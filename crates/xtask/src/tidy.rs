@@ -65,6 +65,11 @@ impl Text {
     fn krate(&self) -> Option<&str> {
         self.path.strip_prefix("crates/")?.split('/').next()
     }
+
+    /// Whether it is a test of its crate from outside.
+    fn is_test(&self) -> bool {
+        self.path.split('/').nth(2) == Some("tests")
+    }
 }
 
 /// Checks the workspace at `root`.

@@ -38,7 +38,7 @@ async fn knock(
 ) -> Result<Json<RoomIdAnswer>, MatrixError> {
     let (room_id, via) = room_of(&api, room, via.servers()).await?;
     let actor = actor(&session);
-    let knocked = api.rooms.knock(&actor, (&room_id, &via), reason).await;
+    let knocked = api.rooms.knock(&actor, (&room_id, &via), body.reason).await;
     knocked.map_err(error::enter_or_leave)?;
     Ok(Json(RoomIdAnswer { room_id }))
 }
