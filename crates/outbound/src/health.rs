@@ -1,12 +1,14 @@
 //! Which servers are better left alone for a while. A server that is down is asked less and less often, whoever wants
 //! something of it; one that speaks to us is up again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use ruma_common::{OwnedServerName, ServerName};
 use starling_runtime::{Chance, Clock};
+use tokio::sync::Notify;
 
 /// So many servers that fail are remembered.
 const SERVERS: usize = 1 << 16;
@@ -27,6 +29,9 @@ pub struct Backoff {
 #[derive(Debug)]
 pub struct Health {
     failing: Cache<OwnedServerName, Arc<Mutex<Failing>>>,
+    /// Those that have been failing and are up again.
+    recovered: Mutex<BTreeSet<OwnedServerName>>,
+    has_recovered: Notify,
     backoff: Backoff,
     clock: Clock,
     chance: Chance,
@@ -46,6 +51,8 @@ impl Health {
     pub fn new(backoff: Backoff, clock: Clock, chance: Chance) -> Self {
         Self {
             failing: Cache::new(SERVERS),
+            recovered: Mutex::default(),
+            has_recovered: Notify::new(),
             backoff,
             clock,
             chance,
@@ -61,8 +68,28 @@ impl Health {
 
     /// The server answered, or asked us something: it is up.
     pub fn is_up(&self, server: &ServerName) {
-        if self.failing.peek(server).is_some() {
-            self.failing.remove(server);
+        if self.failing.peek(server).is_none() {
+            return;
+        }
+        self.failing.remove(server);
+        let mut recovered = self.recovered.lock();
+        if recovered.len() < SERVERS {
+            recovered.insert(server.to_owned());
+        }
+        drop(recovered);
+        self.has_recovered.notify_one();
+    }
+
+    /// Waits until servers that have been failing are up again; those that became so since this returned last. For one
+    /// caller: whoever waits to send them something.
+    pub async fn recovered(&self) -> BTreeSet<OwnedServerName> {
+        loop {
+            let noted = self.has_recovered.notified();
+            let recovered = std::mem::take(&mut *self.recovered.lock());
+            if !recovered.is_empty() {
+                return recovered;
+            }
+            noted.await;
         }
     }
 
@@ -169,5 +196,18 @@ mod tests {
         health.failed(&server());
         let retry_at = health.retry_at(&server()).expect("it is left alone");
         assert!(retry_at <= 1_001_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_up_again_is_named_once() {
+        let (health, _) = health();
+        // One that hasn't failed has not recovered.
+        health.is_up(&server());
+        let wait = || tokio::time::timeout(Duration::from_mins(1), health.recovered());
+        assert!(wait().await.is_err());
+        health.failed(&server());
+        health.is_up(&server());
+        assert_eq!(wait().await.expect("it is named"), [server()].into());
+        assert!(wait().await.is_err());
     }
 }
