@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::outbox::Outbox;
 use crate::presence::Presences;
 use crate::typing::Typing;
 
@@ -14,6 +15,7 @@ use crate::typing::Typing;
 pub(crate) struct Fleeting {
     pub(crate) typing: Typing,
     pub(crate) presences: Presences,
+    pub(crate) outbox: Outbox,
     /// The last number given out.
     pub(crate) count: i64,
 }

@@ -9,6 +9,7 @@
 
 mod fleeting;
 mod listener;
+mod outbox;
 mod presence;
 mod typing;
 
@@ -18,10 +19,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+use tokio::sync::Notify;
 
 use fleeting::Fleeting;
 
 pub use listener::Listener;
+pub use outbox::{News, PresenceNews, TypingNews};
 pub use presence::{CROWD, Presence, PresenceState};
 pub use typing::{MOST_TYPED_IN, MOST_TYPISTS};
 
@@ -63,6 +66,8 @@ struct Shared {
     count: AtomicI64,
     /// Taken before `listeners`.
     fleeting: Mutex<Fleeting>,
+    /// Told when there is something for other servers.
+    news: Notify,
 }
 
 /// A listener that is forgotten with its reader.
@@ -109,6 +114,7 @@ impl Bus {
             boot: 1 + i64::from(u32::try_from(chance >> 33).unwrap_or_default()),
             count: AtomicI64::new(0),
             fleeting: Mutex::default(),
+            news: Notify::new(),
         };
         Self {
             shared: Arc::new(shared),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::fleeting::{Fleeting, Log};
+use crate::outbox::PresenceNews;
 use crate::{Bus, Listener};
 
 /// In a room with more active devices than this, nobody is woken up because somebody comes or goes: they are told when
@@ -165,6 +166,8 @@ impl Bus {
             (true, true) | (false, false) => {}
         }
         fleeting.note_presence(user);
+        fleeting.outbox.note_presence(user);
+        self.wake_for_news(&fleeting);
         self.shared.publish(&fleeting);
     }
 
@@ -239,6 +242,37 @@ impl Bus {
         }
     }
 
+    /// The rooms that `user` is known to be in, in the order of their numbers.
+    #[must_use]
+    pub fn presence_rooms(&self, user: i64) -> Vec<i64> {
+        let fleeting = self.shared.fleeting.lock();
+        let present = fleeting.presences.users.get(&user);
+        let rooms = present.into_iter().flat_map(|present| &present.rooms);
+        let mut rooms: Vec<i64> = rooms.copied().collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    /// `user`, of whom nobody here hears when they join and leave, is in these rooms and in no other.
+    pub fn place(&self, user: i64, rooms: &[i64]) {
+        let mut fleeting = self.shared.fleeting.lock();
+        let presences = &mut fleeting.presences;
+        let Some(present) = presences.users.get_mut(&user) else {
+            return;
+        };
+        present.left = None;
+        let rooms: FxHashSet<i64> = rooms.iter().copied().collect();
+        let before = std::mem::replace(&mut present.rooms, rooms);
+        go(
+            &mut presences.there,
+            user,
+            before.difference(&present.rooms),
+        );
+        if present.is_there() {
+            come(&mut presences.there, user, &present.rooms);
+        }
+    }
+
     /// `user` is in `room` from now on: those in it are told of them.
     pub(crate) fn enter(&self, user: i64, room: i64) {
         let mut fleeting = self.shared.fleeting.lock();
@@ -308,6 +342,19 @@ impl Fleeting {
 }
 
 impl Presences {
+    /// Everybody who is there, in no order; who is in no room is there for nobody.
+    pub(crate) fn there(&self) -> FxHashSet<i64> {
+        self.there.values().flatten().copied().collect()
+    }
+
+    pub(crate) fn news_of(&self, user: i64) -> Option<PresenceNews> {
+        let present = self.users.get(&user)?;
+        Some(PresenceNews {
+            presence: present.presence.clone(),
+            rooms: present.rooms.clone(),
+        })
+    }
+
     /// Those who are there, of each of `rooms`.
     fn there_in(&self, rooms: &[i64]) -> impl Iterator<Item = i64> {
         let users = rooms.iter().filter_map(|room| self.there.get(room));

@@ -81,33 +81,27 @@ impl Typing {
         true
     }
 
-    /// Whether others are typing then than before.
-    fn end(&mut self, room: i64, user: i64) -> bool {
-        let Some(entry) = self.rooms.get_mut(&room) else {
-            return false;
-        };
-        let Some(at) = entry.position(user) else {
-            return false;
-        };
+    /// Their name, if others are typing then than before.
+    fn end(&mut self, room: i64, user: i64) -> Option<Arc<str>> {
+        let entry = self.rooms.get_mut(&room)?;
+        let at = entry.position(user)?;
         let typist = entry.users.remove(at);
         if entry.users.is_empty() {
             self.active.remove(&room);
         }
         self.due.remove(&(typist.until_ms, room, user));
         self.of_users.remove(&(user, room));
-        true
+        Some(typist.user_id)
     }
 
-    /// Ends the typing of those whose time is up; in which rooms.
-    fn expire(&mut self, now_ms: i64) -> BTreeSet<i64> {
-        let mut changed = BTreeSet::new();
-        while let Some((until_ms, room, user)) = self.due.first().copied()
-            && until_ms <= now_ms
-        {
-            self.end(room, user);
-            changed.insert(room);
-        }
-        changed
+    /// The first of those whose time is up: the room and the user.
+    fn first_due(&self, now_ms: i64) -> Option<(i64, i64)> {
+        let (until_ms, room, user) = self.due.first().copied()?;
+        (until_ms <= now_ms).then_some((room, user))
+    }
+
+    pub(crate) fn is_typing(&self, room: i64, user: i64) -> bool {
+        self.of_users.contains(&(user, room))
     }
 
     /// Notes that others type in `room` than before: change `count`.
@@ -131,7 +125,11 @@ impl Bus {
     /// told.
     pub fn type_until(&self, room: i64, (user, user_id): (i64, &str), until_ms: i64) {
         let mut fleeting = self.shared.fleeting.lock();
-        if fleeting.typing.begin(room, (user, user_id), until_ms) {
+        let is_news = fleeting.typing.begin(room, (user, user_id), until_ms);
+        // Other servers want to hear of it again while it goes on.
+        fleeting.outbox.note_typing(room, user, user_id);
+        self.wake_for_news(&fleeting);
+        if is_news {
             self.tell_typing(&[room].into(), fleeting);
         }
     }
@@ -139,7 +137,7 @@ impl Bus {
     /// `user` isn't typing in `room` any longer.
     pub fn end_typing(&self, room: i64, user: i64) {
         let mut fleeting = self.shared.fleeting.lock();
-        if fleeting.typing.end(room, user) {
+        if self.end_one(&mut fleeting, room, user) {
             self.tell_typing(&[room].into(), fleeting);
         }
     }
@@ -148,7 +146,7 @@ impl Bus {
     /// that, so that they are told both at once.
     pub fn end_typing_with(&self, room: i64, user: i64) {
         let mut fleeting = self.shared.fleeting.lock();
-        if fleeting.typing.end(room, user) {
+        if self.end_one(&mut fleeting, room, user) {
             fleeting.note_typing(room);
             self.shared.publish(&fleeting);
         }
@@ -158,7 +156,11 @@ impl Bus {
     #[must_use]
     pub fn expire_typing(&self, now_ms: i64) -> Option<i64> {
         let mut fleeting = self.shared.fleeting.lock();
-        let changed = fleeting.typing.expire(now_ms);
+        let mut changed = BTreeSet::new();
+        while let Some((room, user)) = fleeting.typing.first_due(now_ms) {
+            self.end_one(&mut fleeting, room, user);
+            changed.insert(room);
+        }
         let next = fleeting.typing.due.first().map(|(until_ms, ..)| *until_ms);
         if !changed.is_empty() {
             self.tell_typing(&changed, fleeting);
@@ -187,6 +189,16 @@ impl Bus {
             None => typing.active.iter().copied().collect(),
         };
         listener.those_followed(rooms)
+    }
+
+    /// Whether others are typing then than before.
+    fn end_one(&self, fleeting: &mut Fleeting, room: i64, user: i64) -> bool {
+        let ended = fleeting.typing.end(room, user);
+        if let Some(user_id) = &ended {
+            fleeting.outbox.note_typing(room, user, user_id);
+            self.wake_for_news(fleeting);
+        }
+        ended.is_some()
     }
 
     /// Notes that others type in `rooms`, and wakes who follows them.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use starling_bus::{Bus, CROWD, MOST_TYPED_IN, MOST_TYPISTS, Presence, PresenceState};
+use starling_bus::{
+    Bus, CROWD, MOST_TYPED_IN, MOST_TYPISTS, News, Presence, PresenceState, TypingNews,
+};
 
 use crate::listening;
 
@@ -270,4 +272,70 @@ fn who_is_there_is_known_of_each_room_whatever_they_do() {
     come(&bus, (5, "@erin"));
     bus.introduce(5, &[ROOM]);
     assert_eq!(there(&[ROOM]), "@erin");
+}
+
+#[tokio::test]
+async fn what_other_servers_are_told_is_noted_once_somebody_tells_them_and_as_it_is_then() {
+    let bus = Bus::new(0, 7);
+    known(&bus, (3, "@carol"), &[ROOM, 200]);
+    come(&bus, (3, "@carol"));
+    bus.type_until(ROOM, (3, "@carol"), 10);
+    assert_eq!(bus.take_news(), News::default(), "nobody tells others");
+    bus.open_outbox();
+    let waiting = {
+        let bus = bus.clone();
+        tokio::spawn(async move { bus.has_news().await })
+    };
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    bus.type_until(ROOM, (3, "@carol"), 20);
+    bus.type_until(200, (3, "@carol"), 5);
+    waiting.await.unwrap();
+    assert_eq!(bus.expire_typing(5), Some(20));
+    bus.set_presence(3, presence("@carol", PresenceState::Unavailable));
+    bus.set_presence(3, presence("@carol", PresenceState::Online));
+    let news = bus.take_news();
+    let typing = |room, is_typing| TypingNews {
+        room,
+        user_id: "@carol".into(),
+        is_typing,
+    };
+    assert_eq!(news.typing, [typing(ROOM, true), typing(200, false)]);
+    let [told] = &news.presences[..] else {
+        panic!("once: {news:?}");
+    };
+    assert_eq!(told.presence, presence("@carol", PresenceState::Online));
+    assert_eq!(told.rooms, [ROOM, 200].into_iter().collect());
+    assert_eq!(bus.take_news(), News::default());
+    bus.end_typing_with(ROOM, 3);
+    assert_eq!(bus.take_news().typing, [typing(ROOM, false)]);
+    // Those who are there, some at a time.
+    bus.tell_presence_again(2, 25);
+    assert!(bus.take_news().presences.is_empty(), "another's turn");
+    bus.tell_presence_again(3, 25);
+    assert_eq!(bus.take_news().presences.len(), 1);
+    come(&bus, (3, "@carol"));
+    bus.set_presence(3, presence("@carol", PresenceState::Offline));
+    assert_eq!(bus.take_news().presences.len(), 1);
+    bus.tell_presence_again(3, 25);
+    assert!(
+        bus.take_news().presences.is_empty(),
+        "who is gone isn't there"
+    );
+}
+
+#[test]
+fn who_is_placed_is_told_of_where_they_are_now() {
+    let bus = Bus::new(0, 7);
+    let here = listening(&bus, 1, 11, &[ROOM]);
+    bus.meet(3, presence("@carol", PresenceState::Offline));
+    bus.place(3, &[ROOM]);
+    come(&bus, (3, "@carol"));
+    let told = |since| bus.presence_changed((since, bus.count()), &here, &[]);
+    assert_eq!(names(&told(Some(0))), ["@carol"]);
+    assert_eq!(bus.presence_rooms(3), [ROOM]);
+    bus.place(3, &[200]);
+    assert!(told(Some(0)).is_empty() && told(None).is_empty());
+    bus.place(3, &[ROOM, 200]);
+    assert_eq!(names(&told(None)), ["@carol"]);
 }
