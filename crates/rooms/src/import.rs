@@ -140,7 +140,8 @@ fn standing_of_join(
         others: Vec::new(),
         current: None,
         is_import: true,
-        redacted_by: None,
+        forwards_from: None,
+            redacted_by: None,
         waits_for: None,
     }))
 }

@@ -73,6 +73,17 @@ pub enum ReceiveError {
     Db(#[from] Error),
 }
 
+/// Why an event is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It was sent to this server.
+    Take,
+    /// It was sent to this server, which has to pass it on.
+    PassOn,
+    /// Another event follows it: what it follows itself is not asked for, but the state before it.
+    Fill,
+}
+
 /// Who has the turn in which room.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
@@ -100,19 +111,36 @@ impl Rooms {
             .room_num(pdu.room_id(), ReceiveError::UnknownRoom)
             .await?;
         let _turn = self.turns.take(room).await;
-        self.receive_in(room, (origin, &pdu), true).await
+        self.receive_in(room, (origin, &pdu), Purpose::Take).await
     }
 
-    /// Receives an event in its turn. `may_ask`: whether what it follows may be asked for; else only for the state there.
+    /// As [`Rooms::receive`], of an event that `origin` sent through this server: it is passed on to the others in the room.
+    ///
+    /// # Errors
+    /// As [`Rooms::receive`].
+    pub async fn receive_for(
+        &self,
+        origin: &ServerName,
+        pdu: Pdu,
+    ) -> Result<Received, ReceiveError> {
+        let room = self
+            .room_num(pdu.room_id(), ReceiveError::UnknownRoom)
+            .await?;
+        let _turn = self.turns.take(room).await;
+        self.receive_in(room, (origin, &pdu), Purpose::PassOn).await
+    }
+
+    /// Receives an event in its turn.
     async fn receive_in(
         &self,
         room: RoomNum,
         (origin, pdu): (&ServerName, &Pdu),
-        may_ask: bool,
+        purpose: Purpose,
     ) -> Result<Received, ReceiveError> {
         let (names, db) = (self.store().names(), self.store().db());
         names.intern_ahead(db, names_of(pdu)).await?;
-        let (mut asked, mut asked_auth, mut before) = (!may_ask, false, None);
+        let (mut asked, mut asked_auth) = (purpose == Purpose::Fill, false);
+        let mut before = None;
         let (head, mut moved) = (self.heads.head(room), 0);
         for _ in 0..ATTEMPTS {
             let _closed = if moved < FREE_ATTEMPTS {
@@ -141,7 +169,9 @@ impl Rooms {
                 Standing::MissingPrev => {
                     before = Some(self.fetch_state(&snapshot, origin, pdu).await?);
                 }
-                Standing::Decided(decided) => {
+                Standing::Decided(mut decided) => {
+                    decided.fork.forwards_from =
+                        (purpose == Purpose::PassOn).then(|| origin.to_owned());
                     if let Some(received) = self.store_decided(&snapshot, pdu, *decided).await? {
                         return Ok(received);
                     }

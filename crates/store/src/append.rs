@@ -5,7 +5,7 @@ mod effect;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ruma_common::{OwnedEventId, ServerName, UserId};
+use ruma_common::{OwnedEventId, OwnedServerName, OwnedUserId, ServerName, UserId};
 use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
@@ -21,6 +21,7 @@ use crate::profiles::{ProfileSeen, profile_has_changed};
 use crate::redactions::waiting_redaction_insert;
 use crate::relations::relation_of;
 use crate::room_details::details_follow;
+use crate::room_servers::MemberChange;
 use crate::rooms::{Extremity, RoomSnapshot, head_hash, room_advance, visibility_of};
 use crate::snapshots::Stored;
 use crate::state_map::{Change, Entry, StateMap};
@@ -80,6 +81,8 @@ pub struct Fork {
     pub current: Option<StateMap>,
     /// Whether the room begins anew with it, since this server wasn't in it: then nobody is told what changed meanwhile.
     pub is_import: bool,
+    /// The server that it came from, if this one passes it on to the others in the room.
+    pub forwards_from: Option<OwnedServerName>,
     /// The redaction of it that came first: then it is given as that leaves it.
     pub redacted_by: Option<EventNum>,
     /// What it redacts, if that isn't here.
@@ -134,6 +137,9 @@ pub(crate) struct Numbers {
     pub(crate) key: Option<KeyNum>,
     pub(crate) sender: UserNum,
 }
+
+/// A member whom an event changed: who, what they were, and what they are.
+type ChangedMember = (OwnedUserId, Option<Membership>, Option<Membership>);
 
 impl Store {
     /// Appends an event to the room that `before` shows. Writes its row, the state after it, what lists show of the room,
@@ -199,6 +205,7 @@ impl Store {
         }
         let changed = (&event, &*effect.changes, &holders);
         let memberships = self.follow_up(tx, positions, changed, new, server)?;
+        self.tell_servers(tx, &mut after, (&event, &effect.changes), (new, server))?;
         if let Some(place) = new.redacts.as_ref().and_then(|target| target.place) {
             after.unread.last_redacted = after.unread.last_redacted.max(place.major);
         }
@@ -338,6 +345,60 @@ impl Store {
             )?;
         }
         Ok(memberships)
+    }
+
+    /// Notes which servers are in the room now, and to whom the event goes.
+    fn tell_servers(
+        &self,
+        tx: &mut Tx<'_>,
+        after: &mut RoomSnapshot,
+        (event, changes): (&Event, &[Change]),
+        (new, server): (&NewEvent, &ServerName),
+    ) -> Result<(), Error> {
+        let members = self.changed_members(tx, event, changes)?;
+        let of = |member: &ChangedMember| MemberChange {
+            user: &member.0,
+            before: member.1,
+            after: member.2,
+        };
+        let all: Vec<MemberChange<'_>> = members.iter().map(of).collect();
+        self.servers_follow(tx, after, &all, (event.num.0, server))?;
+        let own = event.pdu.state_key();
+        let own = all.iter().find(|change| own == Some(change.user.as_str()));
+        match &new.fork {
+            // Whoever let the user in tells the others.
+            Some(fork) if fork.is_import => Ok(()),
+            Some(fork) if fork.forwards_from.is_some() => {
+                let from = fork.forwards_from.as_deref();
+                self.send_to_room(tx, (event.room, event.num.0), from)
+            }
+            _ => self.send_out(tx, after, (event, own), server),
+        }
+    }
+
+    /// The members whom the changes are about.
+    fn changed_members(
+        &self,
+        tx: &mut Tx<'_>,
+        event: &Event,
+        changes: &[Change],
+    ) -> Result<Vec<ChangedMember>, Error> {
+        let of_members = changes.iter().filter(|change| change.kind == types::MEMBER);
+        let of_members: Vec<&Change> = of_members.collect();
+        let keys = of_members.iter().map(|change| change.key);
+        let keys = keys.filter(|key| event.key != Some(*key));
+        let names = self.names().key_names(tx, keys)?;
+        let member = |change: &&Change| {
+            let name = if event.key == Some(change.key) {
+                event.pdu.state_key()
+            } else {
+                names.get(&change.key).map(|name| &**name)
+            };
+            let user = OwnedUserId::try_from(name?).ok()?;
+            let membership = |entry: Option<Entry>| Membership::from_code(entry?.tag);
+            Some((user, membership(change.old), membership(change.new)))
+        };
+        Ok(of_members.iter().filter_map(member).collect())
     }
 
     /// What the event redacts is pruned and relates to nothing any longer. Where it is of the room's state, that has

@@ -5,7 +5,7 @@
 //! short transaction of their own ([`Names::intern_ahead`]); the body then finds them. Caches are filled only from
 //! committed rows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -19,6 +19,8 @@ starling_db::statements! {
     USER_NUM = "SELECT user_num FROM users WHERE user_id = ?1";
     /// A user by number.
     USER_ID = "SELECT user_id FROM users WHERE user_num = ?1";
+    /// Users by name.
+    USER_NUMS = "SELECT user_num, user_id FROM users WHERE user_id IN {texts ?1}";
     /// A new user.
     USER_INTERN = "INSERT INTO users (user_id) VALUES (?1) ON CONFLICT (user_id) DO NOTHING";
     /// An event type by name.
@@ -119,6 +121,35 @@ impl Names {
         tx.query_one(&USER_NUM, &[user.as_str().into()], |row| {
             Ok(UserNum(row.int(0)?))
         })
+    }
+
+    /// The numbers of those of `users` of whom some event or table speaks, with one query for all that isn't at hand.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn users<'a>(
+        &self,
+        tx: &mut Tx<'_>,
+        users: impl IntoIterator<Item = &'a UserId>,
+    ) -> Result<BTreeMap<&'a UserId, UserNum>, Error> {
+        let mut found = BTreeMap::new();
+        let mut missing = BTreeMap::new();
+        for user in users {
+            match self.users.get(user) {
+                Some(number) => drop(found.insert(user, number)),
+                None => drop(missing.insert(user.as_str(), user)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let names: Vec<&str> = missing.keys().copied().collect();
+        tx.query(&USER_NUMS, &[Value::Texts(&names)], &mut |row| {
+            let number = UserNum(row.int(0)?);
+            found.extend(missing.get(row.text(1)?).map(|user| (*user, number)));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// The name of user `number`.

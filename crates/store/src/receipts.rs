@@ -146,7 +146,7 @@ impl ReceiptThread {
         self.id().unwrap_or_default().as_bytes()
     }
 
-    fn read(text: &str) -> Result<Self, Error> {
+    pub(crate) fn read(text: &str) -> Result<Self, Error> {
         Ok(match text {
             "" => Self::Unthreaded,
             "main" => Self::Main,
@@ -202,7 +202,7 @@ pub struct Sent {
     pub at_ms: i64,
 }
 
-fn event_id(text: &str) -> Result<OwnedEventId, Error> {
+pub(crate) fn event_id(text: &str) -> Result<OwnedEventId, Error> {
     OwnedEventId::try_from(text).map_err(|_| Error::Damaged("the event of a receipt".to_owned()))
 }
 
@@ -402,6 +402,9 @@ impl Store {
         };
         exceptions_delete_read(tx, sent.user, sent.room, &read)?;
         self.unread_changed_after_commit(tx, sent.user, sent.room);
+        if key.kind == ReceiptKind::Read {
+            self.receipt_goes_out(tx, sent.room, position);
+        }
         Ok(Some(position))
     }
 

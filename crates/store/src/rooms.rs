@@ -37,7 +37,7 @@ starling_db::statements! {
     ROOM_NUM = "SELECT room_num FROM rooms WHERE room_id = ?1";
     /// Rooms.
     ROOMS_READ = "SELECT room_id, room_version, append_count, head_hash, last_position, snapshot_num, extremities,
-            room_num, has_aggregations
+            room_num, has_aggregations, is_shared
         FROM rooms WHERE room_num IN {ints ?1}";
 }
 
@@ -93,6 +93,8 @@ pub struct RoomSnapshot {
     pub heroes: KnownHeroes,
     /// Whether an event of the room was ever an edit, of a thread, or a reference: if not, no event has aggregations.
     pub has_aggregations: bool,
+    /// Whether another server is in it, or ever was: if not, nothing of it is sent out.
+    pub is_shared: bool,
     /// What its unread counts are made of.
     pub unread: RoomUnread,
 }
@@ -116,6 +118,7 @@ impl RoomSnapshot {
             invited: 0,
             heroes: KnownHeroes::default(),
             has_aggregations: false,
+            is_shared: false,
             unread: RoomUnread::default(),
         }
     }
@@ -129,7 +132,7 @@ impl RoomSnapshot {
 
     /// Whether the user with this state key has joined.
     #[must_use]
-    pub(crate) fn has_joined(&self, key: crate::numbers::KeyNum) -> bool {
+    pub fn has_joined(&self, key: crate::numbers::KeyNum) -> bool {
         let entry = self.state.get(types::MEMBER, key);
         entry.is_some_and(|entry| entry.tag == Membership::Join.code())
     }
@@ -382,6 +385,7 @@ fn room_rows(tx: &mut Tx<'_>, rooms: &[i64]) -> Result<Vec<RoomRow>, Error> {
                 hops: 0,
             }),
             has_aggregations: row.truth(8)?,
+            is_shared: row.truth(9)?,
             ..RoomSnapshot::new(room, room_id, version)
         };
         let extremities = extremities.into_iter().map(EventNum).collect();

@@ -70,12 +70,16 @@ pub static SCHEMA: Schema = Schema {
             text: include_str!("migrations/0016_forks.sql"),
         },
         Migration {
+            name: "0017_destinations",
+            text: include_str!("migrations/0017_destinations.sql"),
+        },
+        Migration {
             name: "0018_remote_invites",
             text: include_str!("migrations/0018_remote_invites.sql"),
         },
     ],
-    // An older program would not note whom its state events cite.
-    oldest_program: 16,
+    // An older program would not note whom its state events cite, nor what goes to other servers.
+    oldest_program: 17,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.
@@ -88,6 +92,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::aliases::STATEMENTS,
         crate::auth_graph::STATEMENTS,
         crate::backfill::STATEMENTS,
+        crate::destinations::STATEMENTS,
         crate::devices::STATEMENTS,
         crate::erased::STATEMENTS,
         crate::events::STATEMENTS,
@@ -103,6 +108,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::names::STATEMENTS,
         crate::openid_tokens::STATEMENTS,
         crate::outliers::STATEMENTS,
+        crate::outgoing::STATEMENTS,
         crate::presence::STATEMENTS,
         crate::profiles::STATEMENTS,
         crate::push_rules::STATEMENTS,
@@ -114,6 +120,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::remote_invites::STATEMENTS,
         crate::reports::STATEMENTS,
         crate::room_details::STATEMENTS,
+        crate::room_servers::STATEMENTS,
         crate::rooms::STATEMENTS,
         crate::server::STATEMENTS,
         crate::server_keys::STATEMENTS,

@@ -9,6 +9,7 @@ use crate::cache::{CacheSizes, EventCache};
 use crate::erased::Erased;
 use crate::ignored::IgnoredLists;
 use crate::names::Names;
+use crate::outgoing::OutgoingNotes;
 use crate::push_rules::RulesCache;
 use crate::rooms::RoomCache;
 use crate::timeline::TimelineCache;
@@ -32,6 +33,7 @@ struct Shared {
     rulesets: RulesCache,
     unread: UnreadCache,
     jobs: Notify,
+    outgoing: OutgoingNotes,
     sizes: CacheSizes,
     epoch: i64,
 }
@@ -50,6 +52,7 @@ impl Store {
             rulesets: RulesCache::new(sizes.rulesets(), db.commits().clone()),
             unread: UnreadCache::new(sizes.unread(), db.commits().clone()),
             jobs: Notify::new(),
+            outgoing: OutgoingNotes::default(),
             sizes,
             epoch,
         };
@@ -120,6 +123,12 @@ impl Store {
     #[must_use]
     pub fn jobs(&self) -> &Notify {
         &self.shared.jobs
+    }
+
+    /// Told after the commit of what goes to other servers (see [`crate::outgoing`]).
+    #[must_use]
+    pub fn outgoing(&self) -> &OutgoingNotes {
+        &self.shared.outgoing
     }
 
     /// The epoch of the log: it changes when a copy of the database was put back.

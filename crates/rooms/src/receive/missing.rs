@@ -17,7 +17,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::state_map::{Entry, StateMap};
 use starling_store::{EventNum, RoomNum, Store};
 
-use super::ReceiveError;
+use super::{Purpose, ReceiveError};
 use crate::remote::{Missing, Remote, RemoteError};
 use crate::rooms::Rooms;
 
@@ -83,7 +83,7 @@ impl Rooms {
             if event.event_id() == pdu.event_id() {
                 continue;
             }
-            let received = Box::pin(self.receive_in(room.room, (origin, &event), false)).await;
+            let received = Box::pin(self.receive_in(room.room, (origin, &event), Purpose::Fill)).await;
             if let Err(error) = received {
                 tracing::debug!(%origin, event = %event.event_id(), %error, "a missing event is not received");
             }

@@ -163,6 +163,7 @@ fn decide(
             others: Vec::new(),
             current: None,
             is_import: false,
+            forwards_from: None,
             redacted_by: redaction_of(tx, pdu)?,
             waits_for: None,
         },

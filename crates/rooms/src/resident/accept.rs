@@ -42,7 +42,7 @@ impl Rooms {
         if !is_same(&checked, &sent) {
             return Err(ResidentError::Invalid("the event's hash is wrong"));
         }
-        match self.receive(origin, checked.clone()).await? {
+        match self.receive_for(origin, checked.clone()).await? {
             Received::Accepted | Received::Known => Ok(checked),
             Received::SoftFailed(why) | Received::Rejected(why) => {
                 Err(ResidentError::Forbidden(why))

@@ -3,6 +3,7 @@
 
 mod aggregations;
 mod caches;
+mod destinations;
 mod history;
 mod jobs;
 mod push_rules;

@@ -1,0 +1,169 @@
+//! Which other servers are in which rooms, from where in the log to where.
+//!
+//! The rows follow the joined members of the current state, whatever changes it. This server has none.
+
+use std::collections::BTreeMap;
+
+use ruma_common::{OwnedServerName, ServerName, UserId};
+use starling_db::{Error, Tx, Value};
+
+use crate::memberships::Membership;
+use crate::numbers::RoomNum;
+use crate::rooms::RoomSnapshot;
+use crate::store::Store;
+
+starling_db::statements! {
+    /// Counts members who have joined, by their servers; a name stands as often as there are members.
+    SERVERS_JOIN = "INSERT INTO room_servers (room_num, server, until_position, from_position, members)
+        SELECT CAST(?1 AS BIGINT), joined.value, 9223372036854775807, CAST(?2 AS BIGINT), COUNT(*)
+        FROM {texts ?3} AS joined WHERE 1 = 1 GROUP BY joined.value
+        ON CONFLICT (room_num, server, until_position) DO UPDATE SET members = room_servers.members + excluded.members";
+    /// Counts members who have left. The server whose last one it was has left too.
+    SERVERS_LEAVE = "UPDATE room_servers SET members = room_servers.members - gone.members,
+            until_position = CASE WHEN room_servers.members <= gone.members THEN CAST(?2 AS BIGINT)
+                ELSE room_servers.until_position END
+        FROM (SELECT names.value AS server, COUNT(*) AS members FROM {texts ?3} AS names GROUP BY names.value) AS gone
+        WHERE room_servers.room_num = ?1 AND room_servers.server = gone.server
+            AND room_servers.until_position = 9223372036854775807";
+    /// Another server has come into the room for the first time.
+    ROOM_SHARE = "UPDATE rooms SET is_shared = 1 WHERE room_num = ?1";
+    /// The servers in a room.
+    SERVERS_IN_ROOM = "SELECT server FROM room_servers WHERE room_num = ?1 AND until_position = 9223372036854775807
+        ORDER BY server";
+    /// Whether a server is in a room.
+    SERVER_IS_IN_ROOM = "SELECT 1 FROM room_servers WHERE room_num = ?1 AND server = ?2
+        AND until_position = 9223372036854775807";
+    /// The servers in some rooms.
+    SERVERS_IN_ROOMS = "SELECT rooms.room_num, rooms.room_id, servers.server
+        FROM {ints ?1} AS wanted CROSS JOIN rooms CROSS JOIN room_servers AS servers
+        WHERE rooms.room_num = wanted.value AND servers.room_num = rooms.room_num
+            AND servers.until_position = 9223372036854775807";
+    /// The rooms that a server is in.
+    ROOMS_OF_SERVER = "SELECT room_num FROM room_servers WHERE server = ?1 AND until_position = 9223372036854775807
+        ORDER BY room_num";
+}
+
+/// What a member of a room was and is, in the room's current state.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberChange<'a> {
+    /// The member.
+    pub user: &'a UserId,
+    /// What they were.
+    pub before: Option<Membership>,
+    /// What they are.
+    pub after: Option<Membership>,
+}
+
+impl Store {
+    /// Follows changes of members in the current state of the room that `after` shows. `position` is that of the event
+    /// that brought them about, or of the change if none did; `server` is this server.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn servers_follow(
+        &self,
+        tx: &mut Tx<'_>,
+        after: &mut RoomSnapshot,
+        changes: &[MemberChange<'_>],
+        (position, server): (i64, &ServerName),
+    ) -> Result<(), Error> {
+        let is_joined = |membership: Option<Membership>| membership == Some(Membership::Join);
+        let (mut joined, mut gone) = (Vec::new(), Vec::new());
+        for change in changes {
+            let name = change.user.server_name();
+            if name == server {
+                continue;
+            }
+            match (is_joined(change.before), is_joined(change.after)) {
+                (false, true) => joined.push(name.as_str()),
+                (true, false) => gone.push(name.as_str()),
+                (true, true) | (false, false) => {}
+            }
+        }
+        let room = Value::from(after.room);
+        // First who comes: a server that has a member in place of another stays.
+        if !joined.is_empty() {
+            let params = [room, position.into(), Value::Texts(&joined)];
+            tx.execute(&SERVERS_JOIN, &params)?;
+            if !after.is_shared {
+                tx.execute_one(&ROOM_SHARE, &[room])?;
+                after.is_shared = true;
+            }
+        }
+        if !gone.is_empty() {
+            let params = [room, position.into(), Value::Texts(&gone)];
+            tx.execute(&SERVERS_LEAVE, &params)?;
+        }
+        Ok(())
+    }
+}
+
+/// The other servers in a room, by their names.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn servers_in_room(tx: &mut Tx<'_>, room: RoomNum) -> Result<Vec<OwnedServerName>, Error> {
+    tx.query_all(&SERVERS_IN_ROOM, &[room.into()], |row| {
+        server_name(row.text(0)?)
+    })
+}
+
+/// Whether another server is in a room.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn server_is_in_room(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    server: &ServerName,
+) -> Result<bool, Error> {
+    let params = [room.into(), server.as_str().into()];
+    let found = tx.query_one(&SERVER_IS_IN_ROOM, &params, |_| Ok(()))?;
+    Ok(found.is_some())
+}
+
+/// A room that other servers are in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedRoom {
+    /// Its id.
+    pub room_id: Box<str>,
+    /// The servers, in no order.
+    pub servers: Vec<OwnedServerName>,
+}
+
+/// Those of `rooms` that other servers are in.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn servers_in_rooms(
+    tx: &mut Tx<'_>,
+    rooms: &[RoomNum],
+) -> Result<BTreeMap<RoomNum, SharedRoom>, Error> {
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let mut shared: BTreeMap<RoomNum, SharedRoom> = BTreeMap::new();
+    tx.query(&SERVERS_IN_ROOMS, &[Value::Ints(&rooms)], &mut |row| {
+        let (room, room_id) = (RoomNum(row.int(0)?), row.text(1)?);
+        let room = shared.entry(room).or_insert_with(|| SharedRoom {
+            room_id: room_id.into(),
+            servers: Vec::new(),
+        });
+        room.servers.push(server_name(row.text(2)?)?);
+        Ok(())
+    })?;
+    Ok(shared)
+}
+
+/// The rooms that another server is in, by their numbers.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn rooms_of_server(tx: &mut Tx<'_>, server: &ServerName) -> Result<Vec<RoomNum>, Error> {
+    tx.query_all(&ROOMS_OF_SERVER, &[server.as_str().into()], |row| {
+        Ok(RoomNum(row.int(0)?))
+    })
+}
+
+/// Reads the name of a server.
+pub(crate) fn server_name(text: &str) -> Result<OwnedServerName, Error> {
+    OwnedServerName::try_from(text).map_err(|_| Error::Damaged("the name of a server".to_owned()))
+}
