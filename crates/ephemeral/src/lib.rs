@@ -4,28 +4,37 @@
 //! * [`Ephemeral::set_typing`] says who is typing; it is in memory only.
 //! * [`Ephemeral::begin_poll`], [`Ephemeral::set_presence`] and [`Ephemeral::note_activity`] say who is there;
 //!   [`Ephemeral::presence`] answers who asks. Only the text that a user sets is stored.
+//! * [`Ephemeral::receive_receipts`], [`Ephemeral::receive_typing`] and [`Ephemeral::receive_presences`] take what other
+//!   servers say of their users.
 //!
 //! What clients are told of it is written by `sync`: receipts from the store, the rest from the bus.
 
+mod heard;
 mod keeper;
 mod presence;
 mod receipts;
+mod remote;
 mod typing;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ruma_common::OwnedUserId;
+use ruma_common::{OwnedUserId, RoomId};
 use starling_bus::Bus;
 use starling_db::{Error, Tx, Write};
 use starling_runtime::Clock;
 use starling_store::receipts::{waiting_receipts_old_rooms, waiting_receipts_sweep};
-use starling_store::{DeviceNum, Store, UserNum};
+use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
 use keeper::Memory;
 
 pub use presence::{Poll, PresenceError, STATUS_BYTES};
-pub use receipts::{Mark, Marker, ReceiptError};
+pub use receipts::{MOST_RECEIVED, Mark, Marker, ReceiptError};
+pub use remote::{
+    LONGEST_REMOTE_TYPING, MOST_PRESENCES, RemotePresence, RemoteReceipt, RemoteTyping,
+    read_presences, read_receipts,
+};
 pub use starling_bus::{Presence, PresenceState};
 pub use starling_store::receipts::{ReceiptKey, ReceiptKind, ReceiptThread};
 pub use typing::{DEFAULT_TYPING, LONGEST_TYPING, TypingError};
@@ -54,6 +63,13 @@ pub struct Client {
     pub device: DeviceNum,
 }
 
+/// Users who have joined a room.
+#[derive(Debug)]
+struct Members {
+    room: RoomNum,
+    users: BTreeMap<OwnedUserId, UserNum>,
+}
+
 /// Receipts, typing and presence of this server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Ephemeral {
@@ -79,6 +95,40 @@ impl Ephemeral {
 
     fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Those of `users` who have joined a room, wherever they are from; `None` when it isn't known here.
+    async fn members(
+        &self,
+        room_id: &RoomId,
+        users: Vec<OwnedUserId>,
+    ) -> Result<Option<Members>, Error> {
+        let Some(room) = self.store().room_num(room_id).await? else {
+            return Ok(None);
+        };
+        let store = self.store().clone();
+        let read = move |tx: &mut Tx<'_>| {
+            let Some(snapshot) = store.room_read(tx, room)? else {
+                return Ok(None);
+            };
+            let keys = store
+                .names()
+                .keys(tx, users.iter().map(|user| user.as_str()))?;
+            let has_joined = |user: &&OwnedUserId| {
+                let key = keys.get(user.as_str());
+                key.is_some_and(|key| snapshot.has_joined(*key))
+            };
+            let joined = users.iter().filter(has_joined).map(|user| &**user);
+            let numbers = store.names().users(tx, joined)?;
+            let numbers = numbers.into_iter();
+            Ok(Some(Members {
+                room,
+                users: numbers
+                    .map(|(user, number)| (user.to_owned(), number))
+                    .collect(),
+            }))
+        };
+        self.store().db().read("members", read).await
     }
 
     /// Forgets at most `most` receipts that have waited for their event since before `before_ms`; how many it forgot. It

@@ -15,6 +15,7 @@ use starling_store::memberships::{Membership, membership_list};
 use starling_store::presence::{presence_status_read, presence_status_set, share_room};
 use starling_store::{DeviceNum, UserNum};
 
+use crate::heard::Heard;
 use crate::keeper::Memory;
 use crate::{Client, Ephemeral};
 
@@ -54,6 +55,8 @@ pub(crate) struct Presences {
     users: HashMap<UserNum, User>,
     /// When each of them must be judged again, if nothing happens before.
     due: BTreeSet<(i64, UserNum)>,
+    /// Those of other servers.
+    pub(crate) heard: Heard,
     /// Those of whom others are to be told, and when.
     changed: BTreeSet<UserNum>,
     tell_at_ms: Option<i64>,
@@ -208,10 +211,26 @@ impl Ephemeral {
         asker: UserNum,
         user_id: &UserId,
     ) -> Result<Presence, PresenceError> {
-        let wanted = user_id.to_owned();
+        let (wanted, names) = (user_id.to_owned(), Arc::clone(self.store().names()));
+        let bus = self.memory.bus.clone();
         let read = move |tx: &mut Tx<'_>| {
-            let account = account_find(tx, &wanted)?.filter(|it| it.deactivated_at.is_none());
-            let account = account.ok_or(PresenceError::NotShared)?;
+            let Some(account) = account_find(tx, &wanted)? else {
+                let remote = names.user(tx, &wanted)?;
+                let remote = remote.ok_or(PresenceError::NotShared)?;
+                let rooms = bus.presence_rooms(remote.0);
+                let joined = membership_list(tx, asker)?;
+                let is_shared = joined
+                    .iter()
+                    .any(|row| row.membership == Membership::Join && rooms.contains(&row.room.0));
+                return if is_shared {
+                    Ok((remote, None))
+                } else {
+                    Err(PresenceError::NotShared)
+                };
+            };
+            if account.deactivated_at.is_some() {
+                return Err(PresenceError::NotShared);
+            }
             if account.user != asker && !share_room(tx, asker, account.user)? {
                 return Err(PresenceError::NotShared);
             }
@@ -278,7 +297,7 @@ impl Ephemeral {
 
 impl Memory {
     /// Changes who is there, and sees to it that what is due then is looked at.
-    fn with_presences(self: &Arc<Self>, change: impl FnOnce(&mut Presences, &Bus, i64)) {
+    pub(crate) fn with_presences(self: &Arc<Self>, change: impl FnOnce(&mut Presences, &Bus, i64)) {
         let Some(presences) = &self.presences else {
             return;
         };
@@ -311,7 +330,8 @@ impl Presences {
 
     fn next_due(&self) -> Option<i64> {
         let due = self.due.first().map(|(due_ms, _)| *due_ms);
-        due.into_iter().chain(self.tell_at_ms).min()
+        let due = due.into_iter().chain(self.heard.next_due());
+        due.chain(self.tell_at_ms).min()
     }
 
     /// What time brings about; when to come again.
@@ -323,6 +343,9 @@ impl Presences {
             // Judged, it is due later, or never.
             self.due.remove(&(due_ms, user));
         }
+        while let Some(user) = self.heard.next_silent(now_ms) {
+            self.is_silent(user, bus, now_ms);
+        }
         if self.tell_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.tell_at_ms = None;
             let changed = std::mem::take(&mut self.changed);
@@ -330,6 +353,12 @@ impl Presences {
             bus.wake_for_presence(&changed);
         }
         self.next_due()
+    }
+
+    /// `user` is another than was told: on the next whole second others are told.
+    pub(crate) fn tell_of(&mut self, user: UserNum, now_ms: i64) {
+        self.changed.insert(user);
+        self.tell_at_ms.get_or_insert(next_step(now_ms));
     }
 
     /// Finds out whether `user` is there, and tells others if that is news.
@@ -404,6 +433,6 @@ impl User {
 }
 
 /// The next whole second after a time.
-fn next_step(at_ms: i64) -> i64 {
+pub(crate) fn next_step(at_ms: i64) -> i64 {
     (at_ms / STEP_MS + 1) * STEP_MS
 }

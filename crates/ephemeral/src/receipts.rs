@@ -2,11 +2,12 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#receipts>,
 //! <https://spec.matrix.org/v1.19/client-server-api/#fully-read-markers>
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ruma_common::{EventId, OwnedEventId, RoomId};
+use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
 use starling_bus::Topic;
-use starling_db::{Positions, Tx, Write};
+use starling_db::{Error, Positions, Tx, Write};
 use starling_store::account_data::{AccountData, account_data_read, account_data_set};
 use starling_store::accounts::lock_key;
 use starling_store::events::{Event, Status};
@@ -16,9 +17,13 @@ use starling_store::tokens::Place;
 use starling_store::{RoomNum, Store, UserNum};
 
 use crate::Ephemeral;
+use crate::remote::RemoteReceipt;
 
 /// The type of account data that the fully-read marker is.
 const FULLY_READ: &str = "m.fully_read";
+
+/// So many receipts of one room are taken from another server at a time.
+pub const MOST_RECEIVED: usize = 200;
 
 /// What is moved to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub enum ReceiptError {
     OtherThread,
     /// The database failed.
     #[error(transparent)]
-    Database(#[from] starling_db::Error),
+    Database(#[from] Error),
 }
 
 /// An event of a room's timeline, and its place there.
@@ -66,6 +71,9 @@ enum Step {
     /// A receipt for an event that isn't here.
     Wait(ReceiptKey, OwnedEventId),
 }
+
+/// One user's marks in a room, and what is to be written of them.
+type Marked = (Marking, Vec<Step>);
 
 /// Looks at marks, and moves them.
 #[derive(Debug, Clone)]
@@ -101,22 +109,95 @@ impl Ephemeral {
         if steps.is_empty() {
             return Ok(());
         }
-        let waits = steps.iter().any(|step| matches!(step, Step::Wait(..)));
-        let room = waits.then_some(marking.sent.room.0);
-        let write = Write::new("receipts").locking(room.into_iter().chain([lock_key(user)]));
-        let (working, bus) = (marking.clone(), self.memory.bus.clone());
-        let work = move |tx: &mut Tx<'_>| working.settle(tx, &steps);
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, steps: Vec<Step>| {
-            let topics = marking.write(tx, positions, &steps)?;
+        self.write_marks(vec![(marking, steps)]).await?;
+        self.note_activity(user);
+        Ok(())
+    }
+
+    /// Applies receipts that another server sends of its users in a room, at most [`MOST_RECEIVED`]: of those who are in
+    /// it, and for threads that the event is in. One for an event that isn't here waits for it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn receive_receipts(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        mut receipts: Vec<RemoteReceipt>,
+    ) -> Result<(), Error> {
+        receipts.retain(|receipt| receipt.user_id.server_name() == origin);
+        receipts.truncate(MOST_RECEIVED);
+        let users = receipts.iter().map(|receipt| receipt.user_id.clone());
+        let Some(members) = self.members(room_id, users.collect()).await? else {
+            return Ok(());
+        };
+        let (store, now_ms) = (self.store().clone(), self.memory.now_ms());
+        let check = move |tx: &mut Tx<'_>| {
+            let mut marks = Vec::new();
+            for receipt in receipts {
+                let Some(user) = members.users.get(&receipt.user_id) else {
+                    continue;
+                };
+                let sent = Sent {
+                    user: *user,
+                    room: members.room,
+                    at_ms: receipt.sent_at.clamp(0, now_ms),
+                };
+                let marker = Marker {
+                    mark: Mark::Receipt(receipt.key),
+                    event_id: receipt.event_id,
+                };
+                let store = store.clone();
+                let marking = Marking { store, sent };
+                match marking.steps(tx, &[marker]) {
+                    Ok(steps) if steps.is_empty() => {}
+                    Ok(steps) => marks.push((marking, steps)),
+                    Err(ReceiptError::Database(error)) => return Err(error),
+                    Err(_) => {}
+                }
+            }
+            Ok(marks)
+        };
+        let marks = self.store().db().read("receipts_received", check).await?;
+        if marks.is_empty() {
+            return Ok(());
+        }
+        match self.write_marks(marks).await {
+            Err(ReceiptError::Database(error)) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes what was found to do, all in one transaction.
+    async fn write_marks(&self, marks: Vec<Marked>) -> Result<(), ReceiptError> {
+        let mut locks = BTreeSet::new();
+        for (marking, steps) in &marks {
+            locks.insert(lock_key(marking.sent.user));
+            if steps.iter().any(|step| matches!(step, Step::Wait(..))) {
+                locks.insert(marking.sent.room.0);
+            }
+        }
+        let write = Write::new("receipts").locking(locks);
+        let bus = self.memory.bus.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let settled = marks.iter().map(|(marking, steps)| {
+                let steps = marking.settle(tx, steps)?;
+                Ok((marking.clone(), steps))
+            });
+            settled.collect::<Result<Vec<_>, ReceiptError>>()
+        };
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, marks: Vec<Marked>| {
+            let mut topics = Vec::new();
+            for (marking, steps) in &marks {
+                topics.extend(marking.write(tx, positions, steps)?);
+            }
             let (bus, position) = (bus.clone(), positions.last());
             if !topics.is_empty() {
                 tx.after_commit(move || bus.advance(position, &topics));
             }
             Ok(())
         };
-        self.store().db().write_placed(write, work, place).await?;
-        self.note_activity(user);
-        Ok(())
+        self.store().db().write_placed(write, work, place).await
     }
 }
 
@@ -127,6 +208,11 @@ impl Marking {
         if membership.is_none_or(|row| row.membership != Membership::Join) {
             return Err(ReceiptError::NotInRoom);
         }
+        self.steps(tx, markers)
+    }
+
+    /// What would change something.
+    fn steps(&self, tx: &mut Tx<'_>, markers: &[Marker]) -> Result<Vec<Step>, ReceiptError> {
         let mut steps = Vec::with_capacity(markers.len());
         for Marker { mark, event_id } in markers {
             let found = self.event(tx, event_id)?;
@@ -153,14 +239,14 @@ impl Marking {
     }
 
     /// An event of the room's timeline.
-    fn event(&self, tx: &mut Tx<'_>, id: &EventId) -> Result<Option<Placed>, starling_db::Error> {
+    fn event(&self, tx: &mut Tx<'_>, id: &EventId) -> Result<Option<Placed>, Error> {
         let event = self.store.event_by_id(tx, id)?;
         let event = event.filter(|it| it.room == self.sent.room && it.status == Status::Accepted);
         Ok(event.and_then(|event| event.place.map(|place| (event, place))))
     }
 
     /// Where the fully-read marker is, if that can be told.
-    fn fully_read(&self, tx: &mut Tx<'_>) -> Result<Option<Place>, starling_db::Error> {
+    fn fully_read(&self, tx: &mut Tx<'_>) -> Result<Option<Place>, Error> {
         let (user, room) = (self.sent.user, self.sent.room);
         let content = account_data_read(tx, user, room, FULLY_READ)?;
         let event_id = content.and_then(|content| {

@@ -356,12 +356,14 @@ impl Store {
         (new, server): (&NewEvent, &ServerName),
     ) -> Result<(), Error> {
         let members = self.changed_members(tx, event, changes)?;
-        let of = |member: &ChangedMember| MemberChange {
-            user: &member.0,
-            before: member.1,
-            after: member.2,
-        };
-        let all: Vec<MemberChange<'_>> = members.iter().map(of).collect();
+        let all: Vec<MemberChange<'_>> = members
+            .iter()
+            .map(|(user, before, after)| MemberChange {
+                user,
+                before: *before,
+                after: *after,
+            })
+            .collect();
         self.servers_follow(tx, after, &all, (event.num.0, server))?;
         let own = event.pdu.state_key();
         let own = all.iter().find(|change| own == Some(change.user.as_str()));

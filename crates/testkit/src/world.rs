@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, owned_server_name};
+use ruma_common::{
+    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, owned_server_name, server_name,
+};
 use serde_json::{Map, Value};
 use starling_bus::Bus;
-use starling_db::{Db, Error, Write};
-use starling_events::{CanonicalObject, RoomVersion};
+use starling_db::{Db, Error, Positions, Tx, Write};
+use starling_events::{CanonicalObject, EventBuilder, RoomVersion, SigningKey};
 use starling_outbound::Transport;
 use starling_rooms::{
     Actor, CreateRoom, Draft, MembershipAction, Parts, Preset, RequestPath, Rooms, SendError,
 };
 use starling_runtime::{Chance, Clock};
 use starling_store::accounts::{AccountInsert, AccountKind, account_insert};
+use starling_store::append::NewEvent;
 use starling_store::devices::device_upsert;
 use starling_store::{CacheSizes, DeviceNum, Store};
 
@@ -102,7 +105,7 @@ impl World {
     pub async fn user(&self, name: &str) -> Actor {
         let user_id = OwnedUserId::try_from(format!("@{name}:localhost")).expect("a user id");
         let (names, wanted) = (Arc::clone(self.store.names()), user_id.clone());
-        let insert = move |tx: &mut starling_db::Tx<'_>| {
+        let insert = move |tx: &mut Tx<'_>| {
             let user = names.user_intern(tx, &wanted)?;
             let account = AccountInsert {
                 user,
@@ -155,6 +158,53 @@ impl World {
             .create(creator, Self::plain(Preset::PublicChat))
             .await
             .expect("a room")
+    }
+
+    /// A user of another server joins a room, as if that server had sent the event and it had been found right.
+    ///
+    /// # Panics
+    /// When there is no such room, or the event isn't stored.
+    pub async fn join_remote(&self, room: &RoomId, user_id: &str) {
+        let db = self.store.db();
+        let room = self.store.room_num(room).await.expect("it is read");
+        let room = room.expect("a room");
+        let before = self.store.room(room).await.expect("it is read");
+        let before = before.expect("a room");
+        let user = <&UserId>::try_from(user_id).expect("a user id");
+        let member = content(&serde_json::json!({ "membership": "join" }));
+        let references = before.extremities.iter().map(|it| it.reference.clone());
+        let builder = EventBuilder {
+            room_id: Some(before.room_id.clone()),
+            sender: user.to_owned(),
+            kind: "m.room.member".to_owned(),
+            state_key: Some(user_id.to_owned()),
+            content: member,
+            redacts: None,
+            origin_server_ts: self.clock.now_ms(),
+            depth: 1,
+            prev_events: references.collect(),
+            auth_events: Vec::new(),
+        };
+        let key = SigningKey::generate([1; 32], "test").expect("a key");
+        let pdu = builder.build(before.version, user.server_name(), &key);
+        let new = NewEvent {
+            pdu: pdu.expect("an event"),
+            auth: Vec::new(),
+            transaction: None,
+            profile: None,
+            redacts: None,
+            relates_to: None,
+            now_ms: self.clock.now_ms(),
+            forgets_left: false,
+        };
+        let store = self.store.clone();
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
+            let server = server_name!("localhost");
+            store.append(tx, positions, &before, &new, server).map(drop)
+        };
+        let write = Write::new("test_join").locking([room.0]);
+        let joined = db.write_placed(write, |_| Ok(()), place).await;
+        joined.expect("it is stored");
     }
 
     /// Sends a text.

@@ -1,5 +1,8 @@
-//! Tests of what happens by itself as time passes; what clients see of it is tested through the API.
+//! Tests of what happens by itself as time passes, and of what other servers say; what clients see of it is tested through
+//! the API.
 #![cfg(test)]
+
+mod remote;
 
 use std::time::Duration;
 
