@@ -188,6 +188,7 @@ impl World {
         let key = SigningKey::generate([1; 32], "test").expect("a key");
         let pdu = builder.build(before.version, user.server_name(), &key);
         let new = NewEvent {
+            fork: None,
             pdu: pdu.expect("an event"),
             auth: Vec::new(),
             transaction: None,

@@ -1,0 +1,459 @@
+//! What waits for which server, and who gets its turn. Nothing here waits or reads: `sender.rs` does.
+//!
+//! A server with nothing to get isn't here: it has all events up to [`Queues::upto`]. Of a server that doesn't answer, only
+//! its place in the log is kept.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ruma_common::{OwnedServerName, ServerName};
+use starling_store::outgoing::OutgoingPage;
+
+use super::edus::{Edus, Told};
+use super::transaction::{Attempted, MOST_PDUS, Outcome, Transaction, Wanted};
+
+/// A server that has to get more events than this gets them from the database.
+const MOST_KNOWN: usize = 1_000;
+
+/// How long a server is left alone that doesn't take what it is sent, where nothing else says: in milliseconds, doubled
+/// each time.
+const FIRST_PAUSE_MS: i64 = 2_000;
+const LONGEST_PAUSE_MS: i64 = 60 * 60 * 1000;
+
+/// The servers that have something to get.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    /// All others have all events up to here.
+    upto: i64,
+    servers: BTreeMap<OwnedServerName, Queue>,
+    ready: VecDeque<OwnedServerName>,
+    /// When servers get another turn, in milliseconds since 1970.
+    retries: BTreeSet<(i64, OwnedServerName)>,
+}
+
+/// What one server has to get.
+#[derive(Debug)]
+struct Queue {
+    events: Events,
+    edus: Edus,
+    turn: Turn,
+    /// Attempts in a row that have failed.
+    failures: u32,
+    /// What got no answer. It is sent again once, as it was, since only the answer may have been lost; after that the
+    /// server is down, and nothing is kept for it.
+    unanswered: Option<Box<Transaction>>,
+}
+
+#[derive(Debug)]
+enum Events {
+    /// All that it has to get.
+    Known(BTreeSet<i64>),
+    /// Those that it missed.
+    Missed(Missed),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Missed {
+    /// It has all up to here.
+    after: i64,
+    /// It was told of receipts up to here.
+    receipts_after: i64,
+    /// The last event that is known to go to it.
+    newest: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// There is nothing to send.
+    Idle,
+    /// It is in `ready`.
+    Ready,
+    /// A transaction is under way.
+    Sending {
+        /// The last event that was known when it began.
+        newest: i64,
+        /// The first receipt in it.
+        first_receipt: Option<i64>,
+    },
+    /// It is in `retries`.
+    Waiting { until_ms: i64 },
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self {
+            events: Events::Known(BTreeSet::new()),
+            edus: Edus::default(),
+            turn: Turn::Idle,
+            failures: 0,
+            unanswered: None,
+        }
+    }
+
+    fn newest(&self) -> i64 {
+        match &self.events {
+            Events::Known(known) => known.last().copied().unwrap_or_default(),
+            Events::Missed(missed) => missed.newest,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let has_all = matches!(&self.events, Events::Known(known) if known.is_empty());
+        has_all && self.edus.is_empty()
+    }
+
+    /// From now on its events come from the database, and what it missed of receipts, from the first on that it didn't get.
+    fn fall_behind(&mut self, upto: i64, first_receipt: Option<i64>) {
+        let receipts_after = first_receipt.map_or(i64::MAX, |first| first - 1);
+        match &mut self.events {
+            Events::Known(known) => {
+                let after = known.first().map_or(upto, |first| first - 1);
+                self.events = Events::Missed(Missed {
+                    after,
+                    receipts_after: receipts_after.min(upto),
+                    newest: known.last().copied().unwrap_or(upto),
+                });
+            }
+            Events::Missed(missed) => {
+                missed.receipts_after = missed.receipts_after.min(receipts_after);
+            }
+        }
+    }
+
+    fn add(&mut self, positions: BTreeSet<i64>, upto: i64) {
+        match &mut self.events {
+            Events::Known(known) => known.extend(positions),
+            Events::Missed(missed) => {
+                missed.newest = missed
+                    .newest
+                    .max(positions.last().copied().unwrap_or_default());
+            }
+        }
+        if matches!(&self.events, Events::Known(known) if known.len() > MOST_KNOWN) {
+            self.fall_behind(upto, None);
+        }
+    }
+
+    fn has_got(&mut self, upto: Option<i64>, is_all: bool, newest_then: i64) {
+        self.failures = 0;
+        self.unanswered = None;
+        match &mut self.events {
+            Events::Known(known) => {
+                if let Some(upto) = upto {
+                    *known = known.split_off(&(upto + 1));
+                }
+            }
+            Events::Missed(missed) => {
+                missed.after = missed.after.max(upto.unwrap_or_default());
+                if is_all {
+                    missed.after = missed.after.max(newest_then);
+                    missed.receipts_after = missed.receipts_after.max(missed.after);
+                }
+                if is_all && missed.newest <= missed.after {
+                    self.events = Events::Known(BTreeSet::new());
+                }
+            }
+        }
+    }
+}
+
+impl Queues {
+    /// Servers lag behind, each from where it is, and get another turn at a time of `turn_ms`; all others have all up to
+    /// `upto`.
+    pub(super) fn start(
+        &mut self,
+        (upto, behind): (i64, BTreeMap<OwnedServerName, i64>),
+        mut turn_ms: impl FnMut() -> i64,
+    ) {
+        self.upto = upto;
+        for (server, after) in behind {
+            let until_ms = turn_ms();
+            let missed = Missed {
+                after,
+                receipts_after: after,
+                newest: after,
+            };
+            let queue = Queue {
+                events: Events::Missed(missed),
+                turn: Turn::Waiting { until_ms },
+                ..Queue::new()
+            };
+            self.retries.insert((until_ms, server.clone()));
+            self.servers.insert(server, queue);
+        }
+    }
+
+    /// Up to where the log was read.
+    pub(super) fn upto(&self) -> i64 {
+        self.upto
+    }
+
+    /// Adds the next events of the log.
+    pub(super) fn add(&mut self, page: OutgoingPage) {
+        for (server, positions) in page.events {
+            let queue = self.servers.entry(server.clone());
+            let queue = queue.or_insert_with(Queue::new);
+            queue.add(positions, self.upto);
+            make_ready(&mut self.ready, server, queue);
+        }
+        self.upto = self.upto.max(page.upto);
+    }
+
+    /// Tells a server something that is no event. To one that doesn't answer nothing is told.
+    pub(super) fn tell(&mut self, server: &ServerName, tell: impl FnOnce(&mut Edus)) {
+        let queue = self.servers.entry(server.to_owned());
+        let queue = queue.or_insert_with(Queue::new);
+        if matches!(queue.turn, Turn::Waiting { .. }) {
+            return;
+        }
+        tell(&mut queue.edus);
+        make_ready(&mut self.ready, server.to_owned(), queue);
+    }
+
+    /// Who is next, and what it gets.
+    pub(super) fn next(&mut self, now_ms: i64) -> Option<(OwnedServerName, Wanted, Told)> {
+        while let Some(server) = self.ready.pop_front() {
+            let Some(queue) = self.servers.get_mut(&server) else {
+                continue;
+            };
+            let (wanted, told) = match (queue.unanswered.take(), &queue.events) {
+                (Some(transaction), _) => (Wanted::Again(transaction), Told::default()),
+                (None, Events::Known(known)) => {
+                    let positions = known.iter().take(MOST_PDUS).copied().collect();
+                    (Wanted::These(positions), queue.edus.take(now_ms))
+                }
+                (None, Events::Missed(missed)) => {
+                    let wanted = Wanted::Missed {
+                        after: missed.after,
+                        receipts_after: missed.receipts_after,
+                    };
+                    (wanted, queue.edus.take(now_ms))
+                }
+            };
+            queue.turn = Turn::Sending {
+                newest: queue.newest(),
+                first_receipt: told.first_receipt,
+            };
+            return Some((server, wanted, told));
+        }
+        None
+    }
+
+    /// An attempt has ended. If it failed, and the server is known to be left alone, `retry_at_ms` says until when.
+    pub(super) fn ended(&mut self, attempted: Attempted, now_ms: i64, retry_at_ms: Option<i64>) {
+        let Attempted {
+            server,
+            upto,
+            is_all,
+            outcome,
+        } = attempted;
+        let Entry::Occupied(mut entry) = self.servers.entry(server.clone()) else {
+            return;
+        };
+        let queue = entry.get_mut();
+        let Turn::Sending {
+            newest,
+            first_receipt,
+        } = queue.turn
+        else {
+            return;
+        };
+        queue.turn = Turn::Idle;
+        match outcome {
+            Outcome::Sent => {
+                queue.has_got(upto, is_all, newest);
+                if queue.is_empty() {
+                    entry.remove();
+                } else {
+                    make_ready(&mut self.ready, server, queue);
+                }
+            }
+            Outcome::Failed(transaction) => {
+                let receipts = [first_receipt, queue.edus.first_receipt()];
+                let first_receipt = receipts.into_iter().flatten().min();
+                queue.edus = Edus::default();
+                if queue.is_empty() && first_receipt.is_none() {
+                    // Who types, and who is there, is another by the time that the server is up again.
+                    entry.remove();
+                    return;
+                }
+                queue.fall_behind(self.upto, first_receipt);
+                queue.unanswered = transaction.filter(|_| queue.failures == 0);
+                let until_ms = retry_at_ms.unwrap_or_else(|| now_ms + pause_ms(queue.failures));
+                queue.failures = queue.failures.saturating_add(1);
+                queue.turn = Turn::Waiting { until_ms };
+                self.retries.insert((until_ms, server));
+            }
+        }
+    }
+
+    /// When somebody gets another turn, in milliseconds since 1970.
+    pub(super) fn next_retry_ms(&self) -> Option<i64> {
+        self.retries.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// Those whose time has come get another turn.
+    pub(super) fn pass(&mut self, now_ms: i64) {
+        while let Some((until_ms, server)) = self.retries.pop_first() {
+            if until_ms > now_ms {
+                self.retries.insert((until_ms, server));
+                return;
+            }
+            self.wake(&server);
+        }
+    }
+
+    /// The server has spoken: it gets another turn at once.
+    pub(super) fn wake(&mut self, server: &ServerName) {
+        let Some(queue) = self.servers.get_mut(server) else {
+            return;
+        };
+        if let Turn::Waiting { until_ms } = queue.turn {
+            self.retries.remove(&(until_ms, server.to_owned()));
+            queue.turn = Turn::Idle;
+            make_ready(&mut self.ready, server.to_owned(), queue);
+        }
+    }
+
+    /// Those that lag behind, and up to where each has all events.
+    pub(super) fn behind(&self) -> BTreeMap<&ServerName, i64> {
+        let behind = self.servers.iter().filter_map(|(server, queue)| {
+            let Events::Missed(missed) = &queue.events else {
+                return None;
+            };
+            Some((&**server, missed.after))
+        });
+        behind.collect()
+    }
+
+    /// Up to where all have all events that don't lag behind.
+    pub(super) fn common(&self) -> i64 {
+        let first = |queue: &Queue| match &queue.events {
+            Events::Known(known) => known.first().copied(),
+            Events::Missed(_) => None,
+        };
+        let first = self.servers.values().filter_map(first).min();
+        first.map_or(self.upto, |first| self.upto.min(first - 1))
+    }
+}
+
+fn make_ready(ready: &mut VecDeque<OwnedServerName>, server: OwnedServerName, queue: &mut Queue) {
+    if queue.turn == Turn::Idle {
+        queue.turn = Turn::Ready;
+        ready.push_back(server);
+    }
+}
+
+fn pause_ms(failures: u32) -> i64 {
+    let doubled = 1_i64.checked_shl(failures.min(20)).unwrap_or(i64::MAX);
+    FIRST_PAUSE_MS.saturating_mul(doubled).min(LONGEST_PAUSE_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_bus::{Presence, PresenceState};
+
+    use super::*;
+
+    fn page(upto: i64, servers: &[OwnedServerName]) -> OutgoingPage {
+        let events = servers.iter().map(|server| (server.clone(), [upto].into()));
+        OutgoingPage {
+            events: events.collect(),
+            upto,
+            has_more: false,
+        }
+    }
+
+    fn fail(queues: &mut Queues, server: &OwnedServerName, now_ms: i64) {
+        let failed = Attempted {
+            server: server.clone(),
+            upto: None,
+            is_all: false,
+            outcome: Outcome::Failed(None),
+        };
+        queues.ended(failed, now_ms, Some(now_ms + 1_000));
+    }
+
+    #[test]
+    fn of_a_server_that_is_down_its_place_is_kept_and_nothing_else() {
+        let server = |number| OwnedServerName::try_from(format!("s{number}.example")).unwrap();
+        let servers: Vec<OwnedServerName> = (0..1_000).map(server).collect();
+        let mut queues = Queues::default();
+        queues.add(page(5, &servers));
+        while queues.next(0).is_some() {}
+        for server in &servers {
+            fail(&mut queues, server, 0);
+        }
+        let presence = Presence {
+            user_id: "@alice:localhost".into(),
+            state: PresenceState::Online,
+            currently_active: true,
+            last_active_ms: None,
+            status: None,
+        };
+        for position in 6..100 {
+            queues.add(page(position, &servers));
+            for server in &servers {
+                queues.tell(server, |edus| edus.add_presence(&presence.clone().into()));
+            }
+        }
+        assert!(queues.ready.is_empty(), "they wait");
+        assert_eq!(queues.retries.len(), 1_000);
+        for queue in queues.servers.values() {
+            assert!(queue.edus.is_empty() && queue.unanswered.is_none());
+            let Events::Missed(missed) = &queue.events else {
+                panic!("it has missed something: {queue:?}");
+            };
+            assert_eq!((missed.after, missed.newest), (4, 99));
+        }
+        assert_eq!(queues.common(), 99, "nobody waits for them");
+        assert_eq!(queues.behind().len(), 1_000);
+        assert!(size_of::<Queue>() <= 256, "{}", size_of::<Queue>());
+    }
+
+    #[test]
+    fn who_has_got_all_is_not_remembered() {
+        let server = OwnedServerName::try_from("one.example").unwrap();
+        let mut queues = Queues::default();
+        queues.add(page(5, std::slice::from_ref(&server)));
+        assert_eq!(queues.common(), 4);
+        assert!(queues.next(0).is_some());
+        fail(&mut queues, &server, 0);
+        queues.pass(999);
+        assert!(queues.next(999).is_none(), "it is left alone");
+        queues.pass(1_000);
+        let (_, wanted, _) = queues.next(1_000).unwrap();
+        let missed = (4, 5);
+        assert!(
+            matches!(wanted, Wanted::Missed { after, receipts_after } if (after, receipts_after) == missed),
+            "{wanted:?}"
+        );
+        // Something comes while it catches up.
+        queues.add(page(7, std::slice::from_ref(&server)));
+        let got = |upto| Attempted {
+            server: server.clone(),
+            upto,
+            is_all: true,
+            outcome: Outcome::Sent,
+        };
+        queues.ended(got(Some(5)), 1_000, None);
+        assert!(queues.next(1_000).is_some(), "once more");
+        queues.ended(got(Some(7)), 1_000, None);
+        assert!(queues.servers.is_empty() && queues.next(1_000).is_none());
+        assert_eq!(queues.common(), 7);
+    }
+
+    #[test]
+    fn a_server_that_lags_far_behind_is_read_for() {
+        let server = OwnedServerName::try_from("one.example").unwrap();
+        let mut queues = Queues::default();
+        let many = i64::try_from(MOST_KNOWN).unwrap() + 1;
+        let page = OutgoingPage {
+            events: [(server.clone(), (1..=many).collect())].into(),
+            upto: many,
+            has_more: false,
+        };
+        queues.add(page);
+        assert_eq!(queues.behind(), [(&*server, 0)].into());
+    }
+}
