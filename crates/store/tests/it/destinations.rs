@@ -327,12 +327,12 @@ async fn public_receipts_go_out_where_other_servers_are() {
                 minor: 0,
             };
             let writing = store.clone();
-            let set = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
+            let advance = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
                 writing.receipt_advance(tx, positions, sent, &key, (&event, place))
             };
             let write = Write::new("receipt");
-            let set = store.db().write_placed(write, |_| Ok(()), set).await;
-            set.unwrap().unwrap()
+            let written = store.db().write_placed(write, |_| Ok(()), advance).await;
+            written.unwrap().unwrap()
         };
         mark(ReceiptKind::Read, ReceiptThread::Unthreaded).await;
         assert!(
