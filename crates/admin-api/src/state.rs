@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::extract::Request;
 use starling_accounts::{Accounts, Authentication, Session, SharedSecret};
 use starling_config::Config;
-use starling_http::{Access, BoxError, RateLimiter, Sessions};
+use starling_http::{
+    Access, Admits, BoxError, MatrixError, RateLimiter, RouteInfo, Sessions, admit_session,
+};
 use starling_runtime::{Chance, Clock};
 
 /// The state of the API's router. Cheap to clone.
@@ -35,6 +38,12 @@ impl State {
             limiter,
             token_in_query: config.compat.access_token_in_query,
         }
+    }
+}
+
+impl Admits for State {
+    async fn admit(&self, route: &RouteInfo, request: Request) -> Result<Request, MatrixError> {
+        admit_session(self, route, request).await
     }
 }
 

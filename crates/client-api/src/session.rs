@@ -3,14 +3,23 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use axum::extract::Request;
 use starling_accounts::{Authentication, Session};
 use starling_ephemeral::Client;
-use starling_http::{Access, BoxError, MatrixError, RateLimiter, Sessions};
+use starling_http::{
+    Access, Admits, BoxError, MatrixError, RateLimiter, RouteInfo, Sessions, admit_session,
+};
 
 use crate::State;
 
 /// When to come again after [`busy`]; by then some seconds of work are done.
 const BUSY_WAIT: Duration = Duration::from_secs(3);
+
+impl Admits for State {
+    async fn admit(&self, route: &RouteInfo, request: Request) -> Result<Request, MatrixError> {
+        admit_session(self, route, request).await
+    }
+}
 
 impl Sessions for State {
     type Session = Session;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::BoxError;
-use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use serde::Deserialize;
@@ -26,6 +26,22 @@ pub enum Auth {
     LockedUser,
     /// An administrator of the server.
     Admin,
+    /// Another server, which has signed the request.
+    Server,
+}
+
+/// The state of a router, which knows whom its routes let in: users by [`admit_session`], other servers by
+/// [`admit_server`](crate::admit_server).
+pub trait Admits: Clone + Send + Sync + 'static {
+    /// Lets a request through to the route's handler, with what that learns of the caller among the request's extensions.
+    ///
+    /// # Errors
+    /// The answer to whoever isn't let in.
+    fn admit(
+        &self,
+        route: &RouteInfo,
+        request: Request,
+    ) -> impl Future<Output = Result<Request, MatrixError>> + Send;
 }
 
 /// What became of an access token.
@@ -41,7 +57,7 @@ pub enum Access<T> {
     SoftLogout,
 }
 
-/// The state of a router that knows sessions.
+/// Knows the sessions of users.
 pub trait Sessions: Clone + Send + Sync + 'static {
     /// What handlers learn of the caller.
     type Session: Clone + Send + Sync + 'static;
@@ -78,11 +94,31 @@ pub trait Sessions: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Authenticated<T>(pub T);
 
-/// Lets a request through, with the session if the route asks for one.
+/// Lets a request through, with the session ([`Authenticated`]) if the route asks for one.
 ///
 /// The limits of an address come first, so that nothing is looked up for whoever exceeds them; then the token; then the
 /// limits of the user; then what the account may do.
-pub(crate) async fn admit<S: Sessions>(
+///
+/// # Errors
+/// The answer to whoever isn't let in.
+pub async fn admit_session<S: Sessions>(
+    state: &S,
+    route: &RouteInfo,
+    request: Request,
+) -> Result<Request, MatrixError> {
+    if route.auth == Auth::Server {
+        return Err(MatrixError::internal(
+            "the route is for servers, and its API knows users only",
+        ));
+    }
+    let (mut parts, body) = request.into_parts();
+    if let Some(session) = session(route, &parts, state).await? {
+        parts.extensions.insert(Authenticated(session));
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+async fn session<S: Sessions>(
     route: &RouteInfo,
     parts: &Parts,
     state: &S,
@@ -162,7 +198,8 @@ fn check<S: Sessions>(
     Ok(session)
 }
 
-fn address(parts: &Parts) -> Option<IpAddr> {
+/// Where a request comes from.
+pub(crate) fn address(parts: &Parts) -> Option<IpAddr> {
     let ClientAddress(address) = parts.extensions.get().copied()?;
     address
 }

@@ -96,6 +96,11 @@ impl MatrixError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
     }
 
+    /// 401 `M_UNAUTHORIZED`: a server has not proven who it is.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", message)
+    }
+
     /// 401 `M_MISSING_TOKEN`: no access token.
     #[must_use]
     pub fn missing_token() -> Self {

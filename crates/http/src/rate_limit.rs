@@ -61,13 +61,17 @@ pub enum Limited {
     RegistrationAvailability,
     /// Renewing an access token.
     Refresh,
-    /// Access tokens that nobody has.
+    /// Access tokens that nobody has, and signatures that don't hold.
     UnknownTokens,
+    /// What other servers ask and send.
+    Server,
+    /// What costs more of that: states, and what led to them.
+    ServerState,
 }
 
 impl Limited {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Message,
         Self::Join,
         Self::Invite,
@@ -82,6 +86,8 @@ impl Limited {
         Self::RegistrationAvailability,
         Self::Refresh,
         Self::UnknownTokens,
+        Self::Server,
+        Self::ServerState,
     ];
 
     /// Its name in metrics and tables.
@@ -102,6 +108,8 @@ impl Limited {
             Self::RegistrationAvailability => "registration_availability",
             Self::Refresh => "refresh",
             Self::UnknownTokens => "unknown_tokens",
+            Self::Server => "server",
+            Self::ServerState => "server_state",
         }
     }
 
@@ -132,6 +140,8 @@ pub enum Caller<'a> {
     /// The account of this name (a localpart or a whole id of this server, in letters of either case), whoever asks, and
     /// whether there is one or not.
     Account(&'a str),
+    /// Another server.
+    Server(&'a str),
 }
 
 impl Hash for Caller<'_> {
@@ -145,6 +155,7 @@ impl Hash for Caller<'_> {
                 let localpart = name.split(':').next().unwrap_or(name);
                 localpart.to_ascii_lowercase().hash(hasher);
             }
+            Self::Server(name) => name.hash(hasher),
         }
     }
 }
@@ -264,7 +275,7 @@ impl Shared {
     fn buckets(&self, caller: Caller<'_>) -> &Buckets {
         match caller {
             Caller::User(_) => &self.users,
-            Caller::Address(_) | Caller::Account(_) => &self.strangers,
+            Caller::Address(_) | Caller::Account(_) | Caller::Server(_) => &self.strangers,
         }
     }
 }
@@ -311,6 +322,9 @@ fn rate(settings: &RateLimits, kind: Limited) -> Rate {
         // Nobody guesses a token; it is the look-ups in the database that are bounded. After a restored backup every client
         // of an office may come with one that is not known.
         Limited::UnknownTokens => (SECOND, 2, 200),
+        // Who is refused leaves us alone for a while, so only what no server does that means well is.
+        Limited::Server => (SECOND, 500, 5_000),
+        Limited::ServerState => (SECOND, 50, 1_000),
     };
     Rate::new(per, times, burst)
 }

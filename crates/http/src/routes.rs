@@ -10,10 +10,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use futures_util::future::BoxFuture;
 use http::Method;
 
-use crate::auth::admit;
 use crate::body::BodyLimit;
 use crate::limits::{ANONYMOUS_BODY_BYTES, BODY_BYTES};
-use crate::{Auth, Authenticated, Limited, Sessions};
+use crate::{Admits, Auth, Limited};
 
 /// Prefixes of paths that are also served under another name, which clients from before `v3` use.
 const RESPELLED: [(&str, &str); 2] = [
@@ -53,7 +52,7 @@ pub struct RouteInfo {
     pub body_bytes: usize,
 }
 
-impl<S: Sessions> Routes<S> {
+impl<S: Admits> Routes<S> {
     /// None yet.
     #[must_use]
     pub fn new() -> Self {
@@ -125,7 +124,10 @@ impl<S: Sessions> Routes<S> {
             path: path.to_owned(),
             also,
             auth,
-            limit: Limited::Other,
+            limit: match auth {
+                Auth::Server => Limited::Server,
+                _ => Limited::Other,
+            },
             refuses_suspended: false,
             body_bytes,
         };
@@ -194,7 +196,7 @@ impl<S: Sessions> Routes<S> {
     }
 }
 
-impl<S: Sessions> Default for Routes<S> {
+impl<S: Admits> Default for Routes<S> {
     fn default() -> Self {
         Self::new()
     }
@@ -207,21 +209,17 @@ struct Guarded<H> {
     handler: H,
 }
 
-impl<H: Handler<T, S>, T: Send + 'static, S: Sessions> Handler<T, S> for Guarded<H> {
+impl<H: Handler<T, S>, T: Send + 'static, S: Admits> Handler<T, S> for Guarded<H> {
     type Future = BoxFuture<'static, Response>;
 
-    fn call(self, request: Request, state: S) -> Self::Future {
+    fn call(self, mut request: Request, state: S) -> Self::Future {
         Box::pin(async move {
-            let (mut parts, body) = request.into_parts();
-            parts.extensions.insert(BodyLimit(self.route.body_bytes));
-            match admit(&self.route, &parts, &state).await {
-                Ok(None) => {}
-                Ok(Some(session)) => drop(parts.extensions.insert(Authenticated(session))),
-                Err(error) => return error.into_response(),
+            let limit = BodyLimit(self.route.body_bytes);
+            request.extensions_mut().insert(limit);
+            match state.admit(&self.route, request).await {
+                Ok(request) => self.handler.call(request, state).await,
+                Err(error) => error.into_response(),
             }
-            self.handler
-                .call(Request::from_parts(parts, body), state)
-                .await
         })
     }
 }

@@ -1,6 +1,6 @@
 //! `starling routes`: the routes of all APIs, for `cargo xtask routes`.
 
-use starling_http::{RouteInfo, Routes, Sessions};
+use starling_http::{Admits, RouteInfo, Routes};
 
 /// One route a line, its fields parted by tabs: method, path, who may call, what a call counts as, and whether it is
 /// `closed` or `open` to suspended users.
@@ -13,7 +13,7 @@ pub(crate) fn table() -> String {
     .concat()
 }
 
-fn lines<S: Sessions>(routes: &Routes<S>) -> String {
+fn lines<S: Admits>(routes: &Routes<S>) -> String {
     routes.table().map(line).collect()
 }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use starling_config::{Listener, RateLimits};
 use starling_http::{
-    Access, BoxError, Edge, Limits, Metrics, RateLimiter, Routes, Server, Sessions, Shutdown,
+    Access, Admits, BoxError, Edge, Limits, MatrixError, Metrics, RateLimiter, RouteInfo, Routes,
+    Server, Sessions, Shutdown, admit_session,
 };
 use starling_runtime::{Chance, Clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,6 +51,16 @@ impl App {
             no_token_in_query: false,
             seen: Arc::default(),
         }
+    }
+}
+
+impl Admits for App {
+    async fn admit(
+        &self,
+        route: &RouteInfo,
+        request: extract::Request,
+    ) -> Result<extract::Request, MatrixError> {
+        admit_session(self, route, request).await
     }
 }
 

@@ -9,6 +9,7 @@ mod log;
 mod metrics;
 mod rate_limits;
 mod router;
+mod servers;
 mod sockets;
 mod stopping;
 mod tls;
