@@ -257,28 +257,11 @@ impl Walk {
         None
     }
 
-    /// The events that name the children of a space, in the order of these.
-    fn children(&self, tx: &mut Tx<'_>, stop: Stop) -> Result<Vec<Arc<Event>>, ReadError> {
-        let Some(kind) = self.child.filter(|_| stop.is_space) else {
-            return Ok(Vec::new());
-        };
-        let Some(space) = self.store.room_read(tx, stop.room)? else {
-            return Ok(Vec::new());
-        };
-        let entries = space.state.others().filter(|entry| entry.kind == kind);
-        let numbers: Vec<EventNum> = entries
-            .map(|entry| entry.event)
-            .take(MAX_CHILDREN)
-            .collect();
-        let mut children = self.store.events_read(tx, &numbers)?;
-        children.retain(|event| is_child(event, self.suggested_only));
-        children.sort_by_cached_key(|event| place(event));
-        let mut bytes = 0;
-        let fits = |event: &Arc<Event>| {
-            bytes += size(event);
-            bytes <= MAX_CHILDREN_BYTES
-        };
-        Ok(children.into_iter().take_while(fits).collect())
+    fn children(&self, tx: &mut Tx<'_>, stop: Stop) -> Result<Vec<Arc<Event>>, Error> {
+        match self.child.filter(|_| stop.is_space) {
+            Some(kind) => read_children(&self.store, tx, (stop.room, kind), self.suggested_only),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Goes on with these children.
@@ -303,6 +286,47 @@ impl Walk {
         self.ahead.drain(..surplus);
         Ok(())
     }
+}
+
+/// The events that name the children of a room, if it is a space.
+pub(crate) fn children_of(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: &RoomDetails,
+    suggested_only: bool,
+) -> Result<Vec<Arc<Event>>, Error> {
+    match store.names().kind(tx, "m.space.child")? {
+        Some(kind) if room.is_space() => {
+            read_children(store, tx, (room.room, kind), suggested_only)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The events of this type that name the children of a space, in the order of these.
+fn read_children(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    (space, kind): (RoomNum, TypeNum),
+    suggested_only: bool,
+) -> Result<Vec<Arc<Event>>, Error> {
+    let Some(space) = store.room_read(tx, space)? else {
+        return Ok(Vec::new());
+    };
+    let entries = space.state.others().filter(|entry| entry.kind == kind);
+    let numbers: Vec<EventNum> = entries
+        .map(|entry| entry.event)
+        .take(MAX_CHILDREN)
+        .collect();
+    let mut children = store.events_read(tx, &numbers)?;
+    children.retain(|event| is_child(event, suggested_only));
+    children.sort_by_cached_key(|event| place(event));
+    let mut bytes = 0;
+    let fits = |event: &Arc<Event>| {
+        bytes += size(event);
+        bytes <= MAX_CHILDREN_BYTES
+    };
+    Ok(children.into_iter().take_while(fits).collect())
 }
 
 /// The rooms of a page, in its order.

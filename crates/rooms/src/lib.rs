@@ -5,10 +5,11 @@
 //! is a draft too: [`Rooms::change_membership`], [`Rooms::redact`], and [`Rooms::create`], which sends a whole room's
 //! first events as one transaction; [`Rooms::upgrade`] does both in one. [`Rooms::work`] does what has to be done in
 //! many rooms. What is read ([`Rooms::state`], [`Rooms::members`], …) is read as of what the
-//! asking user may see.
+//! asking user may see; what other servers are told (`federation/`), as of what any of their users may.
 //!
 //! [`Remote`] asks other servers. Rooms that this server is not in are joined, knocked at and left through those that are
-//! (`elsewhere/`): [`Rooms::join`], [`Rooms::knock`]. For users of other servers this one does the same (`resident/`).
+//! (`elsewhere/`): [`Rooms::join`], [`Rooms::knock`]. For users of other servers this one does the same (`resident/`). Their
+//! events are received (`receive/`): [`Rooms::receive_events`].
 
 mod aliases;
 mod backfill;
@@ -17,6 +18,7 @@ mod departures;
 mod directory;
 mod elsewhere;
 mod error;
+mod federation;
 mod hierarchy;
 mod import;
 mod jobs;
@@ -24,6 +26,7 @@ mod membership;
 mod mutual_rooms;
 mod pipeline;
 mod profiles;
+mod published;
 mod read;
 mod receive;
 mod relations;
@@ -40,6 +43,9 @@ pub use aliases::{AliasError, AliasTarget};
 pub use create::{CreateRoom, Invite, Preset};
 pub use directory::{DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE};
 pub use error::{CreateError, ReadError, SendError, UpgradeError};
+pub use federation::{
+    MAX_BACKFILL, MAX_MISSING, MissingEvents, PduBytes, ServedSpace, ServedState, ServerReadError,
+};
 pub use hierarchy::{
     HierarchyPage, HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH,
     MAX_HIERARCHY_PAGE,
@@ -47,6 +53,7 @@ pub use hierarchy::{
 pub use membership::MembershipAction;
 pub use mutual_rooms::MUTUAL_ROOMS_PAGE;
 pub use pipeline::Draft;
+pub use published::{ChildEvent, PublishedRoom, SummarisedRoom};
 pub use read::{MemberFilter, MemberProfile};
 pub use receive::{MAX_WAITING, ReceiveError, Received, Verdicts};
 pub use remote::{Refused, Remote, RemoteError};

@@ -12,6 +12,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::{Transaction, transactions_sweep};
 use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
+use crate::federation::ServersOfRooms;
 use crate::pipeline::Heads;
 use crate::receive::{Running, Turns};
 use crate::remote::Remote;
@@ -48,6 +49,7 @@ pub struct Rooms {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) turns: Arc<Turns>,
     pub(crate) running: Arc<Running>,
+    pub(crate) servers: Arc<ServersOfRooms>,
     /// When the last room was made, in milliseconds since 1970.
     last_made_ms: Arc<AtomicI64>,
 }
@@ -69,7 +71,9 @@ impl Rooms {
     /// Puts the domain together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let servers = ServersOfRooms::new(parts.store.cache_sizes().servers());
         Self {
+            servers: Arc::new(servers),
             parts: Arc::new(parts),
             heads: Arc::default(),
             in_flight: Arc::default(),

@@ -55,7 +55,7 @@ impl Rooms {
 }
 
 /// Whether anybody may learn of the room: who can come in, ask to come in, or read along.
-fn is_open(room: &RoomDetails) -> bool {
+pub(crate) fn is_open(room: &RoomDetails) -> bool {
     let rules = room.version.rules();
     let lets_in = match room.join_rule.as_str() {
         "public" => true,
@@ -116,6 +116,6 @@ impl Visitor {
 }
 
 /// Whether the room lets members of other rooms in.
-fn is_restricted(room: &RoomDetails) -> bool {
+pub(crate) fn is_restricted(room: &RoomDetails) -> bool {
     room.join_rule == "restricted" && room.version.rules().restricted
 }

@@ -32,7 +32,7 @@ impl CacheSizes {
 
     /// Bytes for events.
     pub(crate) fn events(self) -> u64 {
-        self.bytes * 41 / 100
+        self.bytes * 40 / 100
     }
 
     /// Bytes for the filters that clients have stored, as they are when parsed.
@@ -59,6 +59,12 @@ impl CacheSizes {
 
     /// Bytes for the lists of ignored users.
     pub(crate) fn ignored(self) -> u64 {
+        self.bytes / 100
+    }
+
+    /// Bytes for which servers are in which rooms.
+    #[must_use]
+    pub fn servers(self) -> u64 {
         self.bytes / 100
     }
 

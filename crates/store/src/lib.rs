@@ -48,6 +48,7 @@ pub mod room_details;
 pub mod room_servers;
 pub mod rooms;
 mod schema;
+pub mod served;
 pub mod server;
 pub mod server_keys;
 pub mod snapshots;

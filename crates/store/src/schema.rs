@@ -122,6 +122,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::room_details::STATEMENTS,
         crate::room_servers::STATEMENTS,
         crate::rooms::STATEMENTS,
+        crate::served::STATEMENTS,
         crate::server::STATEMENTS,
         crate::server_keys::STATEMENTS,
         crate::snapshots::STATEMENTS,

@@ -2,7 +2,8 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
 
 use axum::extract;
-use ruma_common::{OwnedRoomId, OwnedServerName, ServerName};
+use http::StatusCode;
+use ruma_common::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use starling_accounts::Session;
@@ -11,7 +12,7 @@ use starling_http::{
 };
 use starling_rooms::remote::PublicRooms;
 use starling_rooms::{
-    CanonicalObject, DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE, RoomDetails,
+    CanonicalObject, DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE, PublishedRoom,
 };
 
 use super::path::RoomIdPart;
@@ -241,41 +242,4 @@ struct ListAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     prev_batch: Option<String>,
     total_room_count_estimate: i64,
-}
-
-/// A room of a list: `PublishedRoomsChunk` of the specification.
-#[derive(Debug, Serialize)]
-pub(super) struct PublishedRoom {
-    room_id: OwnedRoomId,
-    num_joined_members: i64,
-    world_readable: bool,
-    guest_can_join: bool,
-    join_rule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    avatar_url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    canonical_alias: Option<String>,
-}
-
-impl From<RoomDetails> for PublishedRoom {
-    fn from(room: RoomDetails) -> Self {
-        Self {
-            room_id: room.room_id,
-            num_joined_members: room.joined,
-            world_readable: room.world_readable,
-            guest_can_join: room.guest_can_join,
-            join_rule: room.join_rule,
-            room_type: room.room_type,
-            name: room.name,
-            topic: room.topic,
-            avatar_url: room.avatar_url,
-            canonical_alias: room.canonical_alias,
-        }
-    }
 }

@@ -1,20 +1,16 @@
 //! `GET /rooms/{roomId}/hierarchy`
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy>
 
-use std::sync::Arc;
-
 use axum::extract;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Query, Routes};
 use starling_rooms::{
-    HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_PAGE,
+    ChildEvent, HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH,
+    MAX_HIERARCHY_PAGE, SummarisedRoom,
 };
-use starling_store::events::Event;
 
 use super::path::RoomIdPart;
-use super::summary::Summary;
 use super::{actor, error};
 use crate::State;
 
@@ -47,19 +43,8 @@ struct SpaceAnswer {
 #[derive(Debug, Serialize)]
 struct SpaceRoom {
     #[serde(flatten)]
-    summary: Summary,
-    children_state: Vec<Child>,
-}
-
-/// A stripped `m.space.child` event, with its time.
-#[derive(Debug, Serialize)]
-struct Child {
-    #[serde(rename = "type")]
-    kind: String,
-    state_key: String,
-    sender: String,
-    origin_server_ts: i64,
-    content: Box<RawValue>,
+    summary: SummarisedRoom,
+    children_state: Vec<ChildEvent>,
 }
 
 async fn hierarchy(
@@ -100,20 +85,12 @@ impl SpaceQuery {
 }
 
 fn room(room: HierarchyRoom) -> Result<SpaceRoom, serde_json::Error> {
-    let children: Result<Vec<Child>, serde_json::Error> = room.children.iter().map(child).collect();
+    let children = room.children.iter();
+    let children: Result<Vec<ChildEvent>, serde_json::Error> = children
+        .map(|event| ChildEvent::try_from(&**event))
+        .collect();
     Ok(SpaceRoom {
         summary: room.details.into(),
         children_state: children?,
-    })
-}
-
-fn child(event: &Arc<Event>) -> Result<Child, serde_json::Error> {
-    let pdu = &event.pdu;
-    Ok(Child {
-        kind: pdu.kind().to_owned(),
-        state_key: pdu.state_key().unwrap_or_default().to_owned(),
-        sender: pdu.sender().to_string(),
-        origin_server_ts: pdu.origin_server_ts(),
-        content: serde_json::from_slice(pdu.content())?,
     })
 }

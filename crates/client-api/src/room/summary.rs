@@ -2,14 +2,12 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>
 
 use axum::extract;
-use ruma_common::OwnedRoomId;
 use serde::Serialize;
 use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Routes};
-use starling_rooms::{Membership, RoomDetails, RoomSummary};
+use starling_rooms::{Membership, RoomSummary, SummarisedRoom};
 
 use super::actor;
-use super::directory::PublishedRoom;
 use super::join::room_of;
 use super::path::RoomOrAliasPart;
 use crate::State;
@@ -30,35 +28,10 @@ pub(super) fn routes() -> Routes<State> {
         .also("/_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary")
 }
 
-/// What lists of rooms show of one, and what they don't: `RoomSummary` of the specification.
-#[derive(Debug, Serialize)]
-pub(super) struct Summary {
-    #[serde(flatten)]
-    room: PublishedRoom,
-    room_version: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encryption: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    allowed_room_ids: Vec<OwnedRoomId>,
-}
-
-impl From<RoomDetails> for Summary {
-    fn from(mut room: RoomDetails) -> Self {
-        let is_restricted = matches!(&*room.join_rule, "restricted" | "knock_restricted");
-        let allowed = std::mem::take(&mut room.allowed);
-        Self {
-            room_version: room.version.as_str(),
-            encryption: room.encryption.take(),
-            allowed_room_ids: if is_restricted { allowed } else { Vec::new() },
-            room: room.into(),
-        }
-    }
-}
-
 #[derive(Debug, Serialize)]
 struct SummaryAnswer {
     #[serde(flatten)]
-    summary: Summary,
+    summary: SummarisedRoom,
     #[serde(skip_serializing_if = "Option::is_none")]
     membership: Option<&'static str>,
 }

@@ -1,0 +1,121 @@
+//! The state of a room at an event, and the events that led to it, for other servers.
+//! <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid>
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
+use starling_db::{Error, Tx};
+use starling_store::events::{Event, Status};
+use starling_store::served::{served_auth, served_ids, served_json};
+use starling_store::snapshots::snapshot_load;
+use starling_store::{EventNum, RoomNum, Store};
+
+use super::{PduBytes, ServerReadError};
+use crate::rooms::Rooms;
+
+/// The state before an event, and all that its events rest on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedState {
+    /// The events of the state.
+    pub state: Vec<EventNum>,
+    /// Their auth events, the auth events of these, and so on.
+    pub auth_chain: Vec<EventNum>,
+}
+
+impl Rooms {
+    /// The state of a room before an event.
+    ///
+    /// # Errors
+    /// [`ServerReadError`]
+    pub async fn state_for(
+        &self,
+        server: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+    ) -> Result<ServedState, ServerReadError> {
+        let room = self.room_for(server, room_id).await?.room;
+        let (store, event_id) = (self.store().clone(), event_id.to_owned());
+        let read = move |tx: &mut Tx<'_>| {
+            let event = event_of(&store, tx, room, &event_id)?;
+            let state = state_before(tx, &event)?.ok_or(ServerReadError::NotFound)?;
+            let auth_chain = auth_chain(tx, &state)?;
+            Ok(ServedState { state, auth_chain })
+        };
+        self.store().db().scan("served_state", read).await
+    }
+
+    /// The auth events of an event, the auth events of these, and so on.
+    ///
+    /// # Errors
+    /// [`ServerReadError`]
+    pub async fn auth_chain_for(
+        &self,
+        server: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+    ) -> Result<Vec<EventNum>, ServerReadError> {
+        let room = self.room_for(server, room_id).await?.room;
+        let (store, event_id) = (self.store().clone(), event_id.to_owned());
+        let read = move |tx: &mut Tx<'_>| {
+            let event = event_of(&store, tx, room, &event_id)?;
+            Ok(auth_chain(tx, &[event.num])?)
+        };
+        self.store().db().scan("served_auth_chain", read).await
+    }
+
+    /// The ids of events that this server was asked for.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn served_ids(&self, events: Vec<EventNum>) -> Result<Vec<OwnedEventId>, Error> {
+        let read = move |tx: &mut Tx<'_>| served_ids(tx, &events);
+        self.store().db().scan("served_ids", read).await
+    }
+
+    /// The bytes of events that this server was asked for: of states and auth chains, which nobody hides.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn served_pdus(&self, events: Vec<EventNum>) -> Result<Vec<PduBytes>, Error> {
+        let read = move |tx: &mut Tx<'_>| served_json(tx, &events);
+        self.store().db().scan("served_pdus", read).await
+    }
+}
+
+fn event_of(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    event_id: &EventId,
+) -> Result<Arc<Event>, ServerReadError> {
+    let event = store.event_by_id(tx, event_id)?;
+    let event = event.filter(|event| event.room == room);
+    event.ok_or(ServerReadError::NotFound)
+}
+
+/// The state before an event: that after it, with what it replaced put back. `None` where no state is known.
+fn state_before(tx: &mut Tx<'_>, event: &Event) -> Result<Option<Vec<EventNum>>, Error> {
+    let Some(snapshot) = event.snapshot else {
+        return Ok(None);
+    };
+    let (state, _) = snapshot_load(tx, snapshot)?;
+    let events = state.iter().map(|entry| entry.event);
+    if event.status == Status::Rejected || event.key.is_none() {
+        return Ok(Some(events.collect()));
+    }
+    let others = events.filter(|other| *other != event.num);
+    Ok(Some(others.chain(event.replaces).collect()))
+}
+
+/// All that `events` rest on, a query for each step away from them.
+fn auth_chain(tx: &mut Tx<'_>, events: &[EventNum]) -> Result<Vec<EventNum>, Error> {
+    let mut chain: BTreeSet<EventNum> = BTreeSet::new();
+    let mut step = events.to_vec();
+    while !step.is_empty() {
+        let mut next = served_auth(tx, &step)?;
+        next.retain(|event| chain.insert(*event));
+        step = next;
+    }
+    Ok(chain.into_iter().collect())
+}
