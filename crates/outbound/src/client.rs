@@ -120,13 +120,26 @@ impl FederationClient {
         server: &ServerName,
         request: Request,
     ) -> Result<Bytes, RemoteError> {
-        let health = &self.parts.health;
-        if let Some(retry_at_ms) = health.retry_at(server) {
+        if let Some(retry_at_ms) = self.parts.health.retry_at(server) {
             return Err(RemoteError::BackedOff {
                 server: server.to_owned(),
                 retry_at_ms,
             });
         }
+        self.try_unsigned(server, request).await
+    }
+
+    /// As [`FederationClient::request_unsigned`], also of a server that failed lately: for who has reason to think that it is
+    /// up again.
+    ///
+    /// # Errors
+    /// As [`FederationClient::request`].
+    pub async fn try_unsigned(
+        &self,
+        server: &ServerName,
+        request: Request,
+    ) -> Result<Bytes, RemoteError> {
+        let health = &self.parts.health;
         match self.parts.transport.send(server, request).await {
             Ok(answer) => {
                 if is_failure(answer.status) {

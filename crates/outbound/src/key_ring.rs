@@ -2,23 +2,25 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys>
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::{FutureExt, StreamExt, stream};
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use starling_db::{Error, Tx, Write};
-use starling_events::server_keys::{KeyDocument, MAX_KEY_DOCUMENT_BYTES};
+use starling_events::server_keys::{KeyDocument, MAX_KEY_DOCUMENT_BYTES, OldKey};
 use starling_events::sign::verify_json;
-use starling_events::{CanonicalObject, KeyValidity, ServerKey};
+use starling_events::{CanonicalObject, KeyValidity, ServerKey, VerifyingKey};
 use starling_runtime::Clock;
 use starling_store::Store;
-use starling_store::server_keys::{KnownKey, server_keys, server_keys_keep};
+use starling_store::server_keys::{KnownKey, server_key_documents, server_keys, server_keys_keep};
 
 use crate::{FederationClient, RemoteError, Request};
 
@@ -32,9 +34,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ASKED_OF_NOTARY: usize = 100;
 /// How much of a notary's answer is taken.
 const NOTARY_BYTES: usize = ASKED_OF_NOTARY * MAX_KEY_DOCUMENT_BYTES / 4;
-/// How long, in milliseconds, nobody is asked again for keys of a server: whoever makes up key ids must not make us ask the
-/// world for each.
-const PAUSE_MS: i64 = 60_000;
+
+/// When a server is asked for its keys.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// How long, in milliseconds, nobody is asked again for keys of a server: whoever makes up key ids must not make us ask
+    /// the world for each.
+    pause_ms: i64,
+    /// Whether it is asked although it was down lately.
+    is_eager: bool,
+}
+
+/// For what was signed once, perhaps by a server that is no more.
+const PATIENT: Manner = Manner {
+    pause_ms: 60_000,
+    is_eager: false,
+};
+/// For a server that seems to be asking something right now.
+const EAGER: Manner = Manner {
+    pause_ms: 5_000,
+    is_eager: true,
+};
 
 /// A key that something was signed with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,9 +79,10 @@ type ServerKeys = Arc<HashMap<String, KnownKey>>;
 #[derive(Debug, Clone)]
 pub struct KeyRing {
     parts: Arc<Parts>,
+    /// The keys that this server no longer signs with.
+    own_old: Arc<[OldKey]>,
 }
 
-#[derive(Debug)]
 struct Parts {
     store: Store,
     client: FederationClient,
@@ -70,7 +91,11 @@ struct Parts {
     known: Cache<OwnedServerName, ServerKeys>,
     /// When somebody was asked last for keys of a server.
     asked: Cache<OwnedServerName, i64>,
+    /// The servers that are being asked: who wants their keys too waits for the same answer.
+    asking: Mutex<HashMap<OwnedServerName, WeakShared<Answering>>>,
 }
+
+type Answering = BoxFuture<'static, ()>;
 
 #[derive(Deserialize)]
 struct NotaryAnswer<'a> {
@@ -88,6 +113,12 @@ impl Keys {
     #[must_use]
     pub fn get(&self, server: &ServerName, key_id: &str) -> Option<&ServerKey> {
         Some(&self.servers.get(server)?.get(key_id)?.key)
+    }
+
+    /// All keys of a server that are known, in no order.
+    pub fn of(&self, server: &ServerName) -> impl Iterator<Item = (&str, &KnownKey)> {
+        let keys = self.servers.get(server).into_iter();
+        keys.flat_map(|keys| keys.iter().map(|(key_id, known)| (key_id.as_str(), known)))
     }
 
     fn have(&self, wanted: &WantedKey) -> bool {
@@ -116,8 +147,21 @@ impl KeyRing {
             notaries,
             known: Cache::new(SERVERS),
             asked: Cache::new(SERVERS),
+            asking: Mutex::default(),
         });
-        Self { parts }
+        Self {
+            parts,
+            own_old: Arc::default(),
+        }
+    }
+
+    /// Knows also that this server had these keys before its present one.
+    #[must_use]
+    pub fn with_old_keys(self, old: Vec<OldKey>) -> Self {
+        Self {
+            own_old: old.into(),
+            ..self
+        }
     }
 
     /// What can be known of these keys: those that aren't at hand, or are no longer believed, are asked for. Which of them
@@ -126,27 +170,76 @@ impl KeyRing {
     /// # Errors
     /// When the database fails.
     pub async fn keys(&self, wanted: &[WantedKey]) -> Result<Keys, Error> {
-        let mut keys = self.at_hand(wanted).await?;
-        let missing = self.missing(&keys, wanted);
+        self.find(wanted, PATIENT).await
+    }
+
+    /// The key of this id that a server signs with now; `None` when nobody gives one. For what the server seems to have sent
+    /// just now: it is asked also if it was down a moment ago.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn current(
+        &self,
+        server: &ServerName,
+        key_id: &str,
+    ) -> Result<Option<VerifyingKey>, Error> {
+        let now_ms = self.parts.clock.now_ms();
+        let wanted = WantedKey {
+            server: server.to_owned(),
+            key_id: key_id.to_owned(),
+            at_ms: Some(now_ms),
+        };
+        let keys = self.find(std::slice::from_ref(&wanted), EAGER).await?;
+        let known = keys.get(server, key_id);
+        let is_in_use = |known: &&ServerKey| {
+            matches!(known.validity, KeyValidity::Until(_)) && known.validity.covers(now_ms)
+        };
+        Ok(known.filter(is_in_use).map(|known| known.key.clone()))
+    }
+
+    /// What is known of the keys of these servers, and of our own: nobody is asked.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn known(&self, servers: &[OwnedServerName]) -> Result<Keys, Error> {
+        self.at_hand(servers.iter()).await
+    }
+
+    /// Asks these servers for their keys, those that were asked lately excepted, and keeps what they say.
+    pub async fn refresh(&self, servers: &BTreeSet<OwnedServerName>) {
+        let own = &self.parts.client.identity().server_name;
+        let due = servers
+            .iter()
+            .filter(|server| *server != own && self.may_ask(server, PATIENT));
+        self.ask(due.collect(), PATIENT).await;
+    }
+
+    /// The documents in canonical form in which these keys of other servers were published last.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn documents(
+        &self,
+        keys: Vec<(OwnedServerName, String)>,
+    ) -> Result<Vec<Box<[u8]>>, Error> {
+        let read = move |tx: &mut Tx<'_>| server_key_documents(tx, &keys);
+        self.parts
+            .store
+            .db()
+            .scan("server_key_documents", read)
+            .await
+    }
+
+    async fn find(&self, wanted: &[WantedKey], manner: Manner) -> Result<Keys, Error> {
+        let servers = || wanted.iter().map(|key| &key.server);
+        let mut keys = self.at_hand(servers()).await?;
+        let missing = self.missing(&keys, wanted, manner);
         if missing.is_empty() {
             return Ok(keys);
         }
-        let servers: BTreeSet<&OwnedServerName> = missing.iter().map(|key| &key.server).collect();
-        let now_ms = self.parts.clock.now_ms();
-        for server in &servers {
-            self.parts.asked.insert((*server).clone(), now_ms);
-        }
-        let fetch = |server: &OwnedServerName| {
-            let (ring, server) = (self.clone(), server.clone());
-            async move { ring.fetch(&server).await }
-        };
-        let fetched: Vec<Option<KeyDocument>> = stream::iter(servers)
-            .map(fetch)
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        self.keep(fetched.into_iter().flatten().collect(), &mut keys)
-            .await?;
+        let asked = missing.iter().map(|key| &key.server).collect();
+        self.ask(asked, manner).await;
+        keys = self.at_hand(servers()).await?;
         for notary in &self.parts.notaries {
             let missing: Vec<WantedKey> = missing
                 .iter()
@@ -161,17 +254,67 @@ impl KeyRing {
                 tracing::debug!(%notary, %error, "no keys from a notary");
                 Vec::new()
             });
-            self.keep(vouched, &mut keys).await?;
+            self.keep(vouched).await?;
+            keys = self.at_hand(servers()).await?;
         }
         Ok(keys)
     }
 
+    /// Asks these servers, and keeps what they say.
+    async fn ask(&self, servers: BTreeSet<&OwnedServerName>, manner: Manner) {
+        let answers: Vec<Shared<Answering>> = servers
+            .into_iter()
+            .map(|server| self.asking(server, manner))
+            .collect();
+        let answers = stream::iter(answers).buffer_unordered(AT_ONCE);
+        answers.collect::<()>().await;
+    }
+
+    /// The end of asking a server: it is asked once for all who wait, and what it says is kept then.
+    fn asking(&self, server: &OwnedServerName, manner: Manner) -> Shared<Answering> {
+        let mut asking = self.parts.asking.lock();
+        if let Some(answer) = asking.get(server).and_then(WeakShared::upgrade) {
+            return answer;
+        }
+        let now_ms = self.parts.clock.now_ms();
+        self.parts.asked.insert(server.clone(), now_ms);
+        let (ring, asked) = (self.clone(), server.clone());
+        let answer = async move {
+            let document = ring.fetch(&asked, manner).await;
+            if let Err(error) = ring.keep(document.into_iter().collect()).await {
+                tracing::warn!(server = %asked, %error, "a server's keys could not be kept");
+            }
+        };
+        let answer = answer.boxed().shared();
+        asking.retain(|_, waiting| waiting.upgrade().is_some());
+        if let Some(waiting) = answer.downgrade() {
+            asking.insert(server.clone(), waiting);
+        }
+        answer
+    }
+
+    /// Whether a server may be asked: it wasn't lately, or it is being asked.
+    fn may_ask(&self, server: &OwnedServerName, manner: Manner) -> bool {
+        let now_ms = self.parts.clock.now_ms();
+        let asked = self.parts.asked.get(server);
+        let is_due = asked.is_none_or(|asked| now_ms - asked >= manner.pause_ms);
+        is_due || {
+            let asking = self.parts.asking.lock();
+            asking.get(server).and_then(WeakShared::upgrade).is_some()
+        }
+    }
+
     /// A server's keys as it says itself, if it does.
-    pub async fn fetch(&self, server: &ServerName) -> Option<KeyDocument> {
+    async fn fetch(&self, server: &ServerName, manner: Manner) -> Option<KeyDocument> {
+        let client = &self.parts.client;
         let request = Request::get("/_matrix/key/v2/server")
             .patience(PATIENCE)
             .answer_bytes(MAX_KEY_DOCUMENT_BYTES);
-        let body = self.parts.client.request_unsigned(server, request).await;
+        let body = if manner.is_eager {
+            client.try_unsigned(server, request).await
+        } else {
+            client.request_unsigned(server, request).await
+        };
         let document = body.map_err(|error| error.to_string()).and_then(|body| {
             KeyDocument::parse(server, &body, self.parts.clock.now_ms())
                 .map_err(|error| error.to_string())
@@ -182,29 +325,22 @@ impl KeyRing {
     }
 
     /// What is in memory or in the database, and our own key.
-    async fn at_hand(&self, wanted: &[WantedKey]) -> Result<Keys, Error> {
+    async fn at_hand(
+        &self,
+        servers: impl Iterator<Item = &OwnedServerName>,
+    ) -> Result<Keys, Error> {
         let mut keys = Keys::default();
         let mut unread = BTreeSet::new();
-        for WantedKey { server, .. } in wanted {
+        for server in servers {
             if let Some(known) = self.parts.known.get(server) {
                 keys.servers.insert(server.clone(), known);
             } else {
                 unread.insert(server.clone());
             }
         }
-        let identity = self.parts.client.identity();
-        if unread.remove(&identity.server_name) {
-            let key = ServerKey {
-                key: identity.signing_key.verifying_key(),
-                validity: KeyValidity::Until(i64::MAX),
-            };
-            let own = KnownKey {
-                key,
-                fetched_ms: self.parts.clock.now_ms(),
-            };
-            let own = HashMap::from([(identity.signing_key.key_id().to_owned(), own)]);
-            keys.servers
-                .insert(identity.server_name.clone(), Arc::new(own));
+        let own = &self.parts.client.identity().server_name;
+        if unread.remove(own) {
+            keys.servers.insert(own.clone(), Arc::new(self.own()));
         }
         if unread.is_empty() {
             return Ok(keys);
@@ -221,48 +357,63 @@ impl KeyRing {
         Ok(keys)
     }
 
-    /// Which keys somebody should be asked for.
-    fn missing(&self, keys: &Keys, wanted: &[WantedKey]) -> Vec<WantedKey> {
-        let now_ms = self.parts.clock.now_ms();
-        let own = &self.parts.client.identity().server_name;
-        let was_asked = |server: &OwnedServerName| {
-            let asked = self.parts.asked.get(server);
-            asked.is_some_and(|asked| now_ms - asked < PAUSE_MS)
+    /// The keys of this server, by their ids.
+    fn own(&self) -> HashMap<String, KnownKey> {
+        let key = &self.parts.client.identity().signing_key;
+        let current = ServerKey {
+            key: key.verifying_key(),
+            validity: KeyValidity::Until(i64::MAX),
         };
-        let missing = wanted
-            .iter()
-            .filter(|key| key.server != *own && !keys.have(key) && !was_asked(&key.server));
+        let old = self.own_old.iter().map(|old| {
+            let known = ServerKey {
+                key: old.key.clone(),
+                validity: KeyValidity::ExpiredAt(old.expired_ts),
+            };
+            (old.key_id.clone(), known)
+        });
+        let now_ms = self.parts.clock.now_ms();
+        let keys = old.chain([(key.key_id().to_owned(), current)]);
+        let known = |(key_id, key)| {
+            let known = KnownKey {
+                key,
+                fetched_ms: now_ms,
+            };
+            (key_id, known)
+        };
+        keys.map(known).collect()
+    }
+
+    /// Which keys somebody should be asked for.
+    fn missing(&self, keys: &Keys, wanted: &[WantedKey], manner: Manner) -> Vec<WantedKey> {
+        let own = &self.parts.client.identity().server_name;
+        let missing = wanted.iter().filter(|key| {
+            key.server != *own && !keys.have(key) && self.may_ask(&key.server, manner)
+        });
         missing.cloned().collect()
     }
 
-    /// Keeps what was published, in the database and in memory, and adds it to `keys`.
-    async fn keep(&self, documents: Vec<KeyDocument>, keys: &mut Keys) -> Result<(), Error> {
+    /// Keeps what was published, in the database and in memory.
+    async fn keep(&self, documents: Vec<KeyDocument>) -> Result<(), Error> {
         if documents.is_empty() {
             return Ok(());
         }
-        let servers: Vec<OwnedServerName> = documents
-            .iter()
-            .map(|document| document.server.clone())
-            .collect();
         let now_ms = self.parts.clock.now_ms();
         let write = move |tx: &mut Tx<'_>| {
             for document in &documents {
                 server_keys_keep(tx, document, now_ms)?;
             }
             // As they are now: a key that was kept before stays where it was.
-            let servers: Vec<&ServerName> = servers.iter().map(|server| &**server).collect();
+            let servers: Vec<&ServerName> =
+                documents.iter().map(|document| &*document.server).collect();
             server_keys(tx, &servers)
         };
-        let kept = self
+        let write = self
             .parts
             .store
             .db()
-            .write(Write::new("server_keys"), write)
-            .await?;
-        for (server, kept) in kept {
-            let kept = Arc::new(kept);
-            self.parts.known.insert(server.clone(), Arc::clone(&kept));
-            keys.servers.insert(server, kept);
+            .write(Write::new("server_keys"), write);
+        for (server, kept) in write.await? {
+            self.parts.known.insert(server, Arc::new(kept));
         }
         Ok(())
     }
@@ -274,7 +425,7 @@ impl KeyRing {
         notary: &ServerName,
         missing: &[WantedKey],
     ) -> Result<Vec<KeyDocument>, RemoteError> {
-        let Some(own) = self.fetch(notary).await else {
+        let Some(own) = self.fetch(notary, PATIENT).await else {
             return Ok(Vec::new());
         };
         let mut documents = Vec::new();
@@ -330,5 +481,14 @@ impl KeyRing {
             verify_json(&document.json, notary.server.as_str(), key_id, &known.key).is_ok()
         });
         signed.then_some(document)
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("client", &self.client)
+            .field("notaries", &self.notaries)
+            .finish_non_exhaustive()
     }
 }

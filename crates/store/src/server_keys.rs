@@ -1,6 +1,6 @@
 //! The keys of other servers. <https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys>
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ruma_common::{OwnedServerName, ServerName};
 use starling_db::{Error, Tx, Value};
@@ -18,9 +18,11 @@ starling_db::statements! {
     /// Keys of servers.
     SERVER_KEYS = "SELECT server_name, key_id, public_key, until_ms, is_old, fetched_ms FROM server_keys
         WHERE server_name IN {texts ?1}";
-    /// The documents that keys of a server were published in, the newest first.
-    SERVER_KEY_DOCUMENTS = "SELECT key_id, document, until_ms, is_old, fetched_ms FROM server_keys
-        WHERE server_name = ?1 ORDER BY fetched_ms DESC, key_id LIMIT 64";
+    /// The documents that some keys were published in last: of these servers, those of which ?2 has name and id with a space
+    /// between.
+    SERVER_KEY_DOCUMENTS = "SELECT document FROM server_keys
+        WHERE server_name IN {texts ?1} AND server_name || ' ' || key_id IN {texts ?2}
+        ORDER BY server_name, key_id";
 }
 
 /// A key as it is known here.
@@ -30,19 +32,6 @@ pub struct KnownKey {
     pub key: ServerKey,
     /// When it was fetched last, in milliseconds since 1970.
     pub fetched_ms: i64,
-}
-
-/// A document that a key was published in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishedKey {
-    /// The key's id.
-    pub key_id: String,
-    /// Until when the key is believed, or when it became old.
-    pub validity: KeyValidity,
-    /// When the document was fetched, in milliseconds since 1970.
-    pub fetched_ms: i64,
-    /// The document in canonical form.
-    pub document: Box<[u8]>,
 }
 
 /// Keeps the keys of a document that was fetched at `now_ms`. A key that goes by the id of another is not taken: what was
@@ -96,22 +85,31 @@ pub fn server_keys(
     Ok(known)
 }
 
-/// The documents that the server's keys were published in last, the newest first; for a key each, at most 64.
+/// The documents in canonical form that these keys were published in last, each once.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn server_key_documents(
     tx: &mut Tx<'_>,
-    server: &ServerName,
-) -> Result<Vec<PublishedKey>, Error> {
-    tx.query_all(&SERVER_KEY_DOCUMENTS, &[server.as_str().into()], |row| {
-        Ok(PublishedKey {
-            key_id: row.text(0)?.to_owned(),
-            document: row.bytes(1)?.into(),
-            validity: validity(row.int(2)?, row.truth(3)?),
-            fetched_ms: row.int(4)?,
-        })
-    })
+    keys: &[(OwnedServerName, String)],
+) -> Result<Vec<Box<[u8]>>, Error> {
+    let servers: BTreeSet<&str> = keys.iter().map(|(server, _)| server.as_str()).collect();
+    let servers: Vec<&str> = servers.into_iter().collect();
+    let named: Vec<String> = keys
+        .iter()
+        .map(|(server, key_id)| format!("{server} {key_id}"))
+        .collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    let params = [Value::Texts(&servers), Value::Texts(&named)];
+    let mut documents: Vec<Box<[u8]>> = Vec::new();
+    tx.query(&SERVER_KEY_DOCUMENTS, &params, &mut |row| {
+        let document = row.bytes(0)?;
+        if !documents.iter().any(|known| **known == *document) {
+            documents.push(document.into());
+        }
+        Ok(())
+    })?;
+    Ok(documents)
 }
 
 fn validity(until_ms: i64, is_old: bool) -> KeyValidity {

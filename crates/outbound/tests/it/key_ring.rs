@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::Response;
 use ruma_common::OwnedServerName;
-use starling_events::server_keys::own_key_document;
-use starling_events::{CanonicalObject, SigningKey, sign};
+use starling_events::server_keys::{OldKey, own_key_document};
+use starling_events::{CanonicalObject, KeyValidity, SigningKey, sign};
 use starling_outbound::{Addresses, KeyRing, WantedKey};
 use starling_store::{CacheSizes, SCHEMA, Store};
 use starling_testkit::{TestDb, on_each_engine};
@@ -209,7 +209,7 @@ async fn a_notary_vouches_for_a_server_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_own_key_is_at_hand() {
+async fn our_own_keys_are_at_hand_and_the_old_ones_prove_nothing_new() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let rings = Rings::new(db);
         let own: OwnedServerName = "here.example".try_into().expect("a server name");
@@ -218,8 +218,18 @@ async fn our_own_key_is_at_hand() {
             key_id: "ed25519:k".to_owned(),
             at_ms: Some(rings.now_ms()),
         };
-        let keys = rings.ring(Vec::new()).keys(&[wanted]).await.expect("keys");
+        let old = OldKey {
+            key_id: key(3).key_id().to_owned(),
+            key: key(3).verifying_key(),
+            expired_ts: 5,
+        };
+        let ring = rings.ring(Vec::new()).with_old_keys(vec![old]);
+        let keys = ring.keys(&[wanted]).await.expect("keys");
         assert!(keys.get(&own, "ed25519:k").is_some());
+        let old = keys.get(&own, "ed25519:k3").expect("the old key");
+        assert_eq!(old.validity, KeyValidity::ExpiredAt(5));
+        let current = ring.current(&own, "ed25519:k3").await.expect("keys");
+        assert_eq!(current, None);
     })
     .await;
 }
