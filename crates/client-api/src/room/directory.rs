@@ -2,7 +2,6 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
 
 use axum::extract;
-use http::StatusCode;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

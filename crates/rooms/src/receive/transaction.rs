@@ -74,7 +74,12 @@ impl Rooms {
                 .ok()
         };
         let events: Vec<Pdu> = checked.into_iter().filter_map(accept).collect();
-        //ACL
+        if !self.is_server_allowed(room_id, origin).await? {
+            let reason = "the room's access control list excludes your server";
+            let refused = events.iter().map(|pdu| pdu.event_id().to_owned());
+            verdicts.extend(refused.map(|id| (id, Some(reason.to_owned()))));
+            return Ok(());
+        }
         let is_joined = move |tx: &mut Tx<'_>| room_is_joined(tx, room);
         if !self.store().db().read("room_is_joined", is_joined).await? {
             return self.receive_outside(&snapshot, events, verdicts).await;
