@@ -47,7 +47,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         layer: EDGE,
-        crates: &["admin-api", "client-api"],
+        crates: &["admin-api", "client-api", "federation-api"],
     },
     Row {
         layer: "5 program",

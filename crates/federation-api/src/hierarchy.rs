@@ -1,0 +1,68 @@
+//! `GET /_matrix/federation/v1/hierarchy/{roomId}`
+//! <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid>
+
+use axum::extract;
+use ruma_common::OwnedRoomId;
+use serde::{Deserialize, Serialize};
+use starling_http::{Auth, Json, Limited, MatrixError, Origin, Path, Query, RoomIdPart, Routes};
+use starling_rooms::{ChildEvent, ServedSpace, SummarisedRoom};
+
+use crate::{State, error};
+
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .get(
+            "/_matrix/federation/v1/hierarchy/{roomId}",
+            Auth::Server,
+            hierarchy,
+        )
+        .limit(Limited::ServerState)
+}
+
+#[derive(Debug, Deserialize)]
+struct SpaceQuery {
+    #[serde(default)]
+    suggested_only: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    room: Space,
+    children: Vec<SummarisedRoom>,
+    inaccessible_children: Vec<OwnedRoomId>,
+}
+
+#[derive(Debug, Serialize)]
+struct Space {
+    #[serde(flatten)]
+    summary: SummarisedRoom,
+    children_state: Vec<ChildEvent>,
+}
+
+async fn hierarchy(
+    extract::State(api): extract::State<State>,
+    Origin(server): Origin,
+    Path(RoomIdPart(room_id)): Path<RoomIdPart>,
+    Query(query): Query<SpaceQuery>,
+) -> Result<Json<Answer>, MatrixError> {
+    let space = api
+        .rooms
+        .space_for(&server, &room_id, query.suggested_only)
+        .await;
+    let ServedSpace {
+        room,
+        children,
+        inaccessible,
+    } = space.map_err(error::read)?;
+    let named = room.children.iter();
+    let named: Result<Vec<ChildEvent>, serde_json::Error> =
+        named.map(|event| ChildEvent::try_from(&**event)).collect();
+    Ok(Json(Answer {
+        room: Space {
+            summary: room.details.into(),
+            children_state: named.map_err(MatrixError::internal)?,
+        },
+        children: children.into_iter().map(SummarisedRoom::from).collect(),
+        inaccessible_children: inaccessible,
+    }))
+}
