@@ -34,6 +34,7 @@ mod numbers;
 pub mod openid_tokens;
 pub mod outliers;
 pub mod outgoing;
+pub mod own_keys;
 pub mod presence;
 pub mod profiles;
 pub mod push_rules;

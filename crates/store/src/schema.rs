@@ -77,6 +77,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0018_remote_invites",
             text: include_str!("migrations/0018_remote_invites.sql"),
         },
+        Migration {
+            name: "0019_own_keys",
+            text: include_str!("migrations/0019_own_keys.sql"),
+        },
     ],
     // An older program would not note whom its state events cite, nor what goes to other servers.
     oldest_program: 17,
@@ -109,6 +113,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::openid_tokens::STATEMENTS,
         crate::outliers::STATEMENTS,
         crate::outgoing::STATEMENTS,
+        crate::own_keys::STATEMENTS,
         crate::presence::STATEMENTS,
         crate::profiles::STATEMENTS,
         crate::push_rules::STATEMENTS,

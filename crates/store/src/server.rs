@@ -12,6 +12,8 @@ starling_db::statements! {
     SIGNING_KEY_READ = "SELECT signing_key FROM server WHERE id = 1";
     /// The signing key, unless there is one.
     SIGNING_KEY_INSERT = "UPDATE server SET signing_key = ?1 WHERE id = 1 AND signing_key IS NULL";
+    /// Another signing key, unless it has been replaced meanwhile.
+    SIGNING_KEY_REPLACE = "UPDATE server SET signing_key = ?2 WHERE id = 1 AND signing_key = ?1";
     /// The session secret, unless there is one.
     SESSION_SECRET_INSERT = "UPDATE server SET session_secret = ?1 WHERE id = 1 AND session_secret IS NULL";
     /// The session secret.
@@ -55,6 +57,14 @@ pub fn signing_key_read(tx: &mut Tx<'_>) -> Result<Option<String>, Error> {
 pub fn signing_key_record(tx: &mut Tx<'_>, key: &str) -> Result<String, Error> {
     tx.execute(&SIGNING_KEY_INSERT, &[key.into()])?;
     signing_key_read(tx)?.ok_or_else(|| Error::Damaged("the signing key was not stored".to_owned()))
+}
+
+/// Puts `new` in the place of the key `old`, both in the format of the key file.
+///
+/// # Errors
+/// When the database fails, or keeps another key than `old`.
+pub fn signing_key_replace(tx: &mut Tx<'_>, old: &str, new: &str) -> Result<(), Error> {
+    tx.execute_one(&SIGNING_KEY_REPLACE, &[old.into(), new.into()])
 }
 
 /// The secret that the ids of interactive authentications are authenticated by. Keeps `secret` unless there is one already,
