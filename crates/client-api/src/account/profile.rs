@@ -111,7 +111,9 @@ async fn elsewhere(
     field: Option<&FieldName>,
 ) -> Result<JsonBytes, MatrixError> {
     let unknown = || MatrixError::not_found("There is no such profile or field");
-    let servers = state.rooms.other_servers().ok_or_else(unknown)?;
+    let alone = "The user is of another server, and this one does not ask other servers";
+    let servers = state.rooms.other_servers();
+    let servers = servers.ok_or_else(|| MatrixError::not_found(alone))?;
     let profile = servers.profile(user_id, field.map(FieldName::as_str)).await;
     let mut profile = profile.map_err(|error| remote::refusal(&error))?;
     // Null stands for what there isn't, and a server that was asked for one field may give all.

@@ -47,7 +47,14 @@ async fn get(
 /// The room that an alias leads to.
 pub(super) async fn behind(api: &State, alias: &RoomAliasId) -> Result<AliasTarget, MatrixError> {
     let target = api.rooms.resolve_alias(alias).await;
-    let unknown = || MatrixError::not_found("There is no such alias");
+    let is_own = alias.server_name() == api.rooms.server_name();
+    let unknown = || {
+        MatrixError::not_found(if is_own || api.rooms.other_servers().is_some() {
+            "There is no such alias"
+        } else {
+            "The alias is of another server, and this one does not ask other servers"
+        })
+    };
     target.map_err(error::alias)?.ok_or_else(unknown)
 }
 
