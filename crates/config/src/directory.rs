@@ -34,7 +34,7 @@ pub(crate) const SECTION: Section = Section {
             kind: Kind::Boolean,
             value: Value::Default("true"),
             doc: "Whether other servers may.",
-            built: false,
+            built: true,
         },
         Key {
             name: "public_without_login",

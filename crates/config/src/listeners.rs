@@ -68,7 +68,7 @@ impl Serves {
 
     /// Whether that part exists.
     pub(crate) fn is_built(self) -> bool {
-        !matches!(self, Self::Federation | Self::Web | Self::Identity)
+        !matches!(self, Self::Web | Self::Identity)
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) const SECTION: Section = Section {
             kind: Kind::List,
             value: Value::Default("[\"client\", \"federation\", \"web\"]"),
             doc: "What it answers. Also \"admin\" (the admin API, `/_synapse/admin/v1/register` included), \"metrics\" and \
-                  \"identity\". \"federation\", \"web\" and \"identity\" are not built yet.",
+                  \"identity\". \"web\" and \"identity\" are not built yet.",
             built: true,
         },
         Key {

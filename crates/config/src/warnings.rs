@@ -45,38 +45,6 @@ impl Config {
         let default = Self::default();
         let keys = [
             (
-                "outbound.extra_ca_files",
-                self.outbound.extra_ca_files != default.outbound.extra_ca_files,
-            ),
-            (
-                "outbound.verify_tls",
-                self.outbound.verify_tls != default.outbound.verify_tls,
-            ),
-            (
-                "outbound.allow_private_addresses",
-                self.outbound.allow_private_addresses != default.outbound.allow_private_addresses,
-            ),
-            (
-                "federation.enabled",
-                self.federation.enabled != default.federation.enabled,
-            ),
-            (
-                "federation.trusted_key_servers",
-                self.federation.trusted_key_servers != default.federation.trusted_key_servers,
-            ),
-            (
-                "federation.backoff_initial_ms",
-                self.federation.backoff_initial_ms != default.federation.backoff_initial_ms,
-            ),
-            (
-                "federation.backoff_max_ms",
-                self.federation.backoff_max_ms != default.federation.backoff_max_ms,
-            ),
-            (
-                "directory.public_over_federation",
-                self.directory.public_over_federation != default.directory.public_over_federation,
-            ),
-            (
                 "appservices.files",
                 self.appservices.files != default.appservices.files,
             ),

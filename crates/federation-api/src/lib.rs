@@ -10,12 +10,15 @@ mod error;
 mod events;
 mod hierarchy;
 mod history;
+mod invite;
 mod keys;
+mod membership;
 mod notary;
 mod own_keys;
 mod pdus;
 mod public_rooms;
 mod query;
+mod send;
 mod state;
 mod timestamp;
 mod version;
@@ -37,4 +40,7 @@ pub fn routes() -> Routes<State> {
         .merge(devices::routes())
         .merge(events::routes())
         .merge(history::routes())
+        .merge(send::routes())
+        .merge(membership::routes())
+        .merge(invite::routes())
 }

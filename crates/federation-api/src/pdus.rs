@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use starling_db::Error;
+use starling_events::Pdu;
 use starling_http::JsonBytes;
-use starling_rooms::{PduBytes, Rooms};
+use starling_rooms::{PduBytes, Rooms, ServedState};
 use starling_store::EventNum;
 
 use crate::State;
@@ -76,6 +77,43 @@ pub(crate) fn lists(
         ahead.extend(chunks.map(|chunk| Piece::Events(chunk.to_vec())));
     }
     ahead.push_back(Piece::Text("]}".to_owned()));
+    written(rooms, ahead)
+}
+
+/// What is told of a room to a server that has just joined it: `head`, the event by which it did, and its state.
+/// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>
+pub(crate) fn room(
+    rooms: Rooms,
+    head: Map<String, Value>,
+    join: &Pdu,
+    (served, is_first_version): (ServedState, bool),
+) -> Response {
+    let mut before = if is_first_version { "[200,{" } else { "{" }.to_owned();
+    for (name, value) in head {
+        before.push_str(&format!("{}:{value},", Value::from(name)));
+    }
+    let join = String::from_utf8_lossy(join.json());
+    before.push_str(&format!("\"event\":{join},\"auth_chain\":["));
+    let after = if is_first_version { "]}]" } else { "]}" };
+    let mut ahead = VecDeque::from([Piece::Text(before)]);
+    ahead.extend(
+        served
+            .auth_chain
+            .chunks(CHUNK)
+            .map(|chunk| Piece::Events(chunk.to_vec())),
+    );
+    ahead.push_back(Piece::Text("],\"state\":[".to_owned()));
+    ahead.extend(
+        served
+            .state
+            .chunks(CHUNK)
+            .map(|chunk| Piece::Events(chunk.to_vec())),
+    );
+    ahead.push_back(Piece::Text(after.to_owned()));
+    written(rooms, ahead)
+}
+
+fn written(rooms: Rooms, ahead: VecDeque<Piece>) -> Response {
     let rest = Rest {
         rooms,
         ahead,

@@ -7,6 +7,7 @@ use axum::extract::Request;
 use ruma_common::ServerName;
 use starling_accounts::Accounts;
 use starling_config::Config;
+use starling_ephemeral::Ephemeral;
 use starling_events::VerifyingKey;
 use starling_events::server_keys::OldKey;
 use starling_http::{Admits, BoxError, MatrixError, RateLimiter, RouteInfo, Servers, admit_server};
@@ -25,6 +26,8 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Rooms.
     pub rooms: Rooms,
+    /// Who types, has read, and is there.
+    pub ephemeral: Ephemeral,
     /// Who we are to other servers, and which of them are up.
     pub client: FederationClient,
     /// The keys of other servers.

@@ -141,7 +141,7 @@ fn standing_of_join(
         current: None,
         is_import: true,
         forwards_from: None,
-            redacted_by: None,
+        redacted_by: None,
         waits_for: None,
     }))
 }

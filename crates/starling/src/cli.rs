@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::configuration::{self, Configuration};
 use crate::failure::Failure;
-use crate::{report, routes, serve, token, user, version};
+use crate::{key, report, routes, serve, token, user, version};
 
 /// Starling, a Matrix homeserver.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     User(User),
     /// Makes, lists and ends registration tokens, whether the server runs or not.
     Token(Token),
+    /// Changes the key that the server signs with.
+    Key(Key),
     /// Lists and removes what users have reported, whether the server runs or not.
     Report(Report),
     /// Prints the version, the commit and the version of the schema.
@@ -147,6 +149,20 @@ enum TokenCommand {
 }
 
 #[derive(Debug, clap::Args)]
+struct Key {
+    #[command(flatten)]
+    file: File,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Makes a new key, which the server signs with from its next start on. Other servers learn that the old one was its too.
+    Rotate,
+}
+
+#[derive(Debug, clap::Args)]
 struct Report {
     #[command(flatten)]
     file: File,
@@ -221,6 +237,12 @@ pub(crate) fn run() -> Result<(), Failure> {
                 } => token::create(&configuration, token, uses, expires),
                 TokenCommand::List => token::list(&configuration),
                 TokenCommand::Revoke { token } => token::revoke(&configuration, token),
+            }
+        }
+        Command::Key(Key { file, command }) => {
+            let configuration = Configuration::load(file.config.as_deref())?;
+            match command {
+                KeyCommand::Rotate => key::rotate(&configuration),
             }
         }
         Command::Report(Report { file, command }) => {

@@ -5,6 +5,8 @@ mod configuration;
 mod control;
 mod data_dir;
 mod failure;
+mod federation;
+mod key;
 mod logs;
 mod open;
 mod pages;

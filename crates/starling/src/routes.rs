@@ -8,6 +8,7 @@ pub(crate) fn table() -> String {
     [
         lines(&starling_client_api::routes()),
         lines(&starling_client_api::federation_routes()),
+        lines(&starling_federation_api::routes()),
         lines(&starling_admin_api::routes()),
     ]
     .concat()

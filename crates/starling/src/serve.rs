@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use axum::Router;
 use starling_client_api::{Parts, State};
-use starling_config::{Config, DatabaseUrl, Listener, Serves};
+use starling_config::{Config, Listener, Serves};
 use starling_db::Db;
-use starling_delivery::Jobs;
+use starling_delivery::{Jobs, Sender, SenderParts};
 use starling_ephemeral::Ephemeral;
 use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
-use starling_rooms::Rooms;
+use starling_outbound::Identity;
+use starling_rooms::{Remote, Rooms};
+use starling_runtime::Cpu;
 use starling_search::Search;
 use starling_store::UserNum;
 use starling_sync::Sync;
@@ -25,14 +27,18 @@ use crate::configuration::Configuration;
 use crate::control::ControlSocket;
 use crate::data_dir::{DataDir, LockError};
 use crate::failure::Failure;
+use crate::federation::Federation;
 use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
 use crate::sweep::Sweeper;
-use crate::{logs, signing_key};
+use crate::{federation, logs, signing_key};
 
 /// How long the database may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many pieces of work wait to be checked, each with some 100 events.
+const CHECKS_WAITING: usize = 256;
 
 /// Runs the server until SIGTERM or SIGINT, or until it can't answer for what its database holds.
 pub(crate) fn run(configuration: Configuration) -> Result<(), Failure> {
@@ -66,9 +72,30 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     let opened = open::open(&configuration.config).await?;
     let shutdown = Shutdown::new();
     let (stop_sync, stopping) = watch::channel(false);
-    let state = state(&configuration, &opened, &shutdown, stopping).await?;
+    let key = signing_key::current(&configuration.config, &opened).await?;
+    let old_keys = signing_key::replaced(opened.store.db(), &key).await?;
+    let identity = Identity {
+        server_name: opened.server_name.clone(),
+        signing_key: Arc::new(key),
+    };
+    let own = (identity.clone(), old_keys);
+    let federation = federation::build(&configuration.config, &opened, own)?;
+    let remote = federation.as_ref().map(|federation| {
+        let cpu = Cpu::threads(checking_threads(), CHECKS_WAITING);
+        Remote::new(federation.client.clone(), federation.keys.clone(), cpu)
+    });
+    let own = (identity, remote);
+    let state = state(&configuration, &opened, own, (&shutdown, stopping));
+    // Before anything happens that others should hear of.
+    let sender = federation
+        .as_ref()
+        .map(|federation| sender(&opened, federation));
     let setup = setup_link(&configuration, &opened).await?;
-    let (server, addresses) = listen(&configuration.config, &opened, &state, setup.clone()).await?;
+    let apis = Apis {
+        federation: federation.map(|federation| federation_state(&state, federation)),
+        client: state.clone(),
+    };
+    let (server, addresses) = listen(&configuration.config, &opened, &apis, setup.clone()).await?;
     let socket = ControlSocket::bind(data_dir.path())
         .map_err(|error| Failure::of("cannot listen on the socket in the data folder", &error))?;
     announce(&configuration, &data_dir, &addresses, setup.as_deref())?;
@@ -93,6 +120,12 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     );
     let stop = shutdown.clone();
     tasks.spawn(jobs.run(async move { stop.begun().await }));
+    if let Some(sender) = sender {
+        let resumed = state.rooms.resume_inbox().await;
+        resumed.map_err(|error| Failure::of("cannot read what other servers sent", &error))?;
+        let stop = shutdown.clone();
+        tasks.spawn(sender.run(async move { stop.begun().await }));
+    }
     let ended = until_stopped(&mut signals, &certificates, opened.store.db().failed()).await;
     if let Err(failure) = &ended {
         tracing::error!("{}", failure.line());
@@ -134,13 +167,51 @@ async fn until_stopped(
     }
 }
 
+/// What the APIs of other callers than administrators work with.
+struct Apis {
+    client: State,
+    /// `None` when the server talks to no other.
+    federation: Option<starling_federation_api::State>,
+}
+
+/// What the server-server API works with.
+fn federation_state(state: &State, federation: Federation) -> starling_federation_api::State {
+    starling_federation_api::State::new(starling_federation_api::Parts {
+        config: Arc::clone(&state.config),
+        accounts: state.accounts.clone(),
+        rooms: state.rooms.clone(),
+        ephemeral: state.ephemeral.clone(),
+        client: federation.client,
+        keys: federation.keys,
+        old_keys: federation.old_keys,
+        clock: state.clock.clone(),
+        limiter: state.limiter.clone(),
+    })
+}
+
+/// What sends to other servers.
+fn sender(opened: &Opened, federation: &Federation) -> Sender {
+    Sender::new(SenderParts {
+        store: opened.store.clone(),
+        bus: opened.bus.clone(),
+        client: federation.client.clone(),
+        clock: opened.clock.clone(),
+        chance: opened.chance.clone(),
+    })
+}
+
+/// Events of other servers are checked on so many threads.
+fn checking_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// What the client API works with.
-async fn state(
+fn state(
     configuration: &Configuration,
     opened: &Opened,
-    shutdown: &Shutdown,
-    stopping: watch::Receiver<bool>,
-) -> Result<State, Failure> {
+    (identity, remote): (Identity, Option<Remote>),
+    (shutdown, stopping): (&Shutdown, watch::Receiver<bool>),
+) -> State {
     let config = &configuration.config;
     let Opened {
         store,
@@ -150,23 +221,16 @@ async fn state(
         server_name,
         users,
     } = opened;
-    let key_path = &config.signing_key_path;
-    let signing_key = match config.database.url {
-        DatabaseUrl::Sqlite(_) => signing_key::from_file(key_path, chance)?,
-        DatabaseUrl::Postgres(_) => {
-            signing_key::from_database(store.db(), key_path, chance).await?
-        }
-    };
     let rooms = Rooms::new(starling_rooms::Parts {
         store: store.clone(),
         bus: bus.clone(),
         clock: clock.clone(),
         chance: chance.clone(),
-        server_name: server_name.clone(),
-        signing_key: Arc::new(signing_key),
+        server_name: identity.server_name,
+        signing_key: identity.signing_key,
         default_version: configuration.default_version,
         forget_on_leave: config.rooms.forget_on_leave,
-        remote: None,
+        remote,
     });
     let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
         store: store.clone(),
@@ -174,7 +238,7 @@ async fn state(
         clock: clock.clone(),
         has_presence: config.presence.enabled,
     });
-    Ok(State::new(Parts {
+    State::new(Parts {
         config: Arc::new(config.clone()),
         store: store.clone(),
         accounts: users.accounts.clone(),
@@ -186,7 +250,7 @@ async fn state(
         chance: chance.clone(),
         limiter: RateLimiter::new(&config.rate_limits, clock.clone()),
         shutdown: shutdown.clone(),
-    }))
+    })
 }
 
 /// The way to a first administrator, in the development profile, as long as there is no account.
@@ -208,9 +272,10 @@ async fn setup_link(
 async fn listen(
     config: &Config,
     opened: &Opened,
-    state: &State,
+    apis: &Apis,
     setup: Option<Arc<SetupLink>>,
 ) -> Result<(Server, Vec<(Listener, SocketAddr)>), Failure> {
+    let state = &apis.client;
     let is_served = |wanted| {
         config
             .listeners
@@ -238,7 +303,7 @@ async fn listen(
     let mut server = Server::new(Limits::default(), state.shutdown.clone());
     let mut addresses = Vec::new();
     for listener in &config.listeners {
-        let app = edge.app(listener, routes(listener, state, opened, &pages));
+        let app = edge.app(listener, routes(listener, apis, opened, &pages));
         let address = server
             .listen(listener, app)
             .await
@@ -255,13 +320,18 @@ fn start_metrics(shutdown: &Shutdown) -> Result<Metrics, Failure> {
 }
 
 /// What one listener answers.
-fn routes(listener: &Listener, state: &State, opened: &Opened, pages: &Pages) -> Router {
+fn routes(listener: &Listener, apis: &Apis, opened: &Opened, pages: &Pages) -> Router {
+    let state = &apis.client;
     let mut router = Router::new();
     if listener.serves.contains(&Serves::Client) {
         router = router.merge(starling_client_api::routes().into_router(state.clone()));
     }
     if listener.serves.contains(&Serves::Federation) {
         router = router.merge(starling_client_api::federation_routes().into_router(state.clone()));
+        if let Some(federation) = &apis.federation {
+            router =
+                router.merge(starling_federation_api::routes().into_router(federation.clone()));
+        }
     }
     if listener.serves.contains(&Serves::Admin) {
         let (clock, chance) = (opened.clock.clone(), opened.chance.clone());

@@ -1,22 +1,83 @@
 //! The key that this server signs with: made on first start.
 //!
 //! With SQLite it is a file. With PostgreSQL it is in the database, since several nodes share it; a file that is there
-//! on the first start is taken over.
+//! on the first start is taken over. Keys that it has replaced are in the database, without their secrets.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use starling_db::{Db, Tx, Write};
+use starling_config::{Config, DatabaseUrl};
+use starling_db::{Db, Error, Tx, Write};
 use starling_events::SigningKey;
+use starling_events::server_keys::OldKey;
 use starling_runtime::Chance;
-use starling_store::server;
+use starling_store::{own_keys, server};
 
 use crate::failure::Failure;
+use crate::open::Opened;
+
+/// The key that this server signs with; made if there is none.
+pub(crate) async fn current(config: &Config, opened: &Opened) -> Result<SigningKey, Failure> {
+    let (path, chance) = (&config.signing_key_path, &opened.chance);
+    match config.database.url {
+        DatabaseUrl::Sqlite(_) => from_file(path, chance),
+        DatabaseUrl::Postgres(_) => from_database(opened.store.db(), path, chance).await,
+    }
+}
+
+/// The keys that this server signed with before this one.
+pub(crate) async fn replaced(db: &Db, current: &SigningKey) -> Result<Vec<OldKey>, Failure> {
+    let read = |tx: &mut Tx<'_>| own_keys::own_keys_expired(tx);
+    let old: Result<Vec<OldKey>, Error> = db.read("own_keys", read).await;
+    let mut old = old.map_err(|error| Failure::of("cannot read the old signing keys", &error))?;
+    // A replacement that was cut short has changed nothing.
+    old.retain(|old| old.key_id != current.key_id());
+    Ok(old)
+}
+
+/// Replaces the key by a new one, which is returned after the old one. First it is noted that the old one is old: whatever
+/// comes between, no signature is left without a key that is published.
+pub(crate) async fn rotate(
+    config: &Config,
+    opened: &Opened,
+) -> Result<(SigningKey, SigningKey), Failure> {
+    let failed = |error: Error| Failure::of("cannot replace the signing key", &error);
+    let old = current(config, opened).await?;
+    let new = generate(&opened.chance)?;
+    let expired = OldKey {
+        key_id: old.key_id().to_owned(),
+        key: old.verifying_key(),
+        expired_ts: opened.clock.now_ms(),
+    };
+    let in_database = matches!(config.database.url, DatabaseUrl::Postgres(_));
+    let (old_line, new_line) = (old.to_file(), new.to_file());
+    let write_key = move |tx: &mut Tx<'_>| {
+        own_keys::own_key_expire(tx, &expired)?;
+        if in_database {
+            server::signing_key_replace(tx, &old_line, &new_line)?;
+        }
+        Ok::<_, Error>(())
+    };
+    let db = opened.store.db();
+    db.write(Write::new("rotate_key"), write_key)
+        .await
+        .map_err(failed)?;
+    if !in_database {
+        let path = &config.signing_key_path;
+        write(path, &new.to_file()).map_err(|error| {
+            Failure::of(
+                format!("cannot write the signing key {}", path.display()),
+                &error,
+            )
+        })?;
+    }
+    Ok((old, new))
+}
 
 /// The key in the file, which is made if there is none.
-pub(crate) fn from_file(path: &Path, chance: &Chance) -> Result<SigningKey, Failure> {
+fn from_file(path: &Path, chance: &Chance) -> Result<SigningKey, Failure> {
     if let Some(key) = read(path)? {
         return Ok(key);
     }
@@ -31,14 +92,9 @@ pub(crate) fn from_file(path: &Path, chance: &Chance) -> Result<SigningKey, Fail
 }
 
 /// The key in the database; on first start, that of the file or a new one goes there.
-pub(crate) async fn from_database(
-    db: &Db,
-    path: &Path,
-    chance: &Chance,
-) -> Result<SigningKey, Failure> {
-    let failed = |error: starling_db::Error| {
-        Failure::of("cannot read the signing key from the database", &error)
-    };
+async fn from_database(db: &Db, path: &Path, chance: &Chance) -> Result<SigningKey, Failure> {
+    let failed =
+        |error: Error| Failure::of("cannot read the signing key from the database", &error);
     let read_key = |tx: &mut Tx<'_>| server::signing_key_read(tx);
     let stored: Option<String> = db.read("signing_key", read_key).await.map_err(failed)?;
     let text = if let Some(text) = stored {

@@ -90,7 +90,7 @@ impl<'a> Way<'a> {
 
     pub(crate) fn close(self) {
         if let Self::Database(offline) = self {
-            offline.runtime.block_on(offline.opened.store.db().close());
+            offline.close();
         }
     }
 }
@@ -116,6 +116,34 @@ fn check_database(config: &Config) -> Result<(), Failure> {
 }
 
 impl Offline {
+    /// The database of a server that doesn't run, and doesn't begin to as long as this value lives.
+    pub(crate) fn alone(config: &Config) -> Result<Self, Failure> {
+        check_started(config)?;
+        let data_dir = DataDir::lock(&config.data_dir).map_err(|error| match error {
+            LockError::Failed(failure) => failure,
+            LockError::Held(holder) => Failure::new(format!(
+                "the server runs ({holder}): stop it first, and start it again afterwards"
+            )),
+        })?;
+        check_database(config)?;
+        Self::open(config, data_dir)
+    }
+
+    /// What was opened.
+    pub(crate) fn opened(&self) -> &open::Opened {
+        &self.opened
+    }
+
+    /// Runs something to its end.
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Closes the database.
+    pub(crate) fn close(self) {
+        self.runtime.block_on(self.opened.store.db().close());
+    }
+
     fn open(config: &Config, data_dir: DataDir) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -156,6 +156,7 @@ impl Here {
             config: Arc::clone(&server.state.config),
             accounts: server.state.accounts.clone(),
             rooms: server.state.rooms.clone(),
+            ephemeral: server.state.ephemeral.clone(),
             keys: KeyRing::new(store, client.clone(), clock.clone(), Vec::new()),
             client,
             old_keys: Vec::new(),
@@ -323,6 +324,7 @@ impl Here {
             .unwrap();
         let event_id = pdu.event_id().to_string();
         let new = NewEvent {
+            fork: None,
             pdu,
             auth,
             transaction: None,

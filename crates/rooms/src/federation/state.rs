@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
 use starling_db::{Error, Tx};
 use starling_store::events::{Event, Status};
+use starling_store::names::types;
 use starling_store::served::{served_auth, served_ids, served_json};
 use starling_store::snapshots::snapshot_load;
 use starling_store::{EventNum, RoomNum, Store};
@@ -62,6 +63,22 @@ impl Rooms {
             Ok(auth_chain(tx, &[event.num])?)
         };
         self.store().db().scan("served_auth_chain", read).await
+    }
+
+    /// The same without the members of the room, and what only these rest on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn without_members(&self, served: ServedState) -> Result<ServedState, Error> {
+        let store = self.store().clone();
+        let read = move |tx: &mut Tx<'_>| {
+            let events = store.events_read(tx, &served.state)?;
+            let others = events.iter().filter(|event| event.kind != types::MEMBER);
+            let state: Vec<EventNum> = others.map(|event| event.num).collect();
+            let auth_chain = auth_chain(tx, &state)?;
+            Ok(ServedState { state, auth_chain })
+        };
+        self.store().db().scan("served_without_members", read).await
     }
 
     /// The ids of events that this server was asked for.

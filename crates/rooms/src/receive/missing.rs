@@ -83,7 +83,8 @@ impl Rooms {
             if event.event_id() == pdu.event_id() {
                 continue;
             }
-            let received = Box::pin(self.receive_in(room.room, (origin, &event), Purpose::Fill)).await;
+            let received =
+                Box::pin(self.receive_in(room.room, (origin, &event), Purpose::Fill)).await;
             if let Err(error) = received {
                 tracing::debug!(%origin, event = %event.event_id(), %error, "a missing event is not received");
             }

@@ -2,6 +2,7 @@
 
 use ruma_common::{EventId, RoomId, ServerName, UserId};
 use serde_json::value::RawValue;
+use starling_events::client_format::write_stripped;
 use starling_events::id::parse_user_id;
 use starling_events::sign::sign_event;
 use starling_events::{Pdu, Value};
@@ -48,6 +49,21 @@ impl Rooms {
                 Err(ResidentError::Forbidden(why))
             }
         }
+    }
+
+    /// What is shown of a room to who knocks at it by this event, which was accepted: events of its state, stripped.
+    ///
+    /// # Errors
+    /// [`ResidentError`]
+    pub async fn shown_to(&self, knock: &Pdu) -> Result<Vec<Box<RawValue>>, ResidentError> {
+        let room = self.resident(knock.room_id()).await?;
+        let shown = self.shown_events(&room, knock).await?;
+        let stripped = |pdu: &Pdu| {
+            let mut out = Vec::new();
+            write_stripped(&mut out, pdu);
+            serde_json::from_slice::<Box<RawValue>>(&out).ok()
+        };
+        Ok(shown.iter().filter_map(stripped).collect())
     }
 
     /// Signs a join that a user of this server is said to allow, if the user may come in: only this server has looked.

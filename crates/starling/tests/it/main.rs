@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod config;
+mod key;
 mod pages;
 mod postgres;
 mod program;
