@@ -34,17 +34,15 @@ if [[ $task != run ]]; then
     need python3 command -v python3
     need python3-venv has_venv
     need postgresql has_postgresql
+    # Synapse's driver of PostgreSQL is built from source.
+    need libpq-dev command -v pg_config
+    need python3-dev has_python_headers
 fi
 if [[ $task == test ]]; then
     need nodejs command -v node
     need npm command -v npm
     need strace command -v strace
     need valgrind command -v valgrind
-fi
-if [[ $task == bench ]]; then
-    # Synapse's driver of PostgreSQL is built from source.
-    need libpq-dev command -v pg_config
-    need python3-dev has_python_headers
 fi
 
 if ! command -v cargo >/dev/null; then

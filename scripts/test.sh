@@ -76,6 +76,14 @@ peers() {
     STARLING_PEERS_JS=$js STARLING_BIN=$target/debug/starling scripts/with-postgres.sh --no-fsync "$python" tests/run.py tests/peers
 }
 
+# Conversations with Synapse on the other side, those of the list; their Python is Synapse's.
+federation() {
+    local python
+    python=$(scripts/python-env.sh bench-synapse crates/bench/synapse-requirements.txt) || return 1
+    STARLING_BIN=$target/debug/starling scripts/with-postgres.sh --no-fsync \
+        "$python" tests/run.py tests/federation --only tests/federation/passing.txt
+}
+
 # The fuzz targets, a workspace of their own, build for who has a fuzzer.
 fuzz_targets() {
     cargo fmt --manifest-path fuzz/Cargo.toml --check &&
@@ -109,4 +117,5 @@ check 'counted instructions' cargo xtask instructions "$target/release/starling-
 check 'footprint' cargo xtask footprint "$target/release/starling"
 suite 'durability' durability
 suite 'real clients' peers
+suite 'federation with Synapse' federation
 finish

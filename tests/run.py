@@ -1,12 +1,14 @@
 """Runs the tests of folders: one line for each test, then `N passed, N failed, N skipped`.
 
-    python3 tests/run.py FOLDER… [-k PART_OF_A_NAME]
+    python3 tests/run.py FOLDER… [-k PART_OF_A_NAME] [--only FILE]
 """
 
 import argparse
 import sys
 import time
 import unittest
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -57,23 +59,59 @@ class Lines(unittest.TestResult):
     def _line(self, outcome: str, test, detail: str = "") -> None:
         seconds = time.monotonic() - self._began if self._began else 0.0
         print(f"{outcome:7} {test.id()} ({seconds:.1f} s)", flush=True)
+        if outcome == "FAILED":
+            # What a test knows besides: that of a part of a test is the test's.
+            whole = getattr(test, "test_case", test)
+            detail += getattr(whole, "after_failure", str)()
         if detail:
             print("    " + detail.rstrip().replace("\n", "\n    "), flush=True)
+
+
+def tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    """The tests in a suite and in those inside it, in order."""
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from tests_of(item)
+        else:
+            yield item
+
+
+class Only:
+    """The tests that a file names: one pattern on a line, as in a shell, and comments after `#`."""
+
+    def __init__(self, path: Path) -> None:
+        lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
+        self.unused = {line for line in lines if line}
+        self._patterns = frozenset(self.unused)
+
+    def allows(self, test: unittest.TestCase) -> bool:
+        # A file that cannot be imported becomes a test of its own, which fails.
+        matching = {pattern for pattern in self._patterns if fnmatchcase(test.id(), pattern)}
+        self.unused -= matching
+        return bool(matching) or test.id().startswith("unittest.loader.")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("-k", dest="names", action="append", help="only tests whose name contains this")
+    parser.add_argument("--only", type=Path, metavar="FILE", help="only tests that this file names")
     arguments = parser.parse_args()
 
     loader = unittest.TestLoader()
     if arguments.names:
         loader.testNamePatterns = [f"*{name}*" for name in arguments.names]
+    only = Only(arguments.only) if arguments.only else None
     result = Lines()
     for folder in arguments.folders:
-        loader.discover(str(folder.resolve()), pattern="test_*.py", top_level_dir=str(folder.resolve())).run(result)
-    failed = len(result.failed)
+        found = loader.discover(str(folder.resolve()), pattern="test_*.py", top_level_dir=str(folder.resolve()))
+        if only:
+            found = unittest.TestSuite(test for test in tests_of(found) if only.allows(test))
+        found.run(result)
+    unused = sorted(only.unused) if only and not arguments.names else []
+    for pattern in unused:
+        print(f"FAILED  {arguments.only}: there is no test {pattern}", flush=True)
+    failed = len(result.failed) + len(unused)
     skipped = len(result.skipped)
     print(f"{result.passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 0 if result.passed and not failed and not skipped else 1

@@ -1,4 +1,4 @@
-"""A Starling process for a test: its folder, its configuration, its start, its end."""
+"""The process of a server for a test: its folder, its configuration, its start, its end."""
 
 import os
 import random
@@ -13,11 +13,10 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-START_LIMIT_S = 20.0
 STOP_LIMIT_S = 15.0
 
 CONFIGURATION = """\
-server_name = "localhost"
+server_name = "{name}"
 data_dir = "{folder}/data"
 signing_key_path = "{folder}/data/signing.key"
 
@@ -37,7 +36,7 @@ iterations = 1
 
 [rate_limits]
 enabled = false
-"""
+{more}"""
 
 
 def binary() -> Path:
@@ -52,15 +51,15 @@ def binary() -> Path:
     return max(built, key=lambda path: path.stat().st_mtime).resolve()
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on, below the range from which the system picks ports itself."""
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port of a loopback address nobody listens on, below the range from which the system picks ports itself."""
     for _ in range(100):
         port = random.randint(20000, 30000)
         with socket.socket() as probe:
             # What a server that was just stopped left behind doesn't make its port taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((address, port))
                 return port
             except OSError:
                 continue
@@ -68,7 +67,7 @@ def free_port() -> int:
 
 
 class DidNotStart(Exception):
-    """`serve` ended, or didn't answer in time. `log` is what it wrote to standard error."""
+    """A server ended, or didn't answer in time. `log` is what it wrote to standard error."""
 
     def __init__(self, why: str, status: int | None, log: str) -> None:
         super().__init__(f"{why}\n{log}")
@@ -76,53 +75,62 @@ class DidNotStart(Exception):
         self.log = log
 
 
-class Server:
-    """One server with one folder and one port, both kept over restarts.
+class Process:
+    """A server's process with one folder and one port for clients, both kept over restarts."""
 
-    `wrapper` is put in front of the command, as in `strace -o FILE`.
-    """
+    # What answers 200 once it is up, and how long that may take.
+    health_path = "/_starling/health"
+    start_limit_s = 20.0
 
-    def __init__(self, engine, wrapper: list[str] | None = None) -> None:
+    def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="starling-test-"))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = self.folder / "server.log"
-        self.wrapper = wrapper or []
         self.process: subprocess.Popen | None = None
-        self._engine = engine
-        self.database = engine.create(self.folder)
-        self.configure(self.database)
 
-    def configure(self, database_url: str) -> None:
-        """Writes the configuration for the next start."""
-        text = CONFIGURATION.format(folder=self.folder, port=self.port, database=database_url)
-        (self.folder / "starling.toml").write_text(text)
+    def command(self) -> list[str]:
+        """What is run."""
+        raise NotImplementedError
 
     def start(self) -> float:
         """Starts it, waits until it is healthy, and returns the seconds that took."""
         began = time.monotonic()
+        self.launch()
+        self.wait_until_healthy()
+        return time.monotonic() - began
+
+    def launch(self) -> None:
+        """Starts it, and waits for nothing."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, str(binary()), "serve", "--config", str(self.folder / "starling.toml")],
+                self.command(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def wait_until_healthy(self) -> None:
+        """Waits for it after `launch`."""
+        began = time.monotonic()
         while not self._is_healthy():
             status = self.process.poll()
             if status is not None:
-                raise DidNotStart(f"serve ended with status {status}", status, self.log())
-            if time.monotonic() - began > START_LIMIT_S:
+                raise DidNotStart(f"it ended with status {status}", status, self.log())
+            if time.monotonic() - began > self.start_limit_s:
                 self.kill()
-                raise DidNotStart(f"serve is not healthy after {START_LIMIT_S} s", None, self.log())
+                raise DidNotStart(f"it is not healthy after {self.start_limit_s} s", None, self.log())
             time.sleep(0.01)
-        return time.monotonic() - began
+
+    def runs(self) -> bool:
+        """Whether it was started and hasn't ended."""
+        return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
-        """kill -9, and what a wrapper started with it."""
-        if self.process is not None and self.process.poll() is None:
+        """kill -9, and what it started."""
+        if self.runs():
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(STOP_LIMIT_S)
 
@@ -134,7 +142,6 @@ class Server:
     def close(self) -> None:
         """Ends it, if it still runs, and removes its data."""
         self.kill()
-        self._engine.drop(self.database)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self, lines: int = 40) -> str:
@@ -145,7 +152,38 @@ class Server:
 
     def _is_healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/_starling/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.url}{self.health_path}", timeout=5) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
+
+
+class Server(Process):
+    """A Starling.
+
+    `wrapper` is put in front of the command, as in `strace -o FILE`; `more` is added to the configuration.
+    """
+
+    def __init__(self, engine, wrapper: list[str] | None = None, name: str = "localhost", more: str = "") -> None:
+        super().__init__()
+        self.name = name
+        self.wrapper = wrapper or []
+        self._more = more
+        self._engine = engine
+        self.database = engine.create(self.folder)
+        self.configure(self.database)
+
+    def configure(self, database_url: str) -> None:
+        """Writes the configuration for the next start."""
+        text = CONFIGURATION.format(
+            name=self.name, folder=self.folder, port=self.port, database=database_url, more=self._more
+        )
+        (self.folder / "starling.toml").write_text(text)
+
+    def command(self) -> list[str]:
+        return [*self.wrapper, str(binary()), "serve", "--config", str(self.folder / "starling.toml")]
+
+    def close(self) -> None:
+        self.kill()
+        self._engine.drop(self.database)
+        super().close()
