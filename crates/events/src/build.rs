@@ -43,7 +43,8 @@ impl From<ParseError> for BuildError {
 pub struct EventReference {
     /// The id of the event.
     pub event_id: OwnedEventId,
-    /// The reference hash, which room versions 1 and 2 write beside the id; `None` elsewhere.
+    /// The reference hash, which room versions 1 and 2 write beside the id; `None` elsewhere, and where it isn't known: deployed
+    /// servers leave it out, and check none.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -142,10 +143,7 @@ impl EventBuilder {
         }
         let mut out = ObjectWriter::with_capacity(self.content.as_bytes().len() + 512);
         let auth_events = references(rules.references, &self.auth_events);
-        out.member(
-            "auth_events",
-            &auth_events.ok_or(BuildError::Invalid("auth_events"))?,
-        );
+        out.member("auth_events", &auth_events);
         out.member("content", self.content.as_bytes());
         let depth = self.depth.min(rules.max_depth());
         out.member("depth", depth.to_string().as_bytes());
@@ -155,10 +153,7 @@ impl EventBuilder {
             self.origin_server_ts.to_string().as_bytes(),
         );
         let prev_events = references(rules.references, &self.prev_events);
-        out.member(
-            "prev_events",
-            &prev_events.ok_or(BuildError::Invalid("prev_events"))?,
-        );
+        out.member("prev_events", &prev_events);
         if let Some(redacts) = top_level_redacts {
             out.string("redacts", redacts.as_str());
         }
@@ -214,8 +209,8 @@ impl Unfinished {
     }
 }
 
-/// The array of references in this form. `None` if a hash is needed and missing.
-fn references(form: ReferenceForm, references: &[EventReference]) -> Option<Vec<u8>> {
+/// The array of references in this form.
+fn references(form: ReferenceForm, references: &[EventReference]) -> Vec<u8> {
     let mut out = vec![b'['];
     for (index, reference) in references.iter().enumerate() {
         if index > 0 {
@@ -228,13 +223,16 @@ fn references(form: ReferenceForm, references: &[EventReference]) -> Option<Vec<
                 out.push(b'[');
                 out.extend_from_slice(&id);
                 out.push(b',');
-                out.extend_from_slice(&sha256_object(&reference.hash?));
+                match &reference.hash {
+                    Some(hash) => out.extend_from_slice(&sha256_object(hash)),
+                    None => out.extend_from_slice(b"{}"),
+                }
                 out.push(b']');
             }
         }
     }
     out.push(b']');
-    Some(out)
+    out
 }
 
 /// A hash as events write it.

@@ -1,10 +1,10 @@
 //! Fetching a room's older history from other servers, when a client comes to where it ends here.
 //! <https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use ruma_common::{OwnedEventId, OwnedServerName, RoomId, UserId};
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
 use starling_db::{Error, Tx, Write};
 use starling_events::Pdu;
 use starling_store::backfill::Older;
@@ -12,10 +12,11 @@ use starling_store::events::Visibility;
 use starling_store::gaps::{Gap, gap_delete, gap_newest};
 use starling_store::memberships::Membership;
 use starling_store::names::types;
+use starling_store::outliers::{KnownEvent, events_known};
 use starling_store::rooms::{RoomSnapshot, visibility_of};
 use starling_store::timeline::{Direction, START, Stretch};
 use starling_store::tokens::{Place, Token};
-use starling_store::{EventNum, Store};
+use starling_store::Store;
 
 use crate::receive::{ReceiveError, in_order};
 use crate::rooms::Rooms;
@@ -106,7 +107,7 @@ impl Rooms {
         server: &ruma_common::ServerName,
         events: &[Pdu],
     ) -> Result<(), ReceiveError> {
-        let here: BTreeSet<&ruma_common::EventId> = events.iter().map(Pdu::event_id).collect();
+        let here: BTreeSet<&EventId> = events.iter().map(Pdu::event_id).collect();
         let cited = events.iter().flat_map(Pdu::auth_events);
         let cited: BTreeSet<OwnedEventId> =
             cited.filter(|id| !here.contains(&***id)).cloned().collect();
@@ -154,15 +155,14 @@ impl Rooms {
         (events, visibility): (Vec<Pdu>, Vec<(Visibility, Visibility)>),
     ) -> Result<(), ReceiveError> {
         let (store, room, gap) = (self.store().clone(), snapshot.room, gap.clone());
-        let ids: Vec<OwnedEventId> = events.iter().map(|pdu| pdu.event_id().to_owned()).collect();
         let write = move |tx: &mut Tx<'_>| {
-            let known = starling_store::outliers::events_known(tx, ids.iter().map(|id| &**id))?;
-            let known: HashMap<&OwnedEventId, EventNum> =
-                known.iter().map(|(id, event)| (id, event.num)).collect();
-            let older = ids.iter().zip(&visibility).filter_map(|(id, visibility)| {
-                let event = *known.get(id)?;
+            let known = events_known(tx, events.iter().map(Pdu::event_id))?;
+            let filling = filling(&gap, &events, &known);
+            let older = events.iter().zip(&visibility);
+            let older = older.filter(|(pdu, _)| filling.contains(pdu.event_id()));
+            let older = older.filter_map(|(pdu, visibility)| {
                 Some(Older {
-                    event,
+                    event: known.get(pdu.event_id())?.num,
                     visibility: *visibility,
                 })
             });
@@ -245,6 +245,27 @@ fn gap_before(
         .first()
         .map_or(Visibility::Joined, |event| event.visibility.0);
     Ok(Some((Arc::clone(snapshot), gap, visibility)))
+}
+
+/// Those of the events that lie in the gap: what comes before an event that has a place belongs elsewhere.
+fn filling<'a>(
+    gap: &'a Gap,
+    events: &'a [Pdu],
+    known: &HashMap<OwnedEventId, KnownEvent>,
+) -> HashSet<&'a EventId> {
+    let events: HashMap<&EventId, &Pdu> = events.iter().map(|pdu| (pdu.event_id(), pdu)).collect();
+    let mut ahead: Vec<&EventId> = gap.missing.iter().map(|id| &**id).collect();
+    let mut filling = HashSet::new();
+    while let Some(id) = ahead.pop() {
+        let is_placed = known.get(id).is_some_and(|event| event.is_placed);
+        let Some(pdu) = events.get(id).filter(|_| !is_placed) else {
+            continue;
+        };
+        if filling.insert(pdu.event_id()) {
+            ahead.extend(pdu.prev_events().iter().map(|id| &**id));
+        }
+    }
+    filling
 }
 
 fn sets_visibility(pdu: &Pdu) -> bool {

@@ -69,7 +69,7 @@ pub enum ReceiveError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// The database failed.
-    #[error("the event could not be stored")]
+    #[error("the event could not be stored: {0}")]
     Db(#[from] Error),
 }
 
@@ -138,7 +138,12 @@ impl Rooms {
         purpose: Purpose,
     ) -> Result<Received, ReceiveError> {
         let (names, db) = (self.store().names(), self.store().db());
-        names.intern_ahead(db, names_of(pdu)).await?;
+        if pdu.state_key().is_some() {
+            // Where branches meet, the state is resolved with the event's key before it is stored.
+            names.intern_all(db, names_of(pdu)).await?;
+        } else {
+            names.intern_ahead(db, names_of(pdu)).await?;
+        }
         let (mut asked, mut asked_auth) = (purpose == Purpose::Fill, false);
         let mut before = None;
         let (head, mut moved) = (self.heads.head(room), 0);

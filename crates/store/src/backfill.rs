@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use ruma_common::OwnedEventId;
+use ruma_common::{OwnedEventId, UserId};
 use starling_db::{Error, Tx};
 
 use crate::events::{Event, Visibility};
 use crate::gaps::{Gap, gap_delete, gap_insert};
+use crate::memberships::membership_change_place;
+use crate::names::types;
 use crate::numbers::{EventNum, RoomNum};
 use crate::outliers::events_known;
 use crate::relations::relation_of;
@@ -71,6 +73,7 @@ impl Store {
         }
         note_gaps(tx, room, &placed)?;
         for event in &placed {
+            self.place_membership(tx, event)?;
             if let Some(relation) = relation_of(&event.pdu) {
                 let target = self.event_by_id(tx, &relation.target)?;
                 let target = target.filter(|target| target.room == room);
@@ -84,6 +87,24 @@ impl Store {
             }
         });
         Ok(())
+    }
+}
+
+impl Store {
+    /// What a user of this server may see depends on where their own member events stand.
+    fn place_membership(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), Error> {
+        let target = event
+            .pdu
+            .state_key()
+            .filter(|_| event.kind == types::MEMBER);
+        let target = target.and_then(|key| <&UserId>::try_from(key).ok());
+        let (Some(target), Some(place)) = (target, event.place) else {
+            return Ok(());
+        };
+        match self.names().user(tx, target)? {
+            Some(user) => membership_change_place(tx, user, (event.room, event.num), place),
+            None => Ok(()),
+        }
     }
 }
 

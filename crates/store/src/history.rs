@@ -31,7 +31,8 @@ macro_rules! sight {
 starling_db::statements! {
     /// Every change of a user's membership of some rooms. A join, since SQLite makes a table of what stands after `IN`;
     /// and in no order, so that it looks each room up instead of reading those of all rooms in the order of an index.
-    MEMBERSHIP_HISTORIES = "SELECT changes.room_num, changes.membership, changes.event_num
+    MEMBERSHIP_HISTORIES = "SELECT changes.room_num, changes.membership, changes.event_num, changes.place_major,
+            changes.place_minor
         FROM {ints ?2} AS wanted CROSS JOIN membership_changes AS changes
         WHERE changes.user_num = ?1 AND changes.room_num = wanted.value";
     /// The events of a room from a time on, oldest first; ?3 is the last that was looked at of those of this time.
@@ -145,8 +146,8 @@ impl Viewer {
                     .ok_or_else(|| Error::Damaged(format!("there is no membership {code}")))?;
                 // A live event's number is its position.
                 let place = Place {
-                    major: row.int(2)?,
-                    minor: 0,
+                    major: row.opt_int(3)?.unwrap_or(row.int(2)?),
+                    minor: row.int(4)?,
                 };
                 viewers
                     .entry(RoomNum(row.int(0)?))

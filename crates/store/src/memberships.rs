@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use starling_db::{Error, Positions, Row, Tx, Value};
 
 use crate::numbers::{EventNum, RoomNum, UserNum};
+use crate::tokens::Place;
 
 starling_db::statements! {
     /// Sets a membership. A forgotten room is remembered again by who may come in, not by who is kept out or let off.
@@ -16,6 +17,9 @@ starling_db::statements! {
     /// Notes a change of a membership.
     MEMBERSHIP_CHANGE_INSERT = "INSERT INTO membership_changes (position, user_num, room_num, membership, event_num)
         VALUES (?1, ?2, ?3, ?4, ?5)";
+    /// Notes where a member event stands that has come into the timeline later.
+    MEMBERSHIP_CHANGE_PLACE = "UPDATE membership_changes SET place_major = ?4, place_minor = ?5
+        WHERE user_num = ?1 AND room_num = ?2 AND event_num = ?3";
     /// All memberships of a user.
     MEMBERSHIP_LIST = "SELECT room_num, membership, event_num, position, forgotten FROM memberships
         WHERE user_num = ?1 ORDER BY room_num";
@@ -194,6 +198,26 @@ pub fn membership_set(
         ],
     )?;
     Ok(position)
+}
+
+/// Notes where a member event of a local user stands that has come into the timeline later.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn membership_change_place(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    (room, event): (RoomNum, EventNum),
+    place: Place,
+) -> Result<(), Error> {
+    let params = [
+        user.into(),
+        room.into(),
+        event.into(),
+        place.major.into(),
+        place.minor.into(),
+    ];
+    tx.execute(&MEMBERSHIP_CHANGE_PLACE, &params).map(drop)
 }
 
 /// All memberships of a user, forgotten rooms included.

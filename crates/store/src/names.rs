@@ -373,7 +373,17 @@ impl Names {
     /// # Errors
     /// When the database fails.
     pub async fn intern_ahead(self: &Arc<Self>, db: &Db, names: Vec<Name>) -> Result<(), Error> {
-        let mut unknown = self.unknown(db, || names);
+        let unknown = self.unknown(db, || names);
+        self.intern_all(db, unknown).await
+    }
+
+    /// Writes those of the names that aren't known yet: for who needs their numbers before anything else is written.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn intern_all(self: &Arc<Self>, db: &Db, names: Vec<Name>) -> Result<(), Error> {
+        let mut unknown = names;
+        unknown.retain(|name| !self.is_known(name));
         if unknown.is_empty() {
             return Ok(());
         }

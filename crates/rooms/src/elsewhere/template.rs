@@ -55,7 +55,8 @@ enum Reference {
 
 #[derive(Debug, Deserialize)]
 struct Hash {
-    sha256: String,
+    /// Synapse leaves it out.
+    sha256: Option<String>,
 }
 
 impl Rooms {
@@ -122,11 +123,12 @@ impl Reference {
                 hash: None,
             }),
             (Self::WithHash(event_id, Hash { sha256 }), ReferenceForm::WithHashes) => {
-                let hash = unpadded_base64::decode(&sha256)?.try_into().ok()?;
-                Some(EventReference {
-                    event_id,
-                    hash: Some(hash),
-                })
+                let decode = |hash: String| unpadded_base64::decode(&hash)?.try_into().ok();
+                let hash = match sha256 {
+                    Some(hash) => Some(decode(hash)?),
+                    None => None,
+                };
+                Some(EventReference { event_id, hash })
             }
             _ => None,
         }

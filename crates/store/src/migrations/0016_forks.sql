@@ -39,3 +39,7 @@ CREATE TABLE inbox (
     json {bytes} NOT NULL,
     UNIQUE (room_num, event_id)
 );
+
+-- Where the member event stands in the room's order, once it has a place that isn't that of a live event. NULL: (event_num, 0).
+ALTER TABLE membership_changes ADD COLUMN place_major BIGINT;
+ALTER TABLE membership_changes ADD COLUMN place_minor BIGINT NOT NULL DEFAULT 0;
