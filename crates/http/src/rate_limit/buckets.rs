@@ -15,7 +15,7 @@ pub(crate) const EVICTIONS: &str = "starling_http_rate_limit_evictions_total";
 /// Buckets of one set. A key has its place in one set only, so each operation looks at no more than these.
 const WAYS: usize = 8;
 /// The low bits of a tag, which hold the kind of action.
-const KIND_BITS: u64 = 0xf;
+const KIND_BITS: u64 = 0x1f;
 /// How often an overflow is logged, in nanoseconds.
 const WARN_EVERY: u64 = 60_000_000_000;
 
