@@ -64,6 +64,9 @@ async fn an_invite_is_shown_to_the_invited_users_server_with_the_rooms_state() {
         assert!(malformed, "{refused:?}");
         at.net.add(RESIDENT, signs(RoomVersion::V12));
         invite().await.unwrap();
+        let num = at.world.store.room_num(&room).await.unwrap().unwrap();
+        let invited = at.world.rooms.current_membership(num, &bob).await.unwrap();
+        assert_eq!(invited, Some(Membership::Invite));
         let Asked { uri, body, .. } = at.net.asked().pop().unwrap();
         assert!(uri.starts_with("/_matrix/federation/v2/invite/"), "{uri}");
         assert_eq!(body["room_version"], "12");

@@ -67,6 +67,21 @@ async fn a_room_of_every_version_is_joined() {
             at.net.add(RESIDENT, resident(template, graph.answer()));
             join(&at, &alice, &graph, &[RESIDENT]).await.unwrap();
             assert!(is_in(&at, &alice, &graph).await, "version {version}");
+            let room = at
+                .world
+                .store
+                .room_num(&graph.room_id)
+                .await
+                .unwrap()
+                .unwrap();
+            let snapshot = at.world.store.room(room).await.unwrap().unwrap();
+            assert_eq!(
+                snapshot.state.len(),
+                graph.state.len() + 1,
+                "version {version}"
+            );
+            assert_eq!(snapshot.joined, 2, "version {version}");
+            at.world.say(&alice, &graph.room_id, "here").await.unwrap();
             let asked = at.net.asked().pop().unwrap();
             let sent = Pdu::parse(version, &serde_json::to_vec(&asked.body).unwrap()).unwrap();
             assert!(sent.has_valid_content_hash(), "version {version}");

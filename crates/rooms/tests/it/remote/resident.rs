@@ -3,11 +3,14 @@
 use ruma_common::{OwnedUserId, RoomId};
 use serde_json::{Map, Value, json};
 use starling_events::room_version::ReferenceForm;
-use starling_events::sign::signatures;
+use starling_events::sign::{sign_event, signatures};
 use starling_events::{EventBuilder, EventReference, Pdu, RoomVersion};
 use starling_rooms::remote::Handshake;
-use starling_rooms::{Actor, MembershipAction, OwnTemplate, Preset, ResidentError};
+use starling_rooms::{
+    Actor, Membership, MembershipAction, OwnTemplate, Preset, ResidentError, SendError,
+};
 use starling_store::SCHEMA;
+use starling_store::timeline::{Direction, START, Stretch, end_of};
 use starling_testkit::{TestDb, World, on_each_engine};
 
 use super::graph::{RESIDENT, content, raw, value};
@@ -127,7 +130,133 @@ async fn a_user_of_another_server_joins_rooms_of_every_version() {
                 join.event_id(),
                 "version {version}"
             );
+            assert_eq!(standing(&at, &room, BOB).await, Some(Membership::Join));
+            // And out again, as he came.
+            let template = make(&at, Handshake::Leave, &room).await.unwrap();
+            let leave = signed(&template, &room);
+            let sent = raw(&value(&leave));
+            let wanted = (Handshake::Leave, &*room);
+            let taken = at
+                .world
+                .rooms
+                .accept_of(&origin, wanted, leave.event_id(), &sent);
+            taken.await.unwrap();
+            assert_eq!(standing(&at, &room, BOB).await, Some(Membership::Leave));
+            at.world.say(&alice, &room, "bye").await.unwrap();
         }
+    })
+    .await;
+}
+
+/// What a user is in a room.
+async fn standing(at: &Connected, room: &RoomId, user: &str) -> Option<Membership> {
+    let room = at.world.store.room_num(room).await.unwrap().unwrap();
+    let user: OwnedUserId = user.try_into().unwrap();
+    at.world
+        .rooms
+        .current_membership(room, &user)
+        .await
+        .unwrap()
+}
+
+/// The template that Bob's server has for a user here, who comes in by Bob.
+async fn template_by_bob(at: &Connected, room: &RoomId, user: &str) -> Value {
+    let num = at.world.store.room_num(room).await.unwrap().unwrap();
+    let snapshot = at.world.store.room(num).await.unwrap().unwrap();
+    let (store, numbers) = (at.world.store.clone(), snapshot.clone());
+    let read = move |tx: &mut starling_db::Tx<'_>| {
+        let numbers: Vec<_> = numbers.state.iter().map(|entry| entry.event).collect();
+        store.events_read(tx, &numbers)
+    };
+    let state = at.world.store.db().read("state", read).await.unwrap();
+    let wanted = ["m.room.create", "m.room.power_levels", "m.room.join_rules"];
+    let auth = state
+        .iter()
+        .map(|event| &event.pdu)
+        .filter(|event| wanted.contains(&event.kind()) || event.state_key() == Some(BOB));
+    let auth: Vec<&str> = auth.map(|event| event.event_id().as_str()).collect();
+    let last = &snapshot.extremities[0];
+    let content = json!({ "membership": "join", "join_authorised_via_users_server": BOB });
+    let event = json!({
+        "type": "m.room.member", "room_id": room, "sender": user, "state_key": user,
+        "content": content, "depth": last.depth + 1, "auth_events": auth,
+        "prev_events": [last.reference.event_id],
+    });
+    let state: Vec<Value> = state.iter().map(|event| value(&event.pdu)).collect();
+    let (store, to) = (at.world.store.clone(), end_of(at.world.bus.head()));
+    let read = move |tx: &mut starling_db::Tx<'_>| {
+        store.timeline_page(
+            tx,
+            num,
+            Stretch { from: START, to },
+            Direction::Forwards,
+            100,
+        )
+    };
+    let all = at.world.store.db().read("timeline", read).await.unwrap();
+    let all: Vec<Value> = all.iter().map(|event| value(&event.pdu)).collect();
+    json!({ "room_version": "10", "event": event, "state": state, "auth_chain": all })
+}
+
+/// Its conditions are of rooms that only the other server is in, and so is who may let somebody in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_in_the_room_lets_in_whom_this_one_cannot() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let at = Connected::start(&db).await;
+        let (alice, carol) = (at.world.user("alice").await, at.world.user("carol").await);
+        at.net.add(RESIDENT, |_| None);
+        let mut wanted = World::plain(Preset::PublicChat);
+        wanted.room_version = Some("10".to_owned());
+        wanted.power_levels = json!({ "invite": 0 }).as_object().unwrap().clone();
+        let room = at.world.rooms.create(&alice, wanted).await.unwrap();
+        let rule = json!({ "join_rule": "restricted", "allow": [
+            { "type": "m.room_membership", "room_id": "!nowhere:other.example" },
+        ] });
+        let restrict = || {
+            at.world
+                .set(&alice, &room, ("m.room.join_rules", ""), &rule)
+        };
+        let join = async || at.world.rooms.join(&carol, (&room, &[]), None).await;
+        restrict().await.unwrap();
+        // Nobody else is in the room.
+        let refused = join().await;
+        assert!(
+            matches!(refused, Err(SendError::ConditionsUnknown)),
+            "{refused:?}"
+        );
+        assert_eq!(at.net.asked().len(), 0);
+        let open = json!({ "join_rule": "public" });
+        at.world
+            .set(&alice, &room, ("m.room.join_rules", ""), &open)
+            .await
+            .unwrap();
+        let template = make(&at, Handshake::Join, &room).await.unwrap();
+        let bob = signed(&template, &room);
+        let (origin, taken) = (server(RESIDENT), raw(&value(&bob)));
+        let wanted = (Handshake::Join, &*room);
+        at.world
+            .rooms
+            .accept_of(&origin, wanted, bob.event_id(), &taken)
+            .await
+            .unwrap();
+        restrict().await.unwrap();
+        let answer = template_by_bob(&at, &room, "@carol:localhost").await;
+        at.net.add(RESIDENT, move |asked| {
+            if asked.uri.contains("/make_join/") {
+                return Some((200, answer.clone()));
+            }
+            let join = serde_json::to_vec(&asked.body).unwrap();
+            let join = Pdu::parse(RoomVersion::V10, &join).unwrap();
+            let join = sign_event(&join, &server(RESIDENT), &key_of(RESIDENT)).unwrap();
+            let mut answer = answer.clone();
+            answer["event"] = value(&join);
+            Some((200, answer))
+        });
+        join().await.unwrap();
+        assert_eq!(
+            standing(&at, &room, "@carol:localhost").await,
+            Some(Membership::Join)
+        );
     })
     .await;
 }
