@@ -36,7 +36,7 @@ pub(crate) fn refusal(error: &RemoteError) -> MatrixError {
     let message = format!("{server}: {words}");
     match TOLD.iter().find(|told| *told == errcode) {
         Some(told) if status.is_client_error() => {
-            let answer = MatrixError::new(*status, *told, message);
+            let answer = MatrixError::new(*status, told, message);
             match room_version(body) {
                 Some(version) => answer.with("room_version", version),
                 None => answer,

@@ -1,6 +1,6 @@
 //! Requests to other servers: their paths, the older forms that are tried, and what is read of answers.
 
-use ruma_common::{OwnedEventId, user_id};
+use ruma_common::{EventId, OwnedEventId, user_id};
 use serde_json::{Value, json};
 use starling_events::RoomVersion;
 use starling_rooms::RemoteError;
@@ -18,15 +18,26 @@ fn always(body: Value) -> impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync 
     move |_| Some((200, body.clone()))
 }
 
+/// The path of an endpoint.
+fn path(of: &str) -> String {
+    format!("/_matrix/federation/v1/{of}")
+}
+
+/// The room's id in a path.
+const ESCAPED: &str = "%21room10%3Aresident.example";
+
+/// An event's id in a path.
+fn escaped(event: &EventId) -> String {
+    event.as_str().replacen('$', "%24", 1)
+}
+
 #[tokio::test]
-async fn every_request_has_its_path_and_its_answer_is_read() {
+async fn templates_missing_events_and_ids_of_state_are_asked_for() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let Connected { net, remote, .. } = Connected::start(&db).await;
         let (peer, graph) = (server(RESIDENT), Graph::new(RoomVersion::V10));
         let (room, event) = (&graph.room_id, graph.events[0].event_id());
         let (id, pdu) = (event.to_owned(), value(&graph.events[0]));
-        let escaped = "%21room10%3Aresident.example";
-        let path = |of: &str| format!("/_matrix/federation/v1/{of}");
         let uri = || net.asked().last().unwrap().uri.clone();
 
         net.add(
@@ -44,7 +55,7 @@ async fn every_request_has_its_path_and_its_answer_is_read() {
             .iter()
             .map(|v| format!("ver={v}"))
             .collect();
-        let of_user = format!("{escaped}/%40us%3Alocalhost");
+        let of_user = format!("{ESCAPED}/%40us%3Alocalhost");
         assert_eq!(
             uri(),
             path(&format!("make_join/{of_user}?{}", versions.join("&")))
@@ -73,7 +84,7 @@ async fn every_request_has_its_path_and_its_answer_is_read() {
         let asked = net.asked().pop().unwrap();
         assert_eq!(
             (asked.method, asked.uri),
-            ("POST", path(&format!("get_missing_events/{escaped}")))
+            ("POST", path(&format!("get_missing_events/{ESCAPED}")))
         );
         let body =
             json!({ "earliest_events": [], "latest_events": [id], "limit": 2, "min_depth": 3 });
@@ -84,16 +95,27 @@ async fn every_request_has_its_path_and_its_answer_is_read() {
             always(json!({ "pdu_ids": [id], "auth_chain_ids": [] })),
         );
         let ids = remote.state_ids(&peer, room, event).await.unwrap();
-        assert_eq!(ids.pdu_ids, [id.clone()]);
-        let event_query = format!("event_id=%24{}", &id.as_str()[1..]);
-        assert_eq!(uri(), path(&format!("state_ids/{escaped}?{event_query}")));
+        assert_eq!(ids.pdu_ids, std::slice::from_ref(&id));
+        let event_query = format!("event_id={}", escaped(&id));
+        assert_eq!(uri(), path(&format!("state_ids/{ESCAPED}?{event_query}")));
         net.add(
             RESIDENT,
             always(json!({ "pdu_ids": ["$a\u{0}b"], "auth_chain_ids": [] })),
         );
         let ids = remote.state_ids(&peer, room, event).await;
         assert!(matches!(ids, Err(RemoteError::Malformed { .. })), "{ids:?}");
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn events_and_states_are_asked_for() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let Connected { net, remote, .. } = Connected::start(&db).await;
+        let (peer, graph) = (server(RESIDENT), Graph::new(RoomVersion::V10));
+        let (room, event) = (&graph.room_id, graph.events[0].event_id());
+        let (id, pdu) = (event.to_owned(), value(&graph.events[0]));
+        let uri = || net.asked().last().unwrap().uri.clone();
         net.add(
             RESIDENT,
             always(json!({ "pdus": [pdu, pdu], "auth_chain": [pdu] })),
@@ -111,8 +133,8 @@ async fn every_request_has_its_path_and_its_answer_is_read() {
             remote.backfill(&peer, room, &from, 1).await.unwrap().len(),
             1
         );
-        let from = format!("v=%24{0}&v=%24{0}", &id.as_str()[1..]);
-        assert_eq!(uri(), path(&format!("backfill/{escaped}?limit=1&{from}")));
+        let from = format!("v={0}&v={0}", escaped(&id));
+        assert_eq!(uri(), path(&format!("backfill/{ESCAPED}?limit=1&{from}")));
         net.add(RESIDENT, always(json!({ "pdus": [] })));
         assert!(matches!(
             remote.event(&peer, event).await,
@@ -130,7 +152,7 @@ async fn every_request_has_its_path_and_its_answer_is_read() {
         assert_eq!((at.event_id, at.origin_server_ts), (id, 5));
         assert_eq!(
             uri(),
-            path(&format!("timestamp_to_event/{escaped}?ts=7&dir=b"))
+            path(&format!("timestamp_to_event/{ESCAPED}?ts=7&dir=b"))
         );
     })
     .await;
@@ -227,7 +249,7 @@ async fn servers_that_know_only_the_first_version_are_spoken_to_in_it() {
             if asked.uri.contains("/v1/invite/") {
                 return Some((200, signed.clone()));
             }
-            refusal(400, "M_UNKNOWN")
+            Some(refusal(400, "M_UNKNOWN"))
         });
         remote.invite(&peer, &invite, &graph.events).await.unwrap();
         let body = net.asked().pop().unwrap().body;

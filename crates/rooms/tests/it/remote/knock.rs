@@ -72,7 +72,7 @@ async fn knocks_that_are_refused_leave_nothing() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let at = Connected::start(&db).await;
         let alice = at.world.user("alice").await;
-        at.net.add(RESIDENT, |_| refusal(403, "M_FORBIDDEN"));
+        at.net.add(RESIDENT, |_| Some(refusal(403, "M_FORBIDDEN")));
         let graph = Graph::new(RoomVersion::V10);
         let via = [server(RESIDENT)];
         let refused = at

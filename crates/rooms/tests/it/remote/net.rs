@@ -55,9 +55,9 @@ pub(super) fn server(name: &str) -> OwnedServerName {
 }
 
 /// A refusal.
-pub(super) fn refusal(status: u16, errcode: &str) -> Option<(u16, Value)> {
+pub(super) fn refusal(status: u16, errcode: &str) -> (u16, Value) {
     let words = format!("the words of {errcode}");
-    Some((status, json!({ "errcode": errcode, "error": words })))
+    (status, json!({ "errcode": errcode, "error": words }))
 }
 
 impl Net {
