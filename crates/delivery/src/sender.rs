@@ -11,6 +11,7 @@
 
 mod edus;
 mod news;
+mod queue;
 mod queues;
 mod transaction;
 
@@ -33,7 +34,8 @@ use news::TypingTold;
 use queues::Queues;
 use transaction::{Attempt, Attempted};
 
-/// So many transactions are under way.
+/// So many transactions are under way: more than those to servers that lag behind (`queues.rs`), so that others needn't wait
+/// for the many that may be down.
 const MOST_SENDING: usize = 500;
 
 /// So many events of the log are read at once.
@@ -147,7 +149,7 @@ impl Work {
             next_txn: 0,
             read_at_ms: None,
             store_at_ms: None,
-            presence_at_ms: parts.clock.now_ms() + MINUTE_MS,
+            presence_at_ms: next_minute(parts.clock.now_ms()),
             parts,
         }
     }
@@ -260,7 +262,7 @@ impl Work {
             self.store_progress().await;
         }
         if self.presence_at_ms <= now_ms {
-            self.presence_at_ms = now_ms + MINUTE_MS;
+            self.presence_at_ms = next_minute(now_ms);
             let turn = (now_ms / MINUTE_MS).rem_euclid(PRESENCE_TURNS);
             self.parts.bus.tell_presence_again(turn, PRESENCE_TURNS);
         }
@@ -329,6 +331,10 @@ impl Work {
         let behind = changed;
         (Destinations { upto, behind }, caught_up)
     }
+}
+
+fn next_minute(now_ms: i64) -> i64 {
+    (now_ms / MINUTE_MS + 1) * MINUTE_MS
 }
 
 /// Whether a user is of this server.

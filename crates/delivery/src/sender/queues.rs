@@ -10,10 +10,11 @@ use ruma_common::{OwnedServerName, ServerName};
 use starling_store::outgoing::OutgoingPage;
 
 use super::edus::{Edus, Told};
-use super::transaction::{Attempted, MOST_PDUS, Outcome, Transaction, Wanted};
+use super::queue::{Events, Missed, Queue, Turn};
+use super::transaction::{Attempted, MOST_PDUS, Outcome, Wanted};
 
-/// A server that has to get more events than this gets them from the database.
-const MOST_KNOWN: usize = 1_000;
+/// So many transactions to servers that lag behind are under way.
+const MOST_TO_BEHIND: usize = 250;
 
 /// How long a server is left alone that doesn't take what it is sent, where nothing else says: in milliseconds, doubled
 /// each time.
@@ -26,135 +27,19 @@ pub(super) struct Queues {
     /// All others have all events up to here.
     upto: i64,
     servers: BTreeMap<OwnedServerName, Queue>,
-    ready: VecDeque<OwnedServerName>,
+    ready: Ready,
     /// When servers get another turn, in milliseconds since 1970.
     retries: BTreeSet<(i64, OwnedServerName)>,
 }
 
-/// What one server has to get.
-#[derive(Debug)]
-struct Queue {
-    events: Events,
-    edus: Edus,
-    turn: Turn,
-    /// Attempts in a row that have failed.
-    failures: u32,
-    /// What got no answer. It is sent again once, as it was, since only the answer may have been lost; after that the
-    /// server is down, and nothing is kept for it.
-    unanswered: Option<Box<Transaction>>,
-}
-
-#[derive(Debug)]
-enum Events {
-    /// All that it has to get.
-    Known(BTreeSet<i64>),
-    /// Those that it missed.
-    Missed(Missed),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Missed {
-    /// It has all up to here.
-    after: i64,
-    /// It was told of receipts up to here.
-    receipts_after: i64,
-    /// The last event that is known to go to it.
-    newest: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// There is nothing to send.
-    Idle,
-    /// It is in `ready`.
-    Ready,
-    /// A transaction is under way.
-    Sending {
-        /// The last event that was known when it began.
-        newest: i64,
-        /// The first receipt in it.
-        first_receipt: Option<i64>,
-    },
-    /// It is in `retries`.
-    Waiting { until_ms: i64 },
-}
-
-impl Queue {
-    fn new() -> Self {
-        Self {
-            events: Events::Known(BTreeSet::new()),
-            edus: Edus::default(),
-            turn: Turn::Idle,
-            failures: 0,
-            unanswered: None,
-        }
-    }
-
-    fn newest(&self) -> i64 {
-        match &self.events {
-            Events::Known(known) => known.last().copied().unwrap_or_default(),
-            Events::Missed(missed) => missed.newest,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        let has_all = matches!(&self.events, Events::Known(known) if known.is_empty());
-        has_all && self.edus.is_empty()
-    }
-
-    /// From now on its events come from the database, and what it missed of receipts, from the first on that it didn't get.
-    fn fall_behind(&mut self, upto: i64, first_receipt: Option<i64>) {
-        let receipts_after = first_receipt.map_or(i64::MAX, |first| first - 1);
-        match &mut self.events {
-            Events::Known(known) => {
-                let after = known.first().map_or(upto, |first| first - 1);
-                self.events = Events::Missed(Missed {
-                    after,
-                    receipts_after: receipts_after.min(upto),
-                    newest: known.last().copied().unwrap_or(upto),
-                });
-            }
-            Events::Missed(missed) => {
-                missed.receipts_after = missed.receipts_after.min(receipts_after);
-            }
-        }
-    }
-
-    fn add(&mut self, positions: BTreeSet<i64>, upto: i64) {
-        match &mut self.events {
-            Events::Known(known) => known.extend(positions),
-            Events::Missed(missed) => {
-                missed.newest = missed
-                    .newest
-                    .max(positions.last().copied().unwrap_or_default());
-            }
-        }
-        if matches!(&self.events, Events::Known(known) if known.len() > MOST_KNOWN) {
-            self.fall_behind(upto, None);
-        }
-    }
-
-    fn has_got(&mut self, upto: Option<i64>, is_all: bool, newest_then: i64) {
-        self.failures = 0;
-        self.unanswered = None;
-        match &mut self.events {
-            Events::Known(known) => {
-                if let Some(upto) = upto {
-                    *known = known.split_off(&(upto + 1));
-                }
-            }
-            Events::Missed(missed) => {
-                missed.after = missed.after.max(upto.unwrap_or_default());
-                if is_all {
-                    missed.after = missed.after.max(newest_then);
-                    missed.receipts_after = missed.receipts_after.max(missed.after);
-                }
-                if is_all && missed.newest <= missed.after {
-                    self.events = Events::Known(BTreeSet::new());
-                }
-            }
-        }
-    }
+/// Whose turn it is.
+#[derive(Debug, Default)]
+struct Ready {
+    usual: VecDeque<OwnedServerName>,
+    /// Those that lag behind, and may be down.
+    behind: VecDeque<OwnedServerName>,
+    /// How many of them are being sent something.
+    sending: usize,
 }
 
 impl Queues {
@@ -194,7 +79,7 @@ impl Queues {
             let queue = self.servers.entry(server.clone());
             let queue = queue.or_insert_with(Queue::new);
             queue.add(positions, self.upto);
-            make_ready(&mut self.ready, server, queue);
+            self.ready.add(server, queue);
         }
         self.upto = self.upto.max(page.upto);
     }
@@ -207,12 +92,12 @@ impl Queues {
             return;
         }
         tell(&mut queue.edus);
-        make_ready(&mut self.ready, server.to_owned(), queue);
+        self.ready.add(server.to_owned(), queue);
     }
 
     /// Who is next, and what it gets.
     pub(super) fn next(&mut self, now_ms: i64) -> Option<(OwnedServerName, Wanted, Told)> {
-        while let Some(server) = self.ready.pop_front() {
+        while let Some((server, is_behind)) = self.ready.next() {
             let Some(queue) = self.servers.get_mut(&server) else {
                 continue;
             };
@@ -233,7 +118,9 @@ impl Queues {
             queue.turn = Turn::Sending {
                 newest: queue.newest(),
                 first_receipt: told.first_receipt,
+                is_behind,
             };
+            self.ready.sending += usize::from(is_behind);
             return Some((server, wanted, told));
         }
         None
@@ -254,10 +141,12 @@ impl Queues {
         let Turn::Sending {
             newest,
             first_receipt,
+            is_behind,
         } = queue.turn
         else {
             return;
         };
+        self.ready.sending -= usize::from(is_behind);
         queue.turn = Turn::Idle;
         match outcome {
             Outcome::Sent => {
@@ -265,7 +154,7 @@ impl Queues {
                 if queue.is_empty() {
                     entry.remove();
                 } else {
-                    make_ready(&mut self.ready, server, queue);
+                    self.ready.add(server, queue);
                 }
             }
             Outcome::Failed(transaction) => {
@@ -311,7 +200,7 @@ impl Queues {
         if let Turn::Waiting { until_ms } = queue.turn {
             self.retries.remove(&(until_ms, server.to_owned()));
             queue.turn = Turn::Idle;
-            make_ready(&mut self.ready, server.to_owned(), queue);
+            self.ready.add(server.to_owned(), queue);
         }
     }
 
@@ -337,10 +226,28 @@ impl Queues {
     }
 }
 
-fn make_ready(ready: &mut VecDeque<OwnedServerName>, server: OwnedServerName, queue: &mut Queue) {
-    if queue.turn == Turn::Idle {
+impl Ready {
+    /// The server gets its turn, unless it has one, or must wait.
+    fn add(&mut self, server: OwnedServerName, queue: &mut Queue) {
+        if queue.turn != Turn::Idle {
+            return;
+        }
         queue.turn = Turn::Ready;
-        ready.push_back(server);
+        match queue.events {
+            Events::Known(_) => self.usual.push_back(server),
+            Events::Missed(_) => self.behind.push_back(server),
+        }
+    }
+
+    /// Who is next, and whether it lags behind.
+    fn next(&mut self) -> Option<(OwnedServerName, bool)> {
+        if let Some(server) = self.usual.pop_front() {
+            return Some((server, false));
+        }
+        if self.sending >= MOST_TO_BEHIND {
+            return None;
+        }
+        Some((self.behind.pop_front()?, true))
     }
 }
 
@@ -354,6 +261,7 @@ mod tests {
     use starling_bus::{Presence, PresenceState};
 
     use super::*;
+    use crate::sender::queue::MOST_KNOWN;
 
     fn page(upto: i64, servers: &[OwnedServerName]) -> OutgoingPage {
         let events = servers.iter().map(|server| (server.clone(), [upto].into()));
@@ -397,7 +305,7 @@ mod tests {
                 queues.tell(server, |edus| edus.add_presence(&presence.clone().into()));
             }
         }
-        assert!(queues.ready.is_empty(), "they wait");
+        assert!(queues.next(0).is_none(), "they wait");
         assert_eq!(queues.retries.len(), 1_000);
         for queue in queues.servers.values() {
             assert!(queue.edus.is_empty() && queue.unanswered.is_none());
@@ -409,6 +317,27 @@ mod tests {
         assert_eq!(queues.common(), 99, "nobody waits for them");
         assert_eq!(queues.behind().len(), 1_000);
         assert!(size_of::<Queue>() <= 256, "{}", size_of::<Queue>());
+    }
+
+    #[test]
+    fn however_many_servers_may_be_down_others_get_their_turn() {
+        let server = |number| OwnedServerName::try_from(format!("s{number}.example")).unwrap();
+        let behind = (0..1_000).map(|number| (server(number), 5)).collect();
+        let mut queues = Queues::default();
+        queues.start((9, behind), || 0);
+        queues.pass(0);
+        let tried = std::iter::from_fn(|| queues.next(0)).count();
+        assert_eq!(tried, MOST_TO_BEHIND);
+        let well = OwnedServerName::try_from("well.example").unwrap();
+        queues.add(page(10, std::slice::from_ref(&well)));
+        assert_eq!(queues.next(0).map(|(server, ..)| server), Some(well));
+        fail(&mut queues, &server(0), 0);
+        let next = queues.next(0).map(|(server, ..)| server);
+        assert!(
+            next.is_some_and(|next| next != server(0)),
+            "the next of them"
+        );
+        assert!(queues.next(0).is_none());
     }
 
     #[test]
