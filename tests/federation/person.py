@@ -1,6 +1,7 @@
 """A user of one of the servers, and what /sync told them."""
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from harness.client import Client
 from harness.server import Process
 
-WAIT_S = 30.0
+WAIT_S = float(os.environ.get("WAIT", "60"))
 LONG_POLL_MS = 2_000
 
 Answer = TypeVar("Answer")

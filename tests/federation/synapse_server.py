@@ -62,7 +62,13 @@ class Synapse(Process):
             "federation_ip_range_blacklist": [],
             "ip_range_blacklist": [],
             "trusted_key_servers": [],
-            "federation": {"destination_min_retry_interval": "1s", "destination_max_retry_interval": "5s"},
+            # A server that was away is tried again soon.
+            "federation": {
+                "destination_min_retry_interval": "1s",
+                "destination_max_retry_interval": "5s",
+                "max_long_retry_delay": "2s",
+                "max_short_retry_delay": "1s",
+            },
             "allow_public_rooms_over_federation": True,
             "allow_device_name_lookup_over_federation": True,
             "rc_federation": {"sleep_limit": 1_000_000, "reject_limit": 1_000_000, "concurrent": 100},

@@ -33,7 +33,7 @@ class Outages(Conversation):
             self.talk(room, 2)
         few, many, state = rooms
         self._go_away()
-        last = [self._a_line(few, 3), self._a_line(many, 60)]
+        last = [self._a_line(few, 3), self._a_line(many, 55)]
         said = self.ben.say(state, "not meant so")
         self.ben.redact(state, said)
         last.append(self.ben.set_state(state, "m.room.topic", {"topic": "while away"}))
