@@ -90,10 +90,15 @@ pub(crate) fn room(
 ) -> Response {
     let mut before = if is_first_version { "[200,{" } else { "{" }.to_owned();
     for (name, value) in head {
-        before.push_str(&format!("{}:{value},", Value::from(name)));
+        before.extend([
+            Value::from(name).to_string(),
+            ":".to_owned(),
+            value.to_string(),
+            ",".to_owned(),
+        ]);
     }
     let join = String::from_utf8_lossy(join.json());
-    before.push_str(&format!("\"event\":{join},\"auth_chain\":["));
+    before.extend(["\"event\":", &*join, ",\"auth_chain\":["]);
     let after = if is_first_version { "]}]" } else { "]}" };
     let mut ahead = VecDeque::from([Piece::Text(before)]);
     ahead.extend(

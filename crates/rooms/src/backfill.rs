@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
 use starling_db::{Error, Tx, Write};
 use starling_events::Pdu;
+use starling_store::Store;
 use starling_store::backfill::Older;
 use starling_store::events::Visibility;
 use starling_store::gaps::{Gap, gap_delete, gap_newest};
@@ -16,7 +17,6 @@ use starling_store::outliers::{KnownEvent, events_known};
 use starling_store::rooms::{RoomSnapshot, visibility_of};
 use starling_store::timeline::{Direction, START, Stretch};
 use starling_store::tokens::{Place, Token};
-use starling_store::Store;
 
 use crate::receive::{ReceiveError, in_order};
 use crate::rooms::Rooms;
