@@ -4,6 +4,7 @@
 """
 
 import argparse
+import signal
 import sys
 import time
 import unittest
@@ -97,6 +98,8 @@ def main() -> int:
     parser.add_argument("-k", dest="names", action="append", help="only tests whose name contains this")
     parser.add_argument("--only", type=Path, metavar="FILE", help="only tests that this file names")
     arguments = parser.parse_args()
+    # What tests started ends with them, also when they are ended from outside.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     loader = unittest.TestLoader()
     if arguments.names:
