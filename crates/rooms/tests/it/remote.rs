@@ -7,5 +7,6 @@ mod invite;
 mod join;
 mod knock;
 mod leave;
+mod missing;
 mod net;
 mod resident;
