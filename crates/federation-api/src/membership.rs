@@ -5,7 +5,7 @@
 
 use axum::extract;
 use axum::response::Response;
-use ruma_common::{OwnedRoomId, RoomId, ServerName};
+use ruma_common::{RoomId, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -127,7 +127,6 @@ struct JoinQuery {
 struct JoinedRoom {
     join: Pdu,
     served: ServedState,
-    room_id: OwnedRoomId,
 }
 
 async fn send_join(
@@ -137,12 +136,14 @@ async fn send_join(
     Query(query): Query<JoinQuery>,
     Json(event): Json<Box<RawValue>>,
 ) -> Result<Response, MatrixError> {
-    let joined = join(&api, &origin, path, &event).await?;
+    // Those of before the join.
     let servers = if query.omit_members {
-        Some(servers_in(&api, &joined.room_id).await?)
+        let Path((RoomIdPart(room_id), _)) = &path;
+        Some(servers_in(&api, room_id).await?)
     } else {
         None
     };
+    let joined = join(&api, &origin, path, &event).await?;
     let mut served = joined.served;
     if query.omit_members {
         let without = api.rooms.without_members(served).await;
@@ -188,7 +189,6 @@ async fn join(
     Ok(JoinedRoom {
         join,
         served: served.map_err(error::read)?,
-        room_id,
     })
 }
 

@@ -89,16 +89,11 @@ pub(crate) fn room(
     (served, is_first_version): (ServedState, bool),
 ) -> Response {
     let mut before = if is_first_version { "[200,{" } else { "{" }.to_owned();
-    for (name, value) in head {
-        before.extend([
-            Value::from(name).to_string(),
-            ":".to_owned(),
-            value.to_string(),
-            ",".to_owned(),
-        ]);
-    }
-    let join = String::from_utf8_lossy(join.json());
-    before.extend(["\"event\":", &*join, ",\"auth_chain\":["]);
+    let member = |(name, value): (String, Value)| format!("{}:{value},", Value::from(name));
+    before.extend(head.into_iter().map(member));
+    before.push_str("\"event\":");
+    before.push_str(&String::from_utf8_lossy(join.json()));
+    before.push_str(",\"auth_chain\":[");
     let after = if is_first_version { "]}]" } else { "]}" };
     let mut ahead = VecDeque::from([Piece::Text(before)]);
     ahead.extend(

@@ -99,14 +99,14 @@ impl TestServer {
         Self::over(db.db().clone(), config, (Cpu::in_place(), chance(), clock)).await
     }
 
-    /// As [`TestServer::start`], with other servers at the end of this transport.
+    /// As [`TestServer::start_with`], with other servers at the end of this transport.
     ///
     /// # Panics
-    /// As [`TestServer::start`].
-    pub async fn start_on(db: &TestDb, transport: Arc<dyn Transport>) -> Self {
+    /// As [`TestServer::start_with`].
+    pub async fn start_on(db: &TestDb, config: Config, transport: Arc<dyn Transport>) -> Self {
         let clock = Clock::simulated(START_MS);
         let means = (Cpu::in_place(), chance(), clock);
-        Self::build(db.db().clone(), Self::config(), means, Some(transport)).await
+        Self::build(db.db().clone(), config, means, Some(transport)).await
     }
 
     /// As [`TestServer::start_with`], where no time passes: what a limit of rate refuses stays refused.

@@ -3,9 +3,12 @@
 
 mod events;
 mod history;
+mod invite;
 mod keys;
 mod lists;
+mod membership;
 mod queries;
 mod routes;
+mod send;
 mod signed;
 mod support;

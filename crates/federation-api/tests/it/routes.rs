@@ -8,6 +8,7 @@ const OPEN: &[&str] = &[
     "GET /_matrix/key/v2/query/{serverName}",
     "GET /_matrix/key/v2/server",
     "POST /_matrix/key/v2/query",
+    "PUT /_matrix/federation/v1/3pid/onbind",
 ];
 
 #[test]

@@ -130,15 +130,16 @@ pub(crate) async fn on_servers<F: AsyncFn(Here)>(test: F) {
 /// As [`on_servers`], with this configuration.
 pub(crate) async fn on_servers_with<F: AsyncFn(Here)>(config: Config, test: F) {
     on_each_engine(&SCHEMA, async |db| {
-        let server = TestServer::start_with(&db, config.clone()).await;
-        test(Here::new(server)).await;
+        let internet = Arc::new(Internet::default());
+        let transport: Arc<dyn Transport> = Arc::clone(&internet) as _;
+        let server = TestServer::start_on(&db, config.clone(), transport).await;
+        test(Here::new(server, internet)).await;
     })
     .await;
 }
 
 impl Here {
-    fn new(server: TestServer) -> Self {
-        let internet = Arc::new(Internet::default());
+    fn new(server: TestServer, internet: Arc<Internet>) -> Self {
         let (clock, chance) = (server.state.clock.clone(), server.state.chance.clone());
         let identity = Identity {
             server_name: here().to_owned(),
@@ -229,6 +230,14 @@ impl Here {
         self.ask((Method::POST, &uri), Some(&auth), body).await
     }
 
+    /// The answer to a peer's signed PUT below `/_matrix/federation/`.
+    pub(crate) async fn put(&self, peer: &Peer, path: &str, body: &Value) -> TestAnswer {
+        let uri = format!("/_matrix/federation/{path}");
+        let body = body.to_string().into_bytes();
+        let auth = sign_request(("PUT", &uri, Some(&body)), (&peer.name, here()), &peer.key);
+        self.ask((Method::PUT, &uri), Some(&auth), body).await
+    }
+
     /// A new user's access token.
     pub(crate) async fn user(&self, name: &str) -> String {
         let registered = self.server.register(name).await;
@@ -282,14 +291,25 @@ impl Here {
         sent["event_id"].as_str().unwrap().to_owned()
     }
 
-    /// The id of an event that a user of a peer has sent to a room.
-    pub(crate) async fn receive(
+    /// An event that a user of a peer makes for a room.
+    pub(crate) async fn event(
+        &self,
+        peer: &Peer,
+        of: (&str, &str),
+        kind: (&str, Option<&str>),
+        content: &Value,
+    ) -> Pdu {
+        self.made(peer, of, kind, content).await.1.pdu
+    }
+
+    /// The room as it is, and the event that a user of a peer makes of it.
+    async fn made(
         &self,
         peer: &Peer,
         (room, user): (&str, &str),
         (kind, key): (&str, Option<&str>),
         content: &Value,
-    ) -> String {
+    ) -> (Arc<RoomSnapshot>, NewEvent) {
         let store = &self.server.state.store;
         let room_id = <&RoomId>::try_from(room).unwrap();
         let num = store.room_num(room_id).await.unwrap().unwrap();
@@ -322,7 +342,6 @@ impl Here {
         let pdu: Pdu = builder
             .build(before.version, &peer.name, &peer.key)
             .unwrap();
-        let event_id = pdu.event_id().to_string();
         let new = NewEvent {
             fork: None,
             pdu,
@@ -334,7 +353,21 @@ impl Here {
             now_ms: self.now_ms(),
             forgets_left: false,
         };
-        let write = Write::new("receive").locking([num.0]);
+        (before, new)
+    }
+
+    /// The id of an event that a user of a peer has sent to a room.
+    pub(crate) async fn receive(
+        &self,
+        peer: &Peer,
+        of: (&str, &str),
+        kind: (&str, Option<&str>),
+        content: &Value,
+    ) -> String {
+        let store = &self.server.state.store;
+        let (before, new) = self.made(peer, of, kind, content).await;
+        let event_id = new.pdu.event_id().to_string();
+        let write = Write::new("receive").locking([before.room.0]);
         let appending = store.clone();
         store
             .db()
@@ -409,6 +442,11 @@ pub(crate) fn segment(text: &str) -> String {
         _ => format!("%{byte:02X}"),
     };
     text.bytes().map(byte).collect()
+}
+
+/// The bytes of an event as a value.
+pub(crate) fn value(event: &Pdu) -> Value {
+    serde_json::from_slice(event.json()).unwrap()
 }
 
 /// The ids of events of a room of version 4 and later, by their bytes.

@@ -62,7 +62,7 @@ impl Transport for Peer {
 
 /// A server with one user, whose token this is.
 async fn start(db: &TestDb, respond: Respond) -> (TestServer, String) {
-    let server = TestServer::start_on(db, Arc::new(Peer(respond))).await;
+    let server = TestServer::start_on(db, TestServer::config(), Arc::new(Peer(respond))).await;
     let alice = server.register("alice").await;
     let token = alice["access_token"].as_str().unwrap().to_owned();
     (server, token)
