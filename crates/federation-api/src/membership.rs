@@ -146,7 +146,10 @@ async fn send_join(
     let joined = join(&api, &origin, path, &event).await?;
     let mut served = joined.served;
     if query.omit_members {
-        let without = api.rooms.without_members(served).await;
+        let without = api
+            .rooms
+            .without_members(served, joined.join.event_id())
+            .await;
         served = without.map_err(MatrixError::internal)?;
     }
     let mut head = Map::new();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
 use starling_db::{Error, Tx, Write};
@@ -26,6 +27,9 @@ const EVENTS: u32 = 100;
 
 /// So many of the events that are missing before a place are asked for at once.
 const MISSING: i64 = 20;
+
+/// How long a client waits for older events; then it is shown what is here.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// So many servers are asked before giving up.
 const SERVERS: usize = 3;
@@ -62,8 +66,9 @@ impl Rooms {
         let Some((snapshot, gap, visibility)) = self.store().db().read("gap", look).await? else {
             return Ok(());
         };
-        let _turn = self.turns.take(room).await;
-        self.fill(&snapshot, &gap, visibility).await
+        let filling = self.fill(&snapshot, &gap, visibility);
+        let filled = tokio::time::timeout(PATIENCE, filling).await;
+        filled.unwrap_or(Err(ReceiveError::Missing("older events in time")))
     }
 
     async fn fill(
@@ -72,7 +77,7 @@ impl Rooms {
         gap: &Gap,
         visibility: Visibility,
     ) -> Result<(), ReceiveError> {
-        let mut failure = ReceiveError::Missing("older events");
+        let (mut failure, mut is_answered) = (None, false);
         for server in self
             .other_servers_in(snapshot)
             .await?
@@ -84,10 +89,11 @@ impl Rooms {
             let events = match answer.await {
                 Ok(events) => self.checked(snapshot, events).await?,
                 Err(error) => {
-                    failure = error.into();
+                    failure = Some(error.into());
                     continue;
                 }
             };
+            is_answered = true;
             if events.is_empty() {
                 continue;
             }
@@ -95,9 +101,23 @@ impl Rooms {
             self.store_with_auth(snapshot, &server, &events).await?;
             let start = self.visibility_at_start(snapshot, &server, &events).await?;
             let visibility = visibilities(&events, (start, visibility));
-            return self.place(snapshot, gap, (events, visibility)).await;
+            if self.place(snapshot, gap, (events, visibility)).await? {
+                return Ok(());
+            }
         }
-        Err(failure)
+        match failure {
+            Some(error) => Err(error),
+            // All who were asked have nothing that lies there.
+            None if is_answered => self.give_up(snapshot, gap).await,
+            None => Err(ReceiveError::Missing("older events")),
+        }
+    }
+
+    async fn give_up(&self, snapshot: &RoomSnapshot, gap: &Gap) -> Result<(), ReceiveError> {
+        let (room, place) = (snapshot.room, gap.place);
+        let write = move |tx: &mut Tx<'_>| gap_delete(tx, room, place);
+        let write = self.store().db().write(Write::new("gap_delete"), write);
+        Ok(write.await?)
     }
 
     /// Stores the events without a place, with those that allow them.
@@ -148,13 +168,15 @@ impl Rooms {
         Ok(Some(self.store().db().read("visibility", read).await?))
     }
 
+    /// Puts those of the events into the timeline that lie in the gap; whether there are any.
     async fn place(
         &self,
         snapshot: &Arc<RoomSnapshot>,
         gap: &Gap,
         (events, visibility): (Vec<Pdu>, Vec<(Visibility, Visibility)>),
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<bool, ReceiveError> {
         let (store, room, gap) = (self.store().clone(), snapshot.room, gap.clone());
+        let _turn = self.turns.take(room).await;
         let write = move |tx: &mut Tx<'_>| {
             let known = events_known(tx, events.iter().map(Pdu::event_id))?;
             let filling = filling(&gap, &events, &known);
@@ -168,9 +190,10 @@ impl Rooms {
             });
             let older: Vec<Older> = older.collect();
             if older.is_empty() {
-                return gap_delete(tx, room, gap.place);
+                return Ok(false);
             }
-            store.backfill(tx, room, (&gap, &older))
+            store.backfill(tx, room, (&gap, &older))?;
+            Ok::<_, Error>(true)
         };
         let write = self
             .store()
@@ -180,7 +203,7 @@ impl Rooms {
     }
 
     /// Other servers whose users are in the room, those of most members first.
-    async fn other_servers_in(
+    pub(crate) async fn other_servers_in(
         &self,
         snapshot: &Arc<RoomSnapshot>,
     ) -> Result<Vec<OwnedServerName>, Error> {

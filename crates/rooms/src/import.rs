@@ -10,13 +10,13 @@ use starling_events::{Pdu, RoomVersion};
 use starling_stateres::check;
 use starling_store::append::{Fork, NewEvent};
 use starling_store::outliers::events_known;
-use starling_store::remote_invites::room_know;
+use starling_store::remote_invites::{room_adopt, room_is_joined};
 use starling_store::rooms::RoomSnapshot;
 use starling_store::state_map::StateMap;
 use starling_store::{EventNum, RoomNum, Store};
 
 use crate::error::SendError;
-use crate::receive::{names_of, witnesses};
+use crate::receive::{ReceiveError, Received, names_of, witnesses};
 use crate::rooms::Rooms;
 
 /// How often the import is tried again because something else happened in the room.
@@ -51,12 +51,18 @@ impl Rooms {
             state,
             auth_chain,
         } = imported;
-        let know = move |tx: &mut Tx<'_>| room_know(tx, &room_id, version);
+        // Its create event was checked: what an invite said of the version counts no longer.
+        let know = move |tx: &mut Tx<'_>| room_adopt(tx, &room_id, version);
         let room = self.store().db().write(Write::new("room"), know).await?;
         let room = room.ok_or_else(|| {
             SendError::Forbidden("the room is known here with another version".to_owned())
         })?;
+        self.store().rooms().forget(room);
         let _turn = self.turns.take(room).await;
+        let is_joined = move |tx: &mut Tx<'_>| room_is_joined(tx, room);
+        if self.store().db().read("room_is_joined", is_joined).await? {
+            return self.join_too(room, join).await;
+        }
         let ids = state.iter().map(|pdu| pdu.event_id().to_owned()).collect();
         let all = auth_chain.into_iter().chain(state).collect();
         self.store_outliers(room, all).await?;
@@ -78,6 +84,22 @@ impl Rooms {
         Err(SendError::Db(Error::Unavailable(
             "the room moved on too often".to_owned(),
         )))
+    }
+
+    /// Somebody else of this server has come into the room meanwhile: then the join is an event of it like others.
+    async fn join_too(&self, room: RoomNum, join: Pdu) -> Result<OwnedEventId, SendError> {
+        let snapshot = self.store().room(room).await?;
+        let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
+        let others = self.other_servers_in(&snapshot).await?;
+        let origin = others.first().ok_or(SendError::UnknownRoom)?;
+        match self.receive_turn(room, (origin, &join)).await {
+            Ok(Received::Accepted | Received::Known) => Ok(join.event_id().to_owned()),
+            Ok(Received::SoftFailed(why) | Received::Rejected(why)) => {
+                Err(SendError::Forbidden(why))
+            }
+            Err(ReceiveError::Db(error)) => Err(error.into()),
+            Err(error) => Err(SendError::Forbidden(error.to_string())),
+        }
     }
 
     /// The join as it is to be appended, if the state allows it.

@@ -130,6 +130,15 @@ impl Rooms {
         self.receive_in(room, (origin, &pdu), Purpose::PassOn).await
     }
 
+    /// As [`Rooms::receive`], for who has the room's turn.
+    pub(crate) async fn receive_turn(
+        &self,
+        room: RoomNum,
+        event: (&ServerName, &Pdu),
+    ) -> Result<Received, ReceiveError> {
+        self.receive_in(room, event, Purpose::Take).await
+    }
+
     /// Receives an event in its turn.
     async fn receive_in(
         &self,
@@ -160,18 +169,19 @@ impl Rooms {
             let snapshot = snapshot.ok_or(ReceiveError::UnknownRoom)?;
             match self.standing(&snapshot, pdu, before.as_ref()).await? {
                 Standing::Known => return Ok(Received::Known),
-                Standing::MissingAuth if asked_auth => {
-                    return Err(ReceiveError::Missing("events that allow it"));
-                }
-                Standing::MissingAuth => {
-                    asked_auth = true;
-                    self.fetch_auth(&snapshot, origin, pdu).await?;
-                }
-                Standing::MissingPrev if !asked => {
+                // First what lies between: an event that is given for another's sake alone has no place in the room.
+                Standing::Missing { prev: true, .. } if !asked => {
                     asked = true;
                     self.receive_missing(&snapshot, origin, pdu).await?;
                 }
-                Standing::MissingPrev => {
+                Standing::Missing { auth: true, .. } if asked_auth => {
+                    return Err(ReceiveError::Missing("events that allow it"));
+                }
+                Standing::Missing { auth: true, .. } => {
+                    asked_auth = true;
+                    self.fetch_auth(&snapshot, origin, pdu).await?;
+                }
+                Standing::Missing { .. } => {
                     before = Some(self.fetch_state(&snapshot, origin, pdu).await?);
                 }
                 Standing::Decided(mut decided) => {

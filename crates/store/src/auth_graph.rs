@@ -15,7 +15,7 @@ use crate::varint;
 starling_db::statements! {
     /// Notes whom an event cites.
     AUTH_EDGES_INSERT = "INSERT INTO auth_edges (auth_num, event_num) SELECT value, CAST(?2 AS BIGINT)
-        FROM {ints ?1} AS cited";
+        FROM {ints ?1} AS cited WHERE 1 = 1 ON CONFLICT DO NOTHING";
     /// Who cites an event, newest first.
     AUTH_CITED_BY = "SELECT event_num FROM auth_edges WHERE auth_num = ?1 ORDER BY event_num DESC";
     /// The places of events in the graph.

@@ -11,10 +11,13 @@ use crate::numbers::RoomNum;
 starling_db::statements! {
     /// Takes an event in, unless it waits already.
     INBOX_INSERT = "INSERT INTO inbox (room_num, origin, event_id, json) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-    /// The oldest events that wait in a room.
-    INBOX_READ = "SELECT inbox_num, origin, event_id, json FROM inbox WHERE room_num = ?1 ORDER BY inbox_num LIMIT ?2";
-    /// How many wait in a room.
-    INBOX_COUNT = "SELECT COUNT(*) FROM inbox WHERE room_num = ?1";
+    /// The events that wait in a room, those whose turn was never in vain first.
+    INBOX_READ = "SELECT inbox_num, origin, event_id, json, tries FROM inbox WHERE room_num = ?1
+        ORDER BY tries, inbox_num LIMIT ?2";
+    /// How many wait in a room, and how many of them one server sent.
+    INBOX_COUNT = "SELECT COUNT(*), COUNT(CASE WHEN origin = ?2 THEN 1 END) FROM inbox WHERE room_num = ?1";
+    /// Notes that an event's turn was in vain.
+    INBOX_PUT_OFF = "UPDATE inbox SET tries = tries + 1 WHERE inbox_num IN {ints ?1}";
     /// Forgets events whose turn has been.
     INBOX_DELETE = "DELETE FROM inbox WHERE inbox_num IN {ints ?1}";
     /// The rooms in which events wait.
@@ -32,6 +35,8 @@ pub struct Waiting {
     pub event_id: OwnedEventId,
     /// Its bytes, in canonical form.
     pub json: Arc<[u8]>,
+    /// How often its turn was in vain.
+    pub tries: i64,
 }
 
 /// Takes an event of a room in.
@@ -66,17 +71,32 @@ pub fn inbox_read(tx: &mut Tx<'_>, room: RoomNum, limit: i64) -> Result<Vec<Wait
             origin: OwnedServerName::try_from(row.text(1)?).map_err(|_| damaged("its origin"))?,
             event_id: OwnedEventId::try_from(row.text(2)?).map_err(|_| damaged("its event id"))?,
             json: Arc::from(row.bytes(3)?),
+            tries: row.int(4)?,
         })
     })
 }
 
-/// How many events wait in a room.
+/// How many events wait in a room, and how many of them `origin` sent.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn inbox_count(tx: &mut Tx<'_>, room: RoomNum) -> Result<i64, Error> {
-    let count = tx.query_one(&INBOX_COUNT, &[room.into()], |row| row.int(0))?;
-    Ok(count.unwrap_or(0))
+pub fn inbox_count(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    origin: &ServerName,
+) -> Result<(i64, i64), Error> {
+    let params = [room.into(), origin.as_str().into()];
+    let counts = tx.query_one(&INBOX_COUNT, &params, |row| Ok((row.int(0)?, row.int(1)?)))?;
+    Ok(counts.unwrap_or_default())
+}
+
+/// Notes that the turn of these events was in vain.
+///
+/// # Errors
+/// When the database fails.
+pub fn inbox_put_off(tx: &mut Tx<'_>, numbers: &[i64]) -> Result<(), Error> {
+    tx.execute(&INBOX_PUT_OFF, &[Value::Ints(numbers)])
+        .map(drop)
 }
 
 /// Forgets events whose turn has been.

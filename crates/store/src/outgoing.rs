@@ -135,8 +135,9 @@ impl Store {
             return Ok(());
         };
         let target = change.user.server_name();
-        let is_withdrawn = change.before == Some(Membership::Invite)
-            && matches!(change.after, Some(Membership::Leave | Membership::Ban));
+        let was_waiting = matches!(change.before, Some(Membership::Invite | Membership::Knock));
+        let is_withdrawn =
+            was_waiting && matches!(change.after, Some(Membership::Leave | Membership::Ban));
         if is_withdrawn && target != server {
             self.send_to_server(tx, target, position)?;
         }

@@ -1,16 +1,18 @@
 //! Events of other servers that are in no timeline: those that only tell of the state (outliers), those that were refused,
 //! and what is known of events by their ids.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId};
 use starling_db::{Error, Positions, Tx, Value};
 use starling_events::Pdu;
 
 use crate::append::{Fork, Numbers, branch_state};
-use crate::auth_graph::{edges_insert, generation_above};
+use crate::auth_graph::{auth_nodes, edges_insert, generation_above};
 use crate::events::{Event, Status, Visibility, event_insert};
 use crate::numbers::{EventNum, RoomNum, SnapshotNum};
+use crate::redactions::redaction_of;
 use crate::rooms::RoomSnapshot;
 use crate::store::Store;
 use crate::varint;
@@ -19,11 +21,9 @@ starling_db::statements! {
     /// What is known of events.
     EVENTS_KNOWN = "SELECT event_id, event_num, room_num, status, place_major, snapshot_num FROM events
         WHERE event_id IN {texts ?1}";
-    /// Those of some events without a place that were stored before any event that they cite; ?2 is the empty list.
-    OUTLIERS_UNLINKED = "SELECT event_num FROM events
-        WHERE event_id IN {texts ?1} AND place_major IS NULL AND auth = ?2";
-    /// Notes which events an event cites.
-    OUTLIER_LINK = "UPDATE events SET auth = ?2, generation = ?3 WHERE event_num = ?1";
+    /// Which events an event without a place cites, and what the rules say of it.
+    OUTLIER_LINK = "UPDATE events SET auth = ?2, generation = ?3, status = ?4
+        WHERE event_num = ?1 AND place_major IS NULL AND snapshot_num IS NULL";
 }
 
 /// What is known of an event.
@@ -95,26 +95,52 @@ impl Store {
             let cited = outlier.pdu.auth_events().iter().map(|id| &**id);
             cited.chain([outlier.pdu.event_id()])
         });
-        let known = events_known(tx, mentioned)?;
-        let known = known.into_iter().map(|(id, known)| (id, known.num));
+        let known_events = events_known(tx, mentioned)?;
+        let known = known_events
+            .iter()
+            .map(|(id, known)| (id.clone(), known.num));
         let mut numbers: HashMap<OwnedEventId, EventNum> = known.collect();
-        let unlinked = unlinked(tx, outliers)?;
+        let unlinked = unlinked(tx, outliers, &known_events)?;
         for Outlier { pdu, status } in outliers {
             let cited = pdu.auth_events().iter().filter_map(|id| numbers.get(id));
             let auth: Vec<EventNum> = cited.copied().collect();
             if let Some(known) = numbers.get(pdu.event_id()) {
-                if unlinked.contains(known) && !auth.is_empty() {
-                    link(tx, *known, &auth)?;
+                if unlinked.get(known).is_some_and(|cited| *cited < auth.len()) {
+                    link(tx, (*known, *status), &auth)?;
+                    self.judged_after_commit(tx, *known, *status)?;
                 }
                 continue;
             }
             let num = EventNum(positions.give()?);
             let names = self.intern_event(tx, pdu)?;
-            let event = unplaced(pdu, (room, num), &names, *status);
+            let mut event = unplaced(pdu, (room, num), &names, *status);
+            if let Some(redaction) = redaction_of(tx, pdu)? {
+                event = event.redacted_by(redaction);
+            }
             event_insert(tx, &event, (&[], &auth), None)?;
             numbers.insert(pdu.event_id().to_owned(), num);
         }
         Ok(numbers)
+    }
+
+    /// What is at hand of an event says the same as its row from then on.
+    fn judged_after_commit(
+        &self,
+        tx: &mut Tx<'_>,
+        event: EventNum,
+        status: Status,
+    ) -> Result<(), Error> {
+        if let Some(event) = self.event_read(tx, event)? {
+            let (store, judged) = (
+                self.clone(),
+                Event {
+                    status,
+                    ..(*event).clone()
+                },
+            );
+            tx.after_commit(move || store.events().replace(Arc::new(judged)));
+        }
+        Ok(())
     }
 
     /// Stores an event that the rules refused, with its branch's state: after a soft-failed event that with it, after a
@@ -135,10 +161,12 @@ impl Store {
         let num = EventNum(positions.give()?);
         let names = self.intern_event(tx, pdu)?;
         let counts = status != Status::Rejected;
+        let visibility = self.visibility_in(tx, &fork.before, room)?;
         let state = branch_state(tx, room, fork, (&names, pdu, num), counts)?;
         let event = Event {
             snapshot: Some(state.stored.snapshot),
             replaces: state.replaces,
+            visibility: (visibility, visibility),
             ..unplaced(pdu, (room.room, num), &names, status)
         };
         event_insert(tx, &event, (&fork.prev, &fork.auth), None)?;
@@ -146,23 +174,38 @@ impl Store {
     }
 }
 
-/// Those of the events that are here without what they cite.
-fn unlinked(tx: &mut Tx<'_>, outliers: &[Outlier]) -> Result<HashSet<EventNum>, Error> {
-    let ids: Vec<&str> = outliers
+/// How many events those cite that are here and of which nothing but the event is known, as far as they were here when they
+/// came.
+fn unlinked(
+    tx: &mut Tx<'_>,
+    outliers: &[Outlier],
+    known: &HashMap<OwnedEventId, KnownEvent>,
+) -> Result<HashMap<EventNum, usize>, Error> {
+    let here = outliers
         .iter()
-        .map(|outlier| outlier.pdu.event_id().as_str())
-        .collect();
-    let params = [Value::Texts(&ids), Value::Bytes(&[])];
-    let events = tx.query_all(&OUTLIERS_UNLINKED, &params, |row| Ok(EventNum(row.int(0)?)))?;
-    Ok(events.into_iter().collect())
+        .filter_map(|it| known.get(it.pdu.event_id()));
+    let bare = here.filter(|event| !event.is_placed && event.snapshot.is_none());
+    let bare: Vec<EventNum> = bare.map(|event| event.num).collect();
+    let nodes = auth_nodes(tx, &bare)?;
+    let cited = nodes.into_iter().map(|(num, node)| (num, node.auth.len()));
+    Ok(cited.collect())
 }
 
-/// Notes what an event cites.
-fn link(tx: &mut Tx<'_>, event: EventNum, auth: &[EventNum]) -> Result<(), Error> {
+/// Notes what an event cites, and what the rules say of it, now that this is here.
+fn link(
+    tx: &mut Tx<'_>,
+    (event, status): (EventNum, Status),
+    auth: &[EventNum],
+) -> Result<(), Error> {
     let cited = varint::list(auth.iter().map(|event| event.0));
     let generation = generation_above(tx, auth)?;
-    let params = [event.into(), Value::Bytes(&cited), generation.into()];
-    tx.execute_one(&OUTLIER_LINK, &params)?;
+    let params = [
+        event.into(),
+        Value::Bytes(&cited),
+        generation.into(),
+        (status as i64).into(),
+    ];
+    tx.execute(&OUTLIER_LINK, &params)?;
     edges_insert(tx, event, auth)
 }
 

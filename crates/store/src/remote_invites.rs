@@ -18,6 +18,11 @@ starling_db::statements! {
         VALUES (?1, ?2, 0, 0, 0, 0, ?3) ON CONFLICT (room_id) DO NOTHING RETURNING room_num";
     /// A room and its version.
     ROOM_KNOWN = "SELECT room_num, room_version FROM rooms WHERE room_id = ?1";
+    /// Corrects the version of a room that nothing is here of.
+    ROOM_CORRECT = "UPDATE rooms SET room_version = ?2 WHERE room_id = ?1 AND append_count = 0";
+    /// Forgets the events of a room that nothing is here of: they were read by the rules of another version.
+    ROOM_EVENTS_FORGET = "DELETE FROM events WHERE place_major IS NULL AND room_num IN
+        (SELECT room_num FROM rooms WHERE room_id = ?1 AND append_count = 0)";
     /// Whether a user of this server is in a room.
     ROOM_JOINED = "SELECT 1 FROM memberships WHERE room_num = ?1 AND membership = 2 LIMIT 1";
     /// Those of some rooms that users of this server are in.
@@ -85,6 +90,25 @@ pub fn room_know(
         Ok(is_same.then_some(RoomNum(row.int(0)?)))
     })?;
     Ok(known.flatten())
+}
+
+/// As [`room_know`], of a room whose version is known for certain: if nothing of it was ever here but what invites said, and
+/// they said otherwise, that is forgotten.
+///
+/// # Errors
+/// When the database fails.
+pub fn room_adopt(
+    tx: &mut Tx<'_>,
+    room_id: &RoomId,
+    version: RoomVersion,
+) -> Result<Option<RoomNum>, Error> {
+    if let Some(room) = room_know(tx, room_id, version)? {
+        return Ok(Some(room));
+    }
+    let params = [room_id.as_str().into(), version.as_str().into()];
+    tx.execute(&ROOM_CORRECT, &params)?;
+    tx.execute(&ROOM_EVENTS_FORGET, &[room_id.as_str().into()])?;
+    room_know(tx, room_id, version)
 }
 
 /// Whether a user of this server is in the room.

@@ -283,8 +283,8 @@ fn reference_without_a_hash() {
             ..reference(version, 'x')
         };
         let mut event = builder(version, "m", "{}");
-        event.prev_events.push(bare.clone());
-        event.auth_events.push(bare.clone());
+        event.prev_events = vec![bare.clone()];
+        event.auth_events = vec![bare.clone()];
         let built = event.build(version, server(), &key()).unwrap();
         let written = match version.rules().references {
             ReferenceForm::WithHashes => json!([bare.event_id, {}]),

@@ -65,17 +65,27 @@ impl Rooms {
         self.store().db().scan("served_auth_chain", read).await
     }
 
-    /// The same without the members of the room, and what only these rest on.
+    /// The same without the members of the room, with what that and the join of `event_id` rest on.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn without_members(&self, served: ServedState) -> Result<ServedState, Error> {
-        let store = self.store().clone();
+    pub async fn without_members(
+        &self,
+        served: ServedState,
+        event_id: &EventId,
+    ) -> Result<ServedState, Error> {
+        let (store, event_id) = (self.store().clone(), event_id.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let events = store.events_read(tx, &served.state)?;
             let others = events.iter().filter(|event| event.kind != types::MEMBER);
             let state: Vec<EventNum> = others.map(|event| event.num).collect();
-            let auth_chain = auth_chain(tx, &state)?;
+            let join = store.event_by_id(tx, &event_id)?;
+            let leading: Vec<EventNum> = state
+                .iter()
+                .copied()
+                .chain(join.map(|join| join.num))
+                .collect();
+            let auth_chain = auth_chain(tx, &leading)?;
             Ok(ServedState { state, auth_chain })
         };
         self.store().db().scan("served_without_members", read).await

@@ -59,11 +59,14 @@ fn is_erased(event: &Event, erased: &HashSet<UserNum>) -> bool {
     erased.contains(&event.sender) && (event.key.is_none() || event.kind == types::MEMBER)
 }
 
-/// Whether all servers in the room may see it. Of an event without a state nobody can say more; those that are here without
-/// are of the state of others.
+/// Whether all servers in the room may see it. State without a place of its own was given by others as what the room is made
+/// of. Where nothing is known of the members then, only what is open to all is told.
 fn is_open(event: &Event) -> bool {
+    if event.place.is_none() && event.snapshot.is_none() {
+        return event.key.is_some();
+    }
     let is_open = |visibility| matches!(visibility, Visibility::WorldReadable | Visibility::Shared);
-    event.snapshot.is_none() || is_open(event.visibility.0) || is_open(event.visibility.1)
+    is_open(event.visibility.0) || is_open(event.visibility.1)
 }
 
 fn sees(event: &Event, standing: Standing) -> bool {

@@ -10,7 +10,7 @@ use starling_db::{Error, Tx, Write};
 use starling_events::{Pdu, RoomVersion};
 use starling_store::RoomNum;
 use starling_store::inbox::{
-    Waiting, inbox_count, inbox_delete, inbox_insert, inbox_read, inbox_rooms,
+    Waiting, inbox_count, inbox_delete, inbox_insert, inbox_put_off, inbox_read, inbox_rooms,
 };
 
 use super::{ReceiveError, Received};
@@ -18,7 +18,19 @@ use crate::rooms::Rooms;
 
 /// At most so many events wait in a room. Who sends more is told that they were not taken; events after them lead to them
 /// again.
-pub const MAX_WAITING: i64 = 2_000;
+pub const MAX_WAITING: i64 = 5_000;
+
+/// At most so many of them came from one server.
+const MAX_OF_SERVER: i64 = 500;
+
+/// So long an event may take, with all that has to be asked for.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// So often an event is tried that can't be checked, because another server doesn't give what it takes.
+const MAX_TRIES: i64 = 100;
+
+/// The longest pause between tries, when there are no others.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// So many are read at once.
 const STEP: i64 = 50;
@@ -48,7 +60,8 @@ impl Rooms {
         let room = self.room_num(&room_id, ReceiveError::UnknownRoom).await?;
         let origin = origin.to_owned();
         let write = move |tx: &mut Tx<'_>| {
-            let mut free = MAX_WAITING - inbox_count(tx, room)?;
+            let (all, own) = inbox_count(tx, room, &origin)?;
+            let mut free = (MAX_WAITING - all).min(MAX_OF_SERVER - own);
             let mut refused = BTreeMap::new();
             for pdu in &events {
                 if free <= 0 {
@@ -121,27 +134,47 @@ impl Rooms {
             Ok(snapshot) => snapshot.map(|snapshot| snapshot.version),
             Err(error) => {
                 tracing::error!(%error, "the room of waiting events cannot be read");
+                tokio::time::sleep(PAUSE).await;
                 return;
             }
         };
-        let mut done = Vec::with_capacity(waiting.len());
+        if let Some(tries) = waiting
+            .first()
+            .map(|event| event.tries)
+            .filter(|tries| *tries > 0)
+        {
+            // All have been tried in vain.
+            let longer = PAUSE.saturating_mul(1 << tries.clamp(0, 16));
+            tokio::time::sleep(longer.min(LONGEST_PAUSE)).await;
+        }
+        let (mut done, mut put_off) = (Vec::with_capacity(waiting.len()), Vec::new());
         for event in waiting {
-            if let Some(version) = version
-                && !self.receive_one(version, &event).await
-            {
-                tokio::time::sleep(PAUSE).await;
-                break;
+            let is_over = match version {
+                Some(version) => self.receive_one(version, &event).await,
+                None => true,
+            };
+            if is_over || event.tries >= MAX_TRIES {
+                done.push(event.num);
+            } else {
+                put_off.push(event.num);
+                // Those that have never been tried have their turn first.
+                if event.tries > 0 {
+                    break;
+                }
             }
-            done.push(event.num);
         }
         let write = Write::new("inbox_done").relaxed();
-        let delete = move |tx: &mut Tx<'_>| inbox_delete(tx, &done);
-        if let Err(error) = self.store().db().write(write, delete).await {
+        let note = move |tx: &mut Tx<'_>| {
+            inbox_put_off(tx, &put_off)?;
+            inbox_delete(tx, &done)
+        };
+        if let Err(error) = self.store().db().write(write, note).await {
             tracing::error!(%error, "received events stay in the inbox");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Whether the event's turn is over: not while the database fails.
+    /// Whether the event's turn is over: not while the database fails, or others don't give what it takes to check it.
     async fn receive_one(&self, version: RoomVersion, event: &Waiting) -> bool {
         let json = Arc::clone(&event.json);
         let pdu = match Pdu::from_stored(version, event.event_id.clone(), json) {
@@ -151,10 +184,12 @@ impl Rooms {
                 return true;
             }
         };
-        let received = self.receive(&event.origin, pdu).await;
+        let receiving = tokio::time::timeout(PATIENCE, self.receive(&event.origin, pdu));
+        let received = receiving.await;
+        let received = received.unwrap_or(Err(ReceiveError::Missing("what it takes to check it")));
         let (origin, event) = (&event.origin, &event.event_id);
         match received {
-            Ok(Received::Accepted | Received::Known) => {}
+            Ok(Received::Accepted | Received::Known) | Err(ReceiveError::UnknownRoom) => {}
             Ok(Received::SoftFailed(reason)) => {
                 tracing::info!(%origin, %event, reason, "an event is not shown");
             }
@@ -165,7 +200,10 @@ impl Rooms {
                 tracing::error!(%origin, %event, %error, "an event is put off");
                 return false;
             }
-            Err(error) => tracing::warn!(%origin, %event, %error, "an event is not received"),
+            Err(error @ (ReceiveError::Remote(_) | ReceiveError::Missing(_))) => {
+                tracing::info!(%origin, %event, %error, "an event is put off");
+                return false;
+            }
         }
         true
     }

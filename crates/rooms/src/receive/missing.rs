@@ -18,7 +18,7 @@ use starling_store::state_map::{Entry, StateMap};
 use starling_store::{EventNum, RoomNum, Store};
 
 use super::{Purpose, ReceiveError};
-use crate::remote::{Missing, Remote, RemoteError};
+use crate::remote::{Missing, Remote, RemoteError, StateIds};
 use crate::rooms::Rooms;
 
 /// So many events are asked for that lie between those here and a new one: others give no more at once.
@@ -26,6 +26,9 @@ const MISSING: u32 = 20;
 
 /// Where more events of a state than this are missing, all of it is asked for at once.
 const SINGLE_EVENTS: usize = 30;
+
+/// More events than this lead to none.
+const MAX_CHAIN: usize = 20_000;
 
 /// So many events are asked for at once.
 const AT_ONCE: usize = 5;
@@ -103,7 +106,10 @@ impl Rooms {
         let chain = remote
             .event_auth(origin, &room.room_id, pdu.event_id())
             .await?;
-        let chain = self.checked(room, chain).await?;
+        let chain = leading_to(pdu, self.checked(room, chain).await?);
+        if chain.len() > MAX_CHAIN {
+            return Err(ReceiveError::Missing("an auth chain of a sensible length"));
+        }
         self.store_outliers(room.room, chain).await?;
         Ok(())
     }
@@ -119,8 +125,9 @@ impl Rooms {
         let ids = remote
             .state_ids(origin, &room.room_id, pdu.event_id())
             .await?;
-        let all = ids.pdu_ids.iter().chain(&ids.auth_chain_ids).cloned();
-        let missing = self.unknown_among(room.room, all.collect()).await?;
+        let missing = self
+            .unknown_among(room.room, all_of(&ids).collect())
+            .await?;
         let fetched = if missing.len() > SINGLE_EVENTS {
             let state = remote.state(origin, &room.room_id, pdu.event_id()).await?;
             let mut events = state.pdus;
@@ -130,7 +137,24 @@ impl Rooms {
             self.fetch_events(origin, missing).await?
         };
         let fetched = self.checked(room, fetched).await?;
-        self.store_outliers(room.room, fetched).await?;
+        let named: BTreeSet<OwnedEventId> = all_of(&ids).collect();
+        let keep = |events: Vec<Pdu>| {
+            let named = events
+                .into_iter()
+                .filter(|pdu| named.contains(pdu.event_id()));
+            named.collect()
+        };
+        self.store_outliers(room.room, keep(fetched)).await?;
+        let missing = self
+            .unknown_among(room.room, all_of(&ids).collect())
+            .await?;
+        if !missing.is_empty() && missing.len() <= SINGLE_EVENTS {
+            // One request may have failed: a state with holes is none.
+            let state = remote.state(origin, &room.room_id, pdu.event_id()).await?;
+            let events = state.pdus.into_iter().chain(state.auth_chain).collect();
+            let events = self.checked(room, events).await?;
+            self.store_outliers(room.room, keep(events)).await?;
+        }
         self.state_of(room.room, ids.pdu_ids).await
     }
 
@@ -180,6 +204,28 @@ impl Rooms {
         }
         Ok(state)
     }
+}
+
+/// All events that an answer names.
+fn all_of(ids: &StateIds) -> impl Iterator<Item = OwnedEventId> {
+    ids.pdu_ids.iter().chain(&ids.auth_chain_ids).cloned()
+}
+
+/// Those of the events that lead to `pdu` by what events cite.
+fn leading_to(pdu: &Pdu, events: Vec<Pdu>) -> Vec<Pdu> {
+    let mut events: HashMap<OwnedEventId, Pdu> = events
+        .into_iter()
+        .map(|event| (event.event_id().to_owned(), event))
+        .collect();
+    let mut ahead: Vec<OwnedEventId> = pdu.auth_events().to_vec();
+    let mut leading = Vec::new();
+    while let Some(event) = ahead.pop() {
+        if let Some(event) = events.remove(&event) {
+            ahead.extend(event.auth_events().iter().cloned());
+            leading.push(event);
+        }
+    }
+    leading
 }
 
 fn state_of(

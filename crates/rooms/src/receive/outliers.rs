@@ -10,7 +10,7 @@ use starling_events::id::create_event_id;
 use starling_stateres::{AuthState, check, check_auth_events};
 use starling_store::events::Status;
 use starling_store::names::Name;
-use starling_store::outliers::{Outlier, events_known};
+use starling_store::outliers::{KnownEvent, Outlier, events_known};
 use starling_store::{EventNum, RoomNum, Store};
 
 use crate::rooms::Rooms;
@@ -113,7 +113,14 @@ fn cited_here(
     let create = events.values().next().and_then(create_of);
     let wanted: BTreeSet<&OwnedEventId> = cited.chain(events.keys()).chain(&create).collect();
     let known = events_known(tx, wanted.into_iter().map(|id| &**id))?;
-    let of_room = known.values().filter(|event| event.room == room);
+    // What is only known as an event, and comes with what it cites, is judged once more: that may not have been here.
+    let is_bare = |id: &OwnedEventId, event: &KnownEvent| {
+        events.contains_key(id) && !event.is_placed && event.snapshot.is_none()
+    };
+    let of_room = known
+        .iter()
+        .filter(|(id, event)| event.room == room && !is_bare(id, event));
+    let of_room = of_room.map(|(_, event)| event);
     let numbers: Vec<EventNum> = of_room.map(|event| event.num).collect();
     let here = store.events_read(tx, &numbers)?;
     let judged = here.iter().map(|event| {

@@ -22,15 +22,21 @@ use starling_store::{EventNum, SnapshotNum, Store};
 
 use super::resolve::{Unnumbered, resolved};
 
+/// So many branches beside an event are resolved one by one.
+const MAX_BRANCHES: usize = 10;
+
 /// What is to be done with an event.
 #[derive(Debug)]
 pub(super) enum Standing {
     /// Nothing: it is here.
     Known,
-    /// Some of its auth events aren't here.
-    MissingAuth,
-    /// It follows events of which the state isn't known here.
-    MissingPrev,
+    /// What it takes to decide isn't here.
+    Missing {
+        /// Some of its auth events.
+        auth: bool,
+        /// The state at some of the events that it follows.
+        prev: bool,
+    },
     /// It is to be stored like this.
     Decided(Box<Decided>),
 }
@@ -102,9 +108,7 @@ pub(super) fn standing(
     }
     let is_missing =
         |id: &&OwnedEventId| known.get(*id).is_none_or(|event| event.room != room.room);
-    if pdu.auth_events().iter().any(|id| is_missing(&id)) {
-        return Ok(Standing::MissingAuth);
-    }
+    let auth = pdu.auth_events().iter().any(|id| is_missing(&id));
     let has_state = |id: &&OwnedEventId| {
         let event = known.get(*id).filter(|event| event.room == room.room);
         event.is_some_and(|event| event.snapshot.is_some())
@@ -112,8 +116,9 @@ pub(super) fn standing(
     let (here, missing): (Vec<&OwnedEventId>, Vec<&OwnedEventId>) =
         pdu.prev_events().iter().partition(has_state);
     let missing: Vec<OwnedEventId> = missing.into_iter().cloned().collect();
-    if before.is_none() && !missing.is_empty() {
-        return Ok(Standing::MissingPrev);
+    let prev = before.is_none() && !missing.is_empty();
+    if auth || prev {
+        return Ok(Standing::Missing { auth, prev });
     }
     let of = |ids: &[&OwnedEventId]| -> Vec<KnownEvent> {
         ids.iter()
@@ -147,7 +152,14 @@ fn decide(
     let auth: Vec<EventNum> = named.auth.iter().map(|event| event.num).collect();
     let prev: Vec<EventNum> = named.prev.iter().map(|event| event.num).collect();
     let (state, base) = match before {
-        Some(state) => (state.clone(), stored_of(room)),
+        Some(state) => {
+            // What a server says of the state is one branch; what is known of the others is not forgotten for it.
+            let known = state_before(store, tx, room, &named.prev)?;
+            let mut all = vec![state];
+            all.extend((!named.prev.is_empty()).then_some(&known.0));
+            let state = resolved(store, tx, room.version, &all, None)?;
+            (state, stored_of(room))
+        }
         None => state_before(store, tx, room, &named.prev)?,
     };
     let power = room_power(store, tx, &state)?;
@@ -184,8 +196,9 @@ fn decide(
             return Ok(decided);
         }
     }
-    if !others.is_empty() {
-        decided.fork.current = Some(merged(store, tx, pdu, (&decided.fork, &others))?);
+    if !(others.is_empty() && decided.fork.missing.is_empty()) {
+        let beside = (room, others.as_slice());
+        decided.fork.current = Some(merged(store, tx, pdu, (&decided.fork, beside))?);
     }
     decided.fork.others = others;
     if let Some(target) = pdu.redacts() {
@@ -281,6 +294,9 @@ fn is_allowed(
     pdu: &Pdu,
     (auth, fork): (&[KnownEvent], &Fork),
 ) -> Result<Result<(), String>, Error> {
+    if pdu.kind() == "m.room.create" {
+        return Ok(Err("the room is created already".to_owned()));
+    }
     if auth.iter().any(|event| event.status == Status::Rejected) {
         return Ok(Err("an event that should allow it was rejected".to_owned()));
     }
@@ -299,13 +315,16 @@ fn is_allowed(
     Ok(verdict.map_err(|error| error.to_string()))
 }
 
-/// The state of the room with the event, which `others` stand beside.
+/// The state of the room with the event, which `others` stand beside. The room's own state counts as one of theirs where they
+/// are many, and where the event follows what isn't here: nobody here has seen that it follows from the room.
 fn merged(
     store: &Store,
     tx: &mut Tx<'_>,
     pdu: &Pdu,
-    (fork, others): (&Fork, &[Extremity]),
+    (fork, (room, others)): (&Fork, (&RoomSnapshot, &[Extremity])),
 ) -> Result<StateMap, Error> {
+    let is_of_room = others.len() > MAX_BRANCHES || !fork.missing.is_empty();
+    let others = if is_of_room { &[] } else { others };
     let numbers: Vec<EventNum> = others.iter().map(|extremity| extremity.num).collect();
     let events = store.events_read(tx, &numbers)?;
     let snapshots: BTreeSet<SnapshotNum> =
@@ -314,6 +333,7 @@ fn merged(
     let loaded = snapshots_load(tx, &stored)?;
     let own = with_own(store, tx, pdu, &fork.before)?;
     let mut states: Vec<&StateMap> = vec![&own];
+    states.extend(is_of_room.then_some(&room.state));
     states.extend(
         stored
             .iter()

@@ -2,11 +2,14 @@
 
 use ruma_common::{EventId, RoomId, ServerName, UserId};
 use serde_json::value::RawValue;
+use starling_db::Tx;
 use starling_events::client_format::write_stripped;
 use starling_events::id::parse_user_id;
 use starling_events::sign::sign_event;
 use starling_events::{Pdu, Value};
+use starling_store::events::Status;
 use starling_store::memberships::Membership;
+use starling_store::outliers::events_known;
 use starling_store::rooms::RoomSnapshot;
 
 use super::{ResidentError, membership_of};
@@ -34,6 +37,10 @@ impl Rooms {
         let sent =
             sent.map_err(|_| ResidentError::Invalid("it is no event of the room's version"))?;
         check_form(&sent, origin, (handshake, room_id), event_id)?;
+        if handshake == Handshake::Knock && !room.version.rules().knocking {
+            let why = "one cannot knock at rooms of this version";
+            return Err(ResidentError::Forbidden(why.to_owned()));
+        }
         let sent = if is_authorised(&sent) {
             self.authorise(&room, sent).await?
         } else {
@@ -44,11 +51,26 @@ impl Rooms {
             return Err(ResidentError::Invalid("the event's hash is wrong"));
         }
         match self.receive_for(origin, checked.clone()).await? {
-            Received::Accepted | Received::Known => Ok(checked),
+            Received::Accepted => Ok(checked),
+            Received::Known => self.known_as_accepted(checked).await,
             Received::SoftFailed(why) | Received::Rejected(why) => {
                 Err(ResidentError::Forbidden(why))
             }
         }
+    }
+
+    /// The event, which came before, if it is part of the room.
+    async fn known_as_accepted(&self, event: Pdu) -> Result<Pdu, ResidentError> {
+        let id = event.event_id().to_owned();
+        let read = move |tx: &mut Tx<'_>| events_known(tx, [&*id]);
+        let known = self.store().db().read("known_event", read).await?;
+        let known = known.get(event.event_id());
+        if known.is_some_and(|known| known.is_placed && known.status == Status::Accepted) {
+            return Ok(event);
+        }
+        Err(ResidentError::Forbidden(
+            "the event was refused before".to_owned(),
+        ))
     }
 
     /// What is shown of a room to who knocks at it by this event, which was accepted: events of its state, stripped.

@@ -381,3 +381,25 @@ async fn what_was_taken_in_is_received_also_after_a_restart() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_is_created_once() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let shared = Shared::start(&db, RoomVersion::V11).await;
+        let said = Said {
+            sender: "bob",
+            kind: "m.room.create",
+            state_key: Some(""),
+            content: json!({ "m.federate": false }),
+        };
+        let room = (shared.version(), &*shared.room);
+        let again = shared
+            .peer
+            .event(room, &said, (&[], &[]), i64::from(u32::MAX));
+        let received = shared.receive(&again).await;
+        assert!(matches!(received, Received::Rejected(_)), "{received:?}");
+        let create = shared.state("m.room.create", "").await.unwrap();
+        assert_eq!(create.pdu.sender(), shared.alice.user_id);
+    })
+    .await;
+}

@@ -30,15 +30,18 @@ CREATE TABLE waiting_redactions (
     PRIMARY KEY (target, event_num)
 ) {keyed};
 
--- Events of other servers that were taken in and wait for their turn, in the order in which they came.
+-- Events of other servers that were taken in and wait for their turn, in the order in which they came. tries: how often that
+-- was in vain: others go first.
 CREATE TABLE inbox (
     inbox_num {id},
     room_num BIGINT NOT NULL,
     origin TEXT NOT NULL,
     event_id TEXT NOT NULL,
     json {bytes} NOT NULL,
-    UNIQUE (room_num, event_id)
+    tries BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (room_num, event_id, origin)
 );
+CREATE INDEX inbox_by_turn ON inbox (room_num, tries, inbox_num);
 
 -- Where the member event stands in the room's order, once it has a place that isn't that of a live event. NULL: (event_num, 0).
 ALTER TABLE membership_changes ADD COLUMN place_major BIGINT;

@@ -81,7 +81,9 @@ impl Batch {
                 continue;
             };
             let page = self.pages.get(&snapshot.room);
-            let may_change = page.is_none_or(|page| page.limited || changes_state(snapshot, page));
+            let is_newer = snapshot.last_position > scope.upto;
+            let may_change =
+                is_newer || page.is_none_or(|page| page.limited || changes_state(snapshot, page));
             let first = page.and_then(|page| page.events.first()?.position());
             let after = match first.filter(|_| extent.whole) {
                 Some(first) => first - 1,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use starling_events::{Pdu, RoomVersion};
+use starling_events::{EventReference, Pdu, RoomVersion};
 use starling_rooms::{Actor, Received};
 use starling_store::SCHEMA;
 use starling_store::events::Event;
@@ -11,12 +11,24 @@ use starling_store::timeline::{Direction, START, Stretch, end_of};
 use starling_testkit::{TestDb, on_each_engine};
 
 use super::graph::{Graph, OWNER, RESIDENT, value};
-use super::net::{Asked, Connected, server};
+use super::net::{Asked, Connected, key_of, server};
 
 const USER: &str = "@alice:localhost";
 
+/// What the resident server says that the state was: all of it, but for this type.
+const HIDDEN: &str = "m.room.topic";
+
 /// What the resident server has: the whole room, and how many events it gives of those that are missing.
 fn resident(graph: &Graph, gives: usize) -> impl Fn(&Asked) -> Option<(u16, Value)> + use<> {
+    lying(graph, gives, false)
+}
+
+/// As [`resident`], and it may lie about the state.
+fn lying(
+    graph: &Graph,
+    gives: usize,
+    lies: bool,
+) -> impl Fn(&Asked) -> Option<(u16, Value)> + use<> {
     let template = graph.template(USER, &json!({ "membership": "join" }));
     let (answer, graph) = (graph.answer(), graph.clone());
     move |asked| {
@@ -32,11 +44,9 @@ fn resident(graph: &Graph, gives: usize) -> impl Fn(&Asked) -> Option<(u16, Valu
                 json!({ "events": values(&graph.events[from..before]) })
             }
             "state_ids" => {
-                let ids: Vec<&str> = graph
-                    .state
-                    .values()
-                    .map(|pdu| pdu.event_id().as_str())
-                    .collect();
+                let told = graph.state.values();
+                let told = told.filter(|pdu| !(lies && pdu.kind() == HIDDEN));
+                let ids: Vec<&str> = told.map(|pdu| pdu.event_id().as_str()).collect();
                 json!({ "pdu_ids": ids, "auth_chain_ids": ids })
             }
             "event" => {
@@ -171,6 +181,39 @@ async fn a_gap_is_filled_when_somebody_reads_back() {
             .backfill(&alice.user_id, &graph.room_id, (None, 100));
         filled.await.unwrap();
         assert_eq!(at.net.asked().len(), before);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lie_about_the_state_does_not_undo_what_is_known() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (alice, mut graph) = joined(&at, RoomVersion::V11).await;
+        let topic = json!({ "topic": "known" });
+        let topic = graph.add(OWNER, ("m.room.topic", Some("")), &topic);
+        let resident = server(RESIDENT);
+        let received = at.world.rooms.receive(&resident, topic.clone());
+        assert_eq!(received.await.unwrap(), Received::Accepted);
+        // It follows all that is here and something that nobody has.
+        let said = json!({ "body": "so", "msgtype": "m.text" });
+        let mut builder = graph.builder(OWNER.try_into().unwrap(), ("m.room.message", None), &said);
+        builder.prev_events.push(EventReference {
+            event_id: format!("${}", "A".repeat(43)).try_into().unwrap(),
+            hash: None,
+        });
+        let said = builder
+            .build(RoomVersion::V11, &resident, &key_of(RESIDENT))
+            .unwrap();
+        at.net.add(RESIDENT, lying(&graph, 0, true));
+        let received = at.world.rooms.receive(&resident, said).await;
+        assert_eq!(received.unwrap(), Received::Accepted);
+        let held = at
+            .world
+            .rooms
+            .state_event(&alice, &graph.room_id, "m.room.topic", "")
+            .await;
+        assert_eq!(held.unwrap().pdu.event_id(), topic.event_id());
     })
     .await;
 }
