@@ -517,6 +517,16 @@ fn is_guest_access(pdu: &Pdu) -> bool {
     pdu.kind() == "m.room.guest_access" && pdu.state_key() == Some("")
 }
 
+/// The tag of the entry by which an event of this type holds a key of a state.
+#[must_use]
+pub fn tag_of(kind: TypeNum, pdu: &Pdu) -> i64 {
+    if kind == types::MEMBER {
+        membership_of(pdu).map_or(0, Membership::code)
+    } else {
+        0
+    }
+}
+
 /// The membership that a member event gives.
 #[must_use]
 pub fn membership_of(pdu: &Pdu) -> Option<Membership> {

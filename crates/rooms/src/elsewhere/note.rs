@@ -8,9 +8,9 @@ use starling_db::{Error, Positions, Tx, Write};
 use starling_events::Pdu;
 use starling_store::UserNum;
 use starling_store::memberships::Membership;
-use starling_store::names::Name;
 use starling_store::remote_invites::{RemoteMembership, room_know};
 
+use crate::receive::names_of;
 use crate::rooms::Rooms;
 
 impl Rooms {
@@ -25,12 +25,8 @@ impl Rooms {
         event: Pdu,
         shown: Option<(OwnedServerName, Box<[u8]>)>,
     ) -> Result<bool, Error> {
-        let names = vec![
-            Name::User(event.sender().to_owned()),
-            Name::Type(event.kind().into()),
-            Name::Key(event.state_key().unwrap_or_default().into()),
-        ];
         let (store, bus) = (self.store().clone(), self.parts.bus.clone());
+        let names = names_of(&event);
         store.names().intern_ahead(store.db(), names).await?;
         let (room_id, version) = (event.room_id().to_owned(), event.version());
         let new = Arc::new(RemoteMembership {

@@ -8,9 +8,8 @@ use ruma_common::{EventId, OwnedEventId, ServerName};
 use serde_json::value::RawValue;
 use starling_db::{Error, Tx};
 use starling_events::Pdu;
-use starling_store::append::membership_of;
+use starling_store::append::tag_of;
 use starling_store::events::Status;
-use starling_store::memberships::Membership;
 use starling_store::names::types;
 use starling_store::outliers::events_known;
 use starling_store::rooms::RoomSnapshot;
@@ -241,16 +240,11 @@ fn state_of(
     numbers.sort_unstable();
     let events = store.events_read(tx, &numbers)?;
     let entries = events.iter().filter_map(|event| {
-        let tag = if event.kind == types::MEMBER {
-            membership_of(&event.pdu).map_or(0, Membership::code)
-        } else {
-            0
-        };
         Some(Entry {
             kind: event.kind,
             key: event.key?,
             event: event.num,
-            tag,
+            tag: tag_of(event.kind, &event.pdu),
         })
     });
     Ok(StateMap::of(entries))

@@ -10,9 +10,9 @@ use starling_stateres::Membership;
 use starling_stateres::resolution::{
     EventNum as ResolvedNum, RoomEvents, StateEvent, StateKey, resolve,
 };
+use starling_store::append::tag_of;
 use starling_store::auth_graph::{AuthNode, auth_nodes, cited_by};
 use starling_store::events::{Event, Status};
-use starling_store::memberships::Membership as RoomMembership;
 use starling_store::names::{EMPTY_KEY, types};
 use starling_store::state_map::{Entry, StateMap, UNNUMBERED};
 use starling_store::{EventNum, KeyNum, Store, TypeNum};
@@ -241,16 +241,11 @@ impl<'r, 't, 'c> Room<'r, 't, 'c> {
     /// The entry by which an event holds a key.
     fn entry(&self, kind: TypeNum, key: KeyNum, event: ResolvedNum) -> Option<Entry> {
         let pdu = &self.known(event)?.event.pdu;
-        let tag = if kind == types::MEMBER {
-            starling_store::append::membership_of(pdu).map_or(0, RoomMembership::code)
-        } else {
-            0
-        };
         Some(Entry {
             kind,
             key,
             event: EventNum(event.0),
-            tag,
+            tag: tag_of(kind, pdu),
         })
     }
 }

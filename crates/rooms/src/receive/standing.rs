@@ -7,10 +7,9 @@ use std::sync::Arc;
 use ruma_common::OwnedEventId;
 use starling_db::{Error, Tx};
 use starling_events::Pdu;
-use starling_stateres::{AuthState, RoomPower, auth_types, can_redact, check, check_auth_events};
-use starling_store::append::{Fork, WaitingRedaction, membership_of};
+use starling_stateres::{AuthState, auth_types, can_redact, check, check_auth_events};
+use starling_store::append::{Fork, WaitingRedaction, tag_of};
 use starling_store::events::{Event, Status};
-use starling_store::memberships::Membership;
 use starling_store::names::types;
 use starling_store::outliers::{KnownEvent, events_known};
 use starling_store::redactions::redaction_of;
@@ -162,7 +161,7 @@ fn decide(
         }
         None => state_before(store, tx, room, &named.prev)?,
     };
-    let power = room_power(store, tx, &state)?;
+    let power = store.power_in(tx, &state)?;
     let mut decided = Decided {
         status: Status::Accepted,
         reason: None,
@@ -362,35 +361,10 @@ fn with_own(
     let (kind, key) = numbers.ok_or_else(|| {
         Error::Unavailable("the names of an event were not stored ahead".to_owned())
     })?;
-    let tag = if kind == types::MEMBER {
-        membership_of(pdu).map_or(0, Membership::code)
-    } else {
-        0
-    };
     Ok(before.with(Entry {
         kind,
         key,
         event: UNNUMBERED,
-        tag,
+        tag: tag_of(kind, pdu),
     }))
-}
-
-/// The power of users in a state; `None` when nobody can tell.
-fn room_power(
-    store: &Store,
-    tx: &mut Tx<'_>,
-    state: &StateMap,
-) -> Result<Option<RoomPower>, Error> {
-    let at = |kind| state.get(kind, starling_store::names::EMPTY_KEY);
-    let events = [at(types::CREATE), at(types::POWER_LEVELS)];
-    let events: Vec<EventNum> = events
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.event)
-        .collect();
-    let events = store.events_read(tx, &events)?;
-    let of = |kind| events.iter().find(|event| event.kind == kind);
-    let levels = of(types::POWER_LEVELS).map(|event| &event.pdu);
-    let power = of(types::CREATE).map(|create| RoomPower::new(&create.pdu, levels));
-    Ok(power.and_then(Result::ok))
 }

@@ -3,9 +3,8 @@
 use starling_db::{Error, Tx};
 use starling_events::Pdu;
 
-use super::{Fork, Numbers, membership_of};
+use super::{Fork, Numbers, tag_of};
 use crate::events::Visibility;
-use crate::memberships::Membership;
 use crate::names::{EMPTY_KEY, types};
 use crate::numbers::EventNum;
 use crate::rooms::{RoomSnapshot, visibility_of};
@@ -29,16 +28,11 @@ pub(super) struct Effect {
 
 /// The entry of a state event.
 fn entry_of(numbers: &Numbers, pdu: &Pdu, num: EventNum) -> Option<Entry> {
-    let tag = if numbers.kind == types::MEMBER {
-        membership_of(pdu).map_or(0, Membership::code)
-    } else {
-        0
-    };
     Some(Entry {
         kind: numbers.kind,
         key: numbers.key?,
         event: num,
-        tag,
+        tag: tag_of(numbers.kind, pdu),
     })
 }
 

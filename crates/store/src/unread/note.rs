@@ -14,6 +14,7 @@ use crate::numbers::{EventNum, RoomNum, UserNum};
 use crate::receipts::{ReadUpTo, ReceiptThread};
 use crate::relations::Relation;
 use crate::rooms::RoomSnapshot;
+use crate::state_map::StateMap;
 use crate::store::Store;
 use crate::threads::thread_of;
 use crate::unread::Totals;
@@ -216,7 +217,15 @@ impl Store {
         tx: &mut Tx<'_>,
         room: &RoomSnapshot,
     ) -> Result<Option<RoomPower>, Error> {
-        let event = |kind| room.state_event(kind, EMPTY_KEY);
+        self.power_in(tx, &room.state)
+    }
+
+    /// The power of users in a state; `None` when nobody can tell.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn power_in(&self, tx: &mut Tx<'_>, state: &StateMap) -> Result<Option<RoomPower>, Error> {
+        let event = |kind| state.get(kind, EMPTY_KEY).map(|entry| entry.event);
         let numbers = [event(types::CREATE), event(types::POWER_LEVELS)];
         let wanted: Vec<EventNum> = numbers.into_iter().flatten().collect();
         let events = self.events_read(tx, &wanted)?;
