@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
-use starling_db::{Error, Tx, Write};
+use starling_db::{Error, Positions, Tx, Write};
 use starling_events::Pdu;
-use starling_store::Store;
+use starling_stateres::RoomPower;
 use starling_store::backfill::Older;
-use starling_store::events::Visibility;
+use starling_store::events::{Status, Visibility};
 use starling_store::gaps::{Gap, gap_delete, gap_newest};
 use starling_store::memberships::Membership;
-use starling_store::names::types;
+use starling_store::names::{EMPTY_KEY, types};
 use starling_store::outliers::{KnownEvent, events_known};
 use starling_store::rooms::{RoomSnapshot, visibility_of};
 use starling_store::timeline::{Direction, START, Stretch};
 use starling_store::tokens::{Place, Token};
+use starling_store::{EventNum, Store};
 
-use crate::receive::{ReceiveError, in_order};
+use crate::receive::{ReceiveError, in_order, redaction};
 use crate::rooms::Rooms;
 
 /// So many events are asked for at once.
@@ -161,7 +162,7 @@ impl Rooms {
         };
         let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
-            let at = state.get(types::HISTORY_VISIBILITY, starling_store::names::EMPTY_KEY);
+            let at = state.get(types::HISTORY_VISIBILITY, EMPTY_KEY);
             let event = at.map_or(Ok(None), |entry| store.event_read(tx, entry.event))?;
             Ok::<_, Error>(event.map_or(Visibility::Shared, |event| visibility_of(&event.pdu)))
         };
@@ -173,33 +174,24 @@ impl Rooms {
         &self,
         snapshot: &Arc<RoomSnapshot>,
         gap: &Gap,
-        (events, visibility): (Vec<Pdu>, Vec<(Visibility, Visibility)>),
+        events: (Vec<Pdu>, Vec<(Visibility, Visibility)>),
     ) -> Result<bool, ReceiveError> {
         let (store, room, gap) = (self.store().clone(), snapshot.room, gap.clone());
         let _turn = self.turns.take(room).await;
-        let write = move |tx: &mut Tx<'_>| {
-            let known = events_known(tx, events.iter().map(Pdu::event_id))?;
-            let filling = filling(&gap, &events, &known);
-            let older = events.iter().zip(&visibility);
-            let older = older.filter(|(pdu, _)| filling.contains(pdu.event_id()));
-            let older = older.filter_map(|(pdu, visibility)| {
-                Some(Older {
-                    event: known.get(pdu.event_id())?.num,
-                    visibility: *visibility,
-                })
-            });
-            let older: Vec<Older> = older.collect();
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
+            let Some(snapshot) = store.room_read(tx, room)? else {
+                return Ok(false);
+            };
+            let older = older_in(&store, tx, (&snapshot, &gap), &events)?;
             if older.is_empty() {
                 return Ok(false);
             }
-            store.backfill(tx, room, (&gap, &older))?;
+            store.backfill(tx, positions, &snapshot, (&gap, &older))?;
             Ok::<_, Error>(true)
         };
-        let write = self
-            .store()
-            .db()
-            .write(Write::new("backfill").locking([room.0]), write);
-        Ok(write.await?)
+        let write = Write::new("backfill").locking([room.0]);
+        let placed = self.store().db().write_placed(write, |_| Ok(()), place);
+        Ok(placed.await?)
     }
 
     /// Other servers whose users are in the room, those of most members first.
@@ -268,6 +260,60 @@ fn gap_before(
         .first()
         .map_or(Visibility::Joined, |event| event.visibility.0);
     Ok(Some((Arc::clone(snapshot), gap, visibility)))
+}
+
+/// What is to be put into a gap.
+fn older_in(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    (snapshot, gap): (&RoomSnapshot, &Gap),
+    (events, visibility): &(Vec<Pdu>, Vec<(Visibility, Visibility)>),
+) -> Result<Vec<Older>, Error> {
+    let known = events_known(tx, events.iter().map(Pdu::event_id))?;
+    let filling = filling(gap, events, &known);
+    let mut older = Vec::with_capacity(filling.len());
+    for (pdu, visibility) in events.iter().zip(visibility) {
+        let known = known.get(pdu.event_id());
+        let Some(known) = known.filter(|_| filling.contains(pdu.event_id())) else {
+            continue;
+        };
+        let power = if pdu.redacts().is_some() {
+            power_cited(store, tx, snapshot, pdu)?
+        } else {
+            None
+        };
+        let redaction = redaction(store, tx, (snapshot.room, pdu), power.as_ref())?;
+        older.push(Older {
+            event: known.num,
+            visibility: *visibility,
+            redacts: redaction.redacts,
+            waits_for: redaction.waits_for,
+        });
+    }
+    Ok(older)
+}
+
+/// The power of users by the events that an older event cites: nobody knows the state there.
+fn power_cited(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    snapshot: &RoomSnapshot,
+    pdu: &Pdu,
+) -> Result<Option<RoomPower>, Error> {
+    let cited = events_known(tx, pdu.auth_events().iter().map(|id| &**id))?;
+    let cited = cited
+        .values()
+        .filter(|event| event.room == snapshot.room && event.status == Status::Accepted);
+    let create = snapshot.state_event(types::CREATE, EMPTY_KEY);
+    let numbers: BTreeSet<EventNum> = cited.map(|event| event.num).chain(create).collect();
+    let numbers: Vec<EventNum> = numbers.into_iter().collect();
+    let events = store.events_read(tx, &numbers)?;
+    let of = |kind| events.iter().find(|event| event.kind == kind);
+    let Some(create) = of(types::CREATE) else {
+        return Ok(None);
+    };
+    let levels = of(types::POWER_LEVELS).map(|event| &event.pdu);
+    Ok(RoomPower::new(&create.pdu, levels).ok())
 }
 
 /// Those of the events that lie in the gap: what comes before an event that has a place belongs elsewhere.

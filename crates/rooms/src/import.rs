@@ -58,9 +58,10 @@ impl Rooms {
             SendError::Forbidden("the room is known here with another version".to_owned())
         })?;
         self.store().rooms().forget(room);
-        let _turn = self.turns.take(room).await;
+        let turn = self.turns.take(room).await;
         let is_joined = move |tx: &mut Tx<'_>| room_is_joined(tx, room);
         if self.store().db().read("room_is_joined", is_joined).await? {
+            drop(turn);
             return self.join_too(room, join).await;
         }
         let ids = state.iter().map(|pdu| pdu.event_id().to_owned()).collect();
@@ -92,7 +93,7 @@ impl Rooms {
         let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
         let others = self.other_servers_in(&snapshot).await?;
         let origin = others.first().ok_or(SendError::UnknownRoom)?;
-        match self.receive_turn(room, (origin, &join)).await {
+        match self.receive(origin, join.clone()).await {
             Ok(Received::Accepted | Received::Known) => Ok(join.event_id().to_owned()),
             Ok(Received::SoftFailed(why) | Received::Rejected(why)) => {
                 Err(SendError::Forbidden(why))
@@ -138,7 +139,8 @@ fn standing_of_join(
         return Ok(Err(error.to_string()));
     }
     let named = join.auth_events().iter().chain(join.prev_events());
-    let known = events_known(tx, named.map(|id| &**id))?;
+    let named = named.map(|id| &**id).chain([join.event_id()]);
+    let known = events_known(tx, named)?;
     let here = |id: &&OwnedEventId| known.get(*id).is_some_and(|event| event.room == room);
     let num = |id: &OwnedEventId| known.get(id).map(|event| event.num);
     let auth: Option<Vec<EventNum>> = join.auth_events().iter().filter(here).map(num).collect();
@@ -159,6 +161,8 @@ fn standing_of_join(
             .collect(),
         missing: missing.into_iter().collect(),
         auth,
+        stored_as: known.get(join.event_id()).map(|event| event.num),
+        is_followed: false,
         others: Vec::new(),
         current: None,
         is_import: true,

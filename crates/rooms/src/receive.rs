@@ -6,6 +6,7 @@
 //! of one room take turns, whoever sent them; those of different rooms don't wait for each other (`inbox.rs`).
 
 mod inbox;
+mod merge;
 mod missing;
 mod outliers;
 mod resolve;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use ruma_common::ServerName;
+use ruma_common::{OwnedServerName, ServerName};
 use starling_db::{Error, Write};
 use starling_events::Pdu;
 use starling_store::RoomNum;
@@ -29,6 +30,7 @@ pub use inbox::MAX_WAITING;
 pub(crate) use inbox::Running;
 pub(crate) use missing::in_order;
 pub(crate) use outliers::names_of;
+pub(crate) use standing::redaction;
 pub(crate) use standing::witnesses;
 use standing::{Decided, Standing, standing};
 pub use transaction::Verdicts;
@@ -76,12 +78,27 @@ pub enum ReceiveError {
 /// Why an event is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
+    /// It was sent to this server; if something is missing, nobody is asked for it yet.
+    TakeReady,
     /// It was sent to this server.
     Take,
     /// It was sent to this server, which has to pass it on.
     PassOn,
     /// Another event follows it: what it follows itself is not asked for, but the state before it.
     Fill,
+}
+
+/// What an attempt to receive an event came to.
+enum Attempt {
+    Received(Received),
+    /// The room moved on meanwhile.
+    Moved,
+    /// Something is missing in the room as it is.
+    Missing {
+        room: Arc<RoomSnapshot>,
+        auth: bool,
+        prev: bool,
+    },
 }
 
 /// Who has the turn in which room.
@@ -107,11 +124,7 @@ impl Rooms {
     /// # Errors
     /// [`ReceiveError`]; nothing is stored then.
     pub async fn receive(&self, origin: &ServerName, pdu: Pdu) -> Result<Received, ReceiveError> {
-        let room = self
-            .room_num(pdu.room_id(), ReceiveError::UnknownRoom)
-            .await?;
-        let _turn = self.turns.take(room).await;
-        self.receive_in(room, (origin, &pdu), Purpose::Take).await
+        self.receive_as(Purpose::Take, origin, &pdu).await
     }
 
     /// As [`Rooms::receive`], of an event that `origin` sent through this server: it is passed on to the others in the room.
@@ -123,23 +136,23 @@ impl Rooms {
         origin: &ServerName,
         pdu: Pdu,
     ) -> Result<Received, ReceiveError> {
+        self.receive_as(Purpose::PassOn, origin, &pdu).await
+    }
+
+    async fn receive_as(
+        &self,
+        purpose: Purpose,
+        origin: &ServerName,
+        pdu: &Pdu,
+    ) -> Result<Received, ReceiveError> {
         let room = self
             .room_num(pdu.room_id(), ReceiveError::UnknownRoom)
             .await?;
-        let _turn = self.turns.take(room).await;
-        self.receive_in(room, (origin, &pdu), Purpose::PassOn).await
+        self.receive_in(room, (origin, pdu), purpose).await
     }
 
-    /// As [`Rooms::receive`], for who has the room's turn.
-    pub(crate) async fn receive_turn(
-        &self,
-        room: RoomNum,
-        event: (&ServerName, &Pdu),
-    ) -> Result<Received, ReceiveError> {
-        self.receive_in(room, event, Purpose::Take).await
-    }
-
-    /// Receives an event in its turn.
+    /// Receives an event. It has the room's turn while it is looked at and stored, not while others are asked for what is
+    /// missing.
     async fn receive_in(
         &self,
         room: RoomNum,
@@ -154,49 +167,75 @@ impl Rooms {
             names.intern_ahead(db, names_of(pdu)).await?;
         }
         let (mut asked, mut asked_auth) = (purpose == Purpose::Fill, false);
-        let mut before = None;
-        let (head, mut moved) = (self.heads.head(room), 0);
+        let (mut before, mut moved) = (None, 0);
         for _ in 0..ATTEMPTS {
-            let _closed = if moved < FREE_ATTEMPTS {
-                None
-            } else {
-                let closed = head.close().await;
-                // What is queued already is part of the room first.
-                self.settle().await?;
-                Some(closed)
-            };
-            let snapshot = self.store().room(room).await?;
-            let snapshot = snapshot.ok_or(ReceiveError::UnknownRoom)?;
-            match self.standing(&snapshot, pdu, before.as_ref()).await? {
-                Standing::Known => return Ok(Received::Known),
-                // First what lies between: an event that is given for another's sake alone has no place in the room.
-                Standing::Missing { prev: true, .. } if !asked => {
-                    asked = true;
-                    self.receive_missing(&snapshot, origin, pdu).await?;
+            let forwards_from = (purpose == Purpose::PassOn).then(|| origin.to_owned());
+            let attempt = self.attempt(room, (pdu, forwards_from), (before.as_ref(), moved));
+            match attempt.await? {
+                Attempt::Received(received) => return Ok(received),
+                Attempt::Moved => moved += 1,
+                Attempt::Missing { .. } if purpose == Purpose::TakeReady => {
+                    return Err(ReceiveError::Missing("what it follows or cites"));
                 }
-                Standing::Missing { auth: true, .. } if asked_auth => {
+                // First what lies between: an event that is given for another's sake alone has no place in the room.
+                Attempt::Missing {
+                    room, prev: true, ..
+                } if !asked => {
+                    asked = true;
+                    self.receive_missing(&room, origin, pdu).await?;
+                }
+                Attempt::Missing { auth: true, .. } if asked_auth => {
                     return Err(ReceiveError::Missing("events that allow it"));
                 }
-                Standing::Missing { auth: true, .. } => {
+                Attempt::Missing {
+                    room, auth: true, ..
+                } => {
                     asked_auth = true;
-                    self.fetch_auth(&snapshot, origin, pdu).await?;
+                    self.fetch_auth(&room, origin, pdu).await?;
                 }
-                Standing::Missing { .. } => {
-                    before = Some(self.fetch_state(&snapshot, origin, pdu).await?);
-                }
-                Standing::Decided(mut decided) => {
-                    decided.fork.forwards_from =
-                        (purpose == Purpose::PassOn).then(|| origin.to_owned());
-                    if let Some(received) = self.store_decided(&snapshot, pdu, *decided).await? {
-                        return Ok(received);
-                    }
-                    moved += 1;
+                Attempt::Missing { room, .. } => {
+                    before = Some(self.fetch_state(&room, origin, pdu).await?);
                 }
             }
         }
         Err(ReceiveError::Db(Error::Unavailable(
             "the room moved on too often".to_owned(),
         )))
+    }
+
+    /// Looks where an event stands, and stores it if that can be told. `before` is the state before it as another server
+    /// gave it; the room has `moved` on so often meanwhile.
+    async fn attempt(
+        &self,
+        room: RoomNum,
+        (pdu, forwards_from): (&Pdu, Option<OwnedServerName>),
+        (before, moved): (Option<&StateMap>, u32),
+    ) -> Result<Attempt, ReceiveError> {
+        let _turn = self.turns.take(room).await;
+        let head = self.heads.head(room);
+        let _closed = if moved < FREE_ATTEMPTS {
+            None
+        } else {
+            let closed = head.close().await;
+            // What is queued already is part of the room first.
+            self.settle().await?;
+            Some(closed)
+        };
+        let snapshot = self.store().room(room).await?;
+        let snapshot = snapshot.ok_or(ReceiveError::UnknownRoom)?;
+        match self.standing(&snapshot, pdu, before).await? {
+            Standing::Known => Ok(Attempt::Received(Received::Known)),
+            Standing::Missing { auth, prev } => Ok(Attempt::Missing {
+                room: snapshot,
+                auth,
+                prev,
+            }),
+            Standing::Decided(mut decided) => {
+                decided.fork.forwards_from = forwards_from;
+                let stored = self.store_decided(&snapshot, pdu, *decided).await?;
+                Ok(stored.map_or(Attempt::Moved, Attempt::Received))
+            }
+        }
     }
 
     async fn standing(

@@ -10,8 +10,8 @@ use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
 use crate::aggregations::is_aggregated;
-use crate::events::{Event, SentAs, Status, Visibility, event_insert, event_redact};
-use crate::gaps::gap_insert;
+use crate::events::{Event, SentAs, Status, Visibility, event_insert, event_redact, event_settle};
+use crate::gaps::{gap_insert, gaps_close};
 use crate::heroes::KnownHeroes;
 use crate::jobs::Task;
 use crate::memberships::{Membership, membership_forget, membership_set};
@@ -29,7 +29,7 @@ use crate::store::Store;
 use crate::timeline::{StateDelta, state_delta_insert};
 use crate::tokens::Place;
 use crate::transactions::{Transaction, transaction_insert};
-use crate::unread::note::exceptions_delete_of_room;
+use crate::unread::note::{Counted, exceptions_delete_of_room};
 use effect::Effect;
 pub(crate) use effect::branch_state;
 
@@ -75,6 +75,10 @@ pub struct Fork {
     pub missing: Vec<OwnedEventId>,
     /// Its `auth_events`.
     pub auth: Vec<EventNum>,
+    /// Its number, if it is here already, for the sake of another event: what it cites is known then.
+    pub stored_as: Option<EventNum>,
+    /// Whether events of the room follow it already: then it is none of those that the next one follows.
+    pub is_followed: bool,
     /// The extremities that the room keeps beside it.
     pub others: Vec<Extremity>,
     /// The room's state with it, where there are such; the event itself is [`crate::state_map::UNNUMBERED`] in it.
@@ -162,7 +166,9 @@ impl Store {
         {
             return Err(AppendError::Outdated);
         }
-        let num = EventNum(positions.give()?);
+        let position = positions.give()?;
+        let stored_as = new.fork.as_ref().and_then(|fork| fork.stored_as);
+        let num = stored_as.unwrap_or(EventNum(position));
         let numbers = self.intern_event(tx, &new.pdu)?;
         let effect = match &new.fork {
             None => effect::of_next(tx, before, (&numbers, &new.pdu, num))?,
@@ -170,15 +176,20 @@ impl Store {
         };
         let holders = self.holders(tx, &effect.changes, (num, server))?;
         let relation = relation_of(&new.pdu);
-        let mut after = after(before, new, num, &effect);
+        let mut after = after(before, new, (num, position), &effect);
         after.visibility = self.visibility_after(tx, (before, &after), (&new.pdu, num))?;
         after.has_aggregations |= relation
             .as_ref()
             .is_some_and(|relation| is_aggregated(&relation.rel_type));
         let has_waiting_receipts = room_advance(tx, before, &after)?.ok_or(AppendError::Moved)?;
-        let counted = self.count(tx, &mut after, (&new.pdu, relation.as_ref()), num)?;
+        let counted = self.count(tx, &mut after, (&new.pdu, relation.as_ref()), position)?;
         let visibility = self.visibility_around(tx, (before, after.visibility), new)?;
-        let event = stored_event(new, num, &numbers, (before, &effect, visibility));
+        let event = stored_event(
+            new,
+            (num, position),
+            &numbers,
+            (before, &effect, visibility),
+        );
         let (prev, auth) = match &new.fork {
             None => {
                 let prev = before.extremities.iter().map(|extremity| extremity.num);
@@ -186,15 +197,7 @@ impl Store {
             }
             Some(fork) => (fork.prev.clone(), fork.auth.clone()),
         };
-        event_insert(tx, &event, (&prev, &auth), Some(&counted))?;
-        if let Some(fork) = &new.fork {
-            for missing in &fork.missing {
-                gap_insert(tx, &event, missing)?;
-            }
-            if let Some(waiting) = &fork.waits_for {
-                waiting_redaction_insert(tx, &event, waiting)?;
-            }
-        }
+        insert(tx, &event, (&prev, &auth, &counted), new.fork.as_deref())?;
         let of = |change: &Change| pdu_of(change, (num, &new.pdu), &holders);
         details_follow(tx, (before, &after), (&effect.changes, &of), new)?;
         if let Some(relation) = &relation {
@@ -205,6 +208,9 @@ impl Store {
         }
         let changed = (&event, &*effect.changes, &holders);
         let memberships = self.follow_up(tx, positions, changed, new, server)?;
+        if stored_as.is_some() {
+            self.place_membership(tx, &event)?;
+        }
         self.tell_servers(tx, &mut after, (&event, &effect.changes), (new, server))?;
         if let Some(place) = new.redacts.as_ref().and_then(|target| target.place) {
             after.unread.last_redacted = after.unread.last_redacted.max(place.major);
@@ -364,15 +370,16 @@ impl Store {
                 after: *after,
             })
             .collect();
-        self.servers_follow(tx, after, &all, (event.num.0, server))?;
+        let position = after.last_position;
+        self.servers_follow(tx, after, &all, (position, server))?;
         let own = event.pdu.state_key();
         let own = all.iter().find(|change| own == Some(change.user.as_str()));
         match &new.fork {
-            // Whoever let the user in tells the others.
-            Some(fork) if fork.is_import => Ok(()),
+            // Whoever let the user in tells the others, and those who told of an event for another's sake have it.
+            Some(fork) if fork.is_import || fork.stored_as.is_some() => Ok(()),
             Some(fork) if fork.forwards_from.is_some() => {
                 let from = fork.forwards_from.as_deref();
-                self.send_to_room(tx, (event.room, event.num.0), from)
+                self.send_to_room(tx, (event.room, position), from)
             }
             _ => self.send_out(tx, after, (event, own), server),
         }
@@ -405,7 +412,7 @@ impl Store {
 
     /// What the event redacts is pruned and relates to nothing any longer. Where it is of the room's state, that has
     /// changed, although the same event holds the key: clients with a gap there learn of it by the change.
-    fn redact(
+    pub(crate) fn redact(
         &self,
         tx: &mut Tx<'_>,
         positions: &mut Positions,
@@ -499,7 +506,12 @@ impl Store {
         let (store, appended) = (self.clone(), appended.clone());
         let pruned = redacted.map(|target| Arc::new(target.redacted_by(appended.event.num)));
         tx.after_commit(move || {
-            store.events().insert(Arc::clone(&appended.event));
+            let event = Arc::clone(&appended.event);
+            if event.position() == Some(event.num.0) {
+                store.events().insert(event);
+            } else {
+                store.events().replace(event);
+            }
             if let Some(pruned) = pruned {
                 store.timelines().replace(&pruned);
                 store.events().replace(pruned);
@@ -509,6 +521,32 @@ impl Store {
             store.unread_cache().changed(sender, appended.event.room);
             store.rooms().replace(appended.snapshot);
         });
+    }
+}
+
+/// Writes the event's row, which may be there already, and what its place in the room's graph leads to.
+fn insert(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    (prev, auth, counted): (&[EventNum], &[EventNum], &Counted),
+    fork: Option<&Fork>,
+) -> Result<(), Error> {
+    let Some(fork) = fork else {
+        return event_insert(tx, event, (prev, auth), Some(counted));
+    };
+    match fork.stored_as {
+        None => event_insert(tx, event, (prev, auth), Some(counted))?,
+        Some(_) => event_settle(tx, event, (prev, auth), Some(counted))?,
+    }
+    if fork.is_followed {
+        gaps_close(tx, event.room, event.pdu.event_id())?;
+    }
+    for missing in &fork.missing {
+        gap_insert(tx, event, missing)?;
+    }
+    match &fork.waits_for {
+        Some(waiting) => waiting_redaction_insert(tx, event, waiting),
+        None => Ok(()),
     }
 }
 
@@ -550,7 +588,12 @@ fn pdu_of<'a>(
 }
 
 /// The room after the event, but for its visibility.
-fn after(before: &RoomSnapshot, new: &NewEvent, num: EventNum, effect: &Effect) -> RoomSnapshot {
+fn after(
+    before: &RoomSnapshot,
+    new: &NewEvent,
+    (num, position): (EventNum, i64),
+    effect: &Effect,
+) -> RoomSnapshot {
     let others: Vec<Extremity> = if let Some(fork) = &new.fork {
         fork.others.clone()
     } else {
@@ -559,12 +602,13 @@ fn after(before: &RoomSnapshot, new: &NewEvent, num: EventNum, effect: &Effect) 
         let is_left = |other: &&Extremity| !named.contains(&other.reference.event_id);
         before.extremities.iter().filter(is_left).cloned().collect()
     };
-    let own = Extremity::new(num, &new.pdu);
+    let is_followed = new.fork.as_ref().is_some_and(|fork| fork.is_followed);
+    let own = (!is_followed).then(|| Extremity::new(num, &new.pdu));
     let mut after = RoomSnapshot {
         append_count: before.append_count + 1,
         head_hash: head_hash(new.pdu.event_id()),
-        last_position: num.0,
-        extremities: others.into_iter().chain([own]).collect(),
+        last_position: position,
+        extremities: others.into_iter().chain(own).collect(),
         state: effect.state.clone(),
         stored: effect.stored,
         ..before.clone()
@@ -587,7 +631,7 @@ fn after(before: &RoomSnapshot, new: &NewEvent, num: EventNum, effect: &Effect) 
 
 fn stored_event(
     new: &NewEvent,
-    num: EventNum,
+    (num, position): (EventNum, i64),
     numbers: &Numbers,
     (before, effect, visibility): (&RoomSnapshot, &Effect, (Visibility, Visibility)),
 ) -> Event {
@@ -598,7 +642,7 @@ fn stored_event(
         key: numbers.key,
         sender: numbers.sender,
         place: Some(Place {
-            major: num.0,
+            major: position,
             minor: 0,
         }),
         status: Status::Accepted,

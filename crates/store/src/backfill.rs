@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ruma_common::{OwnedEventId, UserId};
-use starling_db::{Error, Tx};
+use starling_db::{Error, Positions, Tx};
 
 use crate::events::{Event, Visibility};
 use crate::gaps::{Gap, gap_delete, gap_insert};
@@ -12,7 +12,9 @@ use crate::memberships::membership_change_place;
 use crate::names::types;
 use crate::numbers::{EventNum, RoomNum};
 use crate::outliers::events_known;
+use crate::redactions::{WaitingRedaction, waiting_redaction_insert};
 use crate::relations::relation_of;
+use crate::rooms::RoomSnapshot;
 use crate::store::Store;
 use crate::tokens::Place;
 
@@ -24,27 +26,33 @@ starling_db::statements! {
     LOWEST_MINOR = "SELECT MIN(place_minor) FROM events WHERE room_num = ?1 AND place_major = ?2";
 }
 
-/// An older event, which is stored without a place, and the room's history visibility before and after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An older event, which is stored without a place, and what goes with it.
+#[derive(Debug, Clone)]
 pub struct Older {
     /// Its number.
     pub event: EventNum,
-    /// The visibility.
+    /// The room's history visibility before and after it.
     pub visibility: (Visibility, Visibility),
+    /// The event that it redacts, if it may.
+    pub redacts: Option<Arc<Event>>,
+    /// What it redacts, if that isn't here.
+    pub waits_for: Option<WaitingRedaction>,
 }
 
 impl Store {
-    /// Puts events, oldest first, before the one that a gap is before, and takes the gap off. Where they follow events that
-    /// are not in the timeline, there is a new one. Those that have a place already keep it.
+    /// Puts events, oldest first, before the one that a gap of the room is before, and takes the gap off. Where they follow
+    /// events that are not in the timeline, there is a new one. Those that have a place already keep it.
     ///
     /// # Errors
     /// When the database fails.
     pub fn backfill(
         &self,
         tx: &mut Tx<'_>,
-        room: RoomNum,
+        positions: &mut Positions,
+        snapshot: &RoomSnapshot,
         (gap, older): (&Gap, &[Older]),
     ) -> Result<(), Error> {
+        let room = snapshot.room;
         gap_delete(tx, room, gap.place)?;
         let major = gap.place.major;
         let lowest = tx.query_one(&LOWEST_MINOR, &[room.into(), major.into()], |row| {
@@ -81,10 +89,47 @@ impl Store {
             }
         }
         let store = self.clone();
+        let of_number: HashMap<EventNum, Arc<Event>> = placed
+            .iter()
+            .map(|event| (event.num, Arc::clone(event)))
+            .collect();
         tx.after_commit(move || {
             for event in placed {
                 store.events().replace(event);
             }
+        });
+        for older in older {
+            if let Some(event) = of_number.get(&older.event) {
+                self.redact_late(tx, positions, (snapshot, event), older)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An older event redacts another, or waits for what it redacts.
+    fn redact_late(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &mut Positions,
+        (snapshot, event): (&RoomSnapshot, &Event),
+        older: &Older,
+    ) -> Result<(), Error> {
+        if let Some(waiting) = &older.waits_for {
+            waiting_redaction_insert(tx, event, waiting)?;
+        }
+        let target = older.redacts.as_ref().map(|target| target.num);
+        let target = target.map_or(Ok(None), |target| self.event_read(tx, target))?;
+        let Some(target) = target.filter(|target| target.redacted_by.is_none()) else {
+            return Ok(());
+        };
+        self.redact(tx, positions, (snapshot, event), &target)?;
+        let (store, room) = (self.clone(), snapshot.room);
+        let pruned = Arc::new(target.redacted_by(event.num));
+        tx.after_commit(move || {
+            store.timelines().replace(&pruned);
+            store.events().replace(pruned);
+            // How far back counts look for redacted events.
+            store.rooms().forget(room);
         });
         Ok(())
     }
@@ -92,7 +137,7 @@ impl Store {
 
 impl Store {
     /// What a user of this server may see depends on where their own member events stand.
-    fn place_membership(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), Error> {
+    pub(crate) fn place_membership(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), Error> {
         let target = event
             .pdu
             .state_key()

@@ -41,6 +41,11 @@ starling_db::statements! {
             json, txn_device, txn_id, origin_server_ts, shape, thread_num, totals, thread_totals, generation, after_gap)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
             ?24, ?25, ?26)";
+    /// Takes an event that has no place, and of which nothing but itself is known, into the timeline, or notes its state.
+    EVENT_SETTLE = "UPDATE events SET place_major = ?2, place_minor = ?3, status = ?4, snapshot_num = ?5, replaces = ?6,
+            redacted_by = ?7, visibility_before = ?8, visibility_after = ?9, prev = ?10, json = ?11, shape = ?12,
+            thread_num = ?13, totals = ?14, thread_totals = ?15, after_gap = ?16, auth = ?17, generation = ?18
+        WHERE event_num = ?1 AND place_major IS NULL AND snapshot_num IS NULL";
     /// Prunes a redacted event.
     EVENT_REDACT = "UPDATE events SET redacted_by = ?2, json = ?3 WHERE event_num = ?1";
 }
@@ -259,6 +264,57 @@ pub fn event_insert(
         event.after_gap.into(),
     ];
     tx.execute_one(&EVENT_INSERT, &params)?;
+    if event.key.is_some() {
+        edges_insert(tx, event.num, auth)?;
+    }
+    Ok(())
+}
+
+/// Stores where an event stands that is here already, but of which nothing else is known: it was given for the sake of
+/// another. Otherwise as [`event_insert`].
+///
+/// # Errors
+/// [`Error::Unavailable`] when that was done meanwhile; else when the database fails.
+pub(crate) fn event_settle(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    (prev, auth): (&[EventNum], &[EventNum]),
+    counted: Option<&Counted>,
+) -> Result<(), Error> {
+    let generation = match event.key {
+        Some(_) => Some(generation_above(tx, auth)?),
+        None => None,
+    };
+    let (prev, cited) = (numbers(prev), numbers(auth));
+    let params = [
+        event.num.into(),
+        event.place.map(|place| place.major).into(),
+        event.place.map_or(0, |place| place.minor).into(),
+        (event.status as i64).into(),
+        event.snapshot.into(),
+        event.replaces.into(),
+        event.redacted_by.into(),
+        (event.visibility.0 as i64).into(),
+        (event.visibility.1 as i64).into(),
+        Value::Bytes(&prev),
+        Value::Bytes(event.pdu.json()),
+        counted
+            .map(|counted| i64::from(counted.shape.code()))
+            .into(),
+        counted.map_or(0, |counted| counted.thread.0).into(),
+        counted.map(|counted| counted.totals.as_slice()).into(),
+        counted
+            .and_then(|counted| counted.thread_totals.as_deref())
+            .into(),
+        event.after_gap.into(),
+        Value::Bytes(&cited),
+        generation.into(),
+    ];
+    if tx.execute(&EVENT_SETTLE, &params)? == 0 {
+        return Err(Error::Unavailable(
+            "the event has got its place meanwhile".to_owned(),
+        ));
+    }
     if event.key.is_some() {
         edges_insert(tx, event.num, auth)?;
     }

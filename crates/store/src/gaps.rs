@@ -15,6 +15,10 @@ starling_db::statements! {
     GAPS_WITHIN = "SELECT place_major, place_minor, event_id FROM gaps
         WHERE room_num = ?1 AND (place_major, place_minor) >= (?2, ?3) AND (place_major, place_minor) <= (?4, ?5)
         ORDER BY place_major DESC, place_minor DESC LIMIT ?6";
+    /// Whether an event is missing before another.
+    GAP_OF = "SELECT 1 FROM gaps WHERE event_id = ?2 AND room_num = ?1 LIMIT 1";
+    /// An event that was missing is here.
+    GAPS_CLOSE = "DELETE FROM gaps WHERE event_id = ?2 AND room_num = ?1";
     /// Takes a gap off.
     GAPS_DELETE = "DELETE FROM gaps WHERE room_num = ?1 AND place_major = ?2 AND place_minor = ?3";
 }
@@ -80,6 +84,25 @@ pub fn gap_newest(
         place,
         missing: of_place.map(|(_, event_id)| event_id).collect(),
     }))
+}
+
+/// Whether an event that isn't in the timeline is followed by one that is.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn gap_is_before(tx: &mut Tx<'_>, room: RoomNum, event_id: &EventId) -> Result<bool, Error> {
+    let params = [room.into(), event_id.as_str().into()];
+    let found = tx.query_one(&GAP_OF, &params, |_| Ok(()))?;
+    Ok(found.is_some())
+}
+
+/// An event that was missing has come.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn gaps_close(tx: &mut Tx<'_>, room: RoomNum, event_id: &EventId) -> Result<(), Error> {
+    let params = [room.into(), event_id.as_str().into()];
+    tx.execute(&GAPS_CLOSE, &params).map(drop)
 }
 
 /// Forgets the gap before a place: it was filled, or nobody can fill it.

@@ -94,8 +94,8 @@ fn read_sight(row: &dyn Row) -> Result<Sight, Error> {
 pub struct Viewer {
     /// The state key of the user's own member events.
     own_key: Option<KeyNum>,
-    /// The user's member events, in the order of the room, and what each made of the membership.
-    changes: Vec<(Place, Membership)>,
+    /// Where the user's member events are, in the order of the room, what each made of the membership, and its number.
+    changes: Vec<(Place, Membership, EventNum)>,
     /// Whom the user ignores.
     ignored: Arc<Ignored>,
 }
@@ -144,21 +144,22 @@ impl Viewer {
                 let code = row.int(1)?;
                 let membership = Membership::from_code(code)
                     .ok_or_else(|| Error::Damaged(format!("there is no membership {code}")))?;
-                // A live event's number is its position.
+                let event = EventNum(row.int(2)?);
+                // Unless it has a place of its own, a live event's number is its position.
                 let place = Place {
-                    major: row.opt_int(3)?.unwrap_or(row.int(2)?),
+                    major: row.opt_int(3)?.unwrap_or(event.0),
                     minor: row.int(4)?,
                 };
                 viewers
                     .entry(RoomNum(row.int(0)?))
                     .or_insert_with(blank)
                     .changes
-                    .push((place, membership));
+                    .push((place, membership, event));
                 Ok(())
             },
         )?;
         for viewer in viewers.values_mut() {
-            viewer.changes.sort_unstable_by_key(|(place, _)| *place);
+            viewer.changes.sort_unstable_by_key(|(place, ..)| *place);
         }
         Ok(viewers)
     }
@@ -254,7 +255,7 @@ impl Viewer {
     /// events or none.
     fn edges(&self, tx: &mut Tx<'_>, room: RoomNum) -> Result<Vec<i64>, Error> {
         let mut edges = tx.query_all(&VISIBILITY_CHANGES, &[room.into()], |row| row.int(0))?;
-        edges.extend(self.changes.iter().map(|(place, _)| place.major));
+        edges.extend(self.changes.iter().map(|(place, ..)| place.major));
         edges.sort_unstable();
         Ok(edges)
     }
@@ -276,10 +277,10 @@ impl Viewer {
     fn left_within(&self, after: i64, end: Place) -> Option<EventNum> {
         let mut joined = false;
         let mut left = None;
-        for (at, membership) in self.changes.iter().take_while(|(at, _)| *at <= end) {
+        for (at, membership, event) in self.changes.iter().take_while(|(at, ..)| *at <= end) {
             let joins = *membership == Membership::Join;
             if joined && !joins && at.major > after {
-                left = Some(EventNum(at.major));
+                left = Some(*event);
             }
             joined = joins;
         }
@@ -290,7 +291,7 @@ impl Viewer {
     #[must_use]
     pub fn joined_at(&self, upto: i64) -> Option<i64> {
         let mut past = self.changes.iter().rev();
-        let (place, membership) = past.find(|(place, _)| place.major <= upto)?;
+        let (place, membership, _) = past.find(|(place, ..)| place.major <= upto)?;
         (*membership == Membership::Join).then_some(place.major)
     }
 
@@ -299,7 +300,7 @@ impl Viewer {
     pub fn ever_joined(&self) -> bool {
         self.changes
             .iter()
-            .any(|(_, membership)| *membership == Membership::Join)
+            .any(|(_, membership, _)| *membership == Membership::Join)
     }
 
     /// An event's visibility before and after it differs only for `m.room.history_visibility` events, the membership
@@ -324,7 +325,7 @@ impl Viewer {
         let joined_later = || {
             self.changes
                 .iter()
-                .any(|(at, change)| *at > place && *change == Membership::Join)
+                .any(|(at, change, _)| *at > place && *change == Membership::Join)
         };
         visibilities.into_iter().any(|visibility| match visibility {
             Visibility::WorldReadable => true,
@@ -341,8 +342,8 @@ impl Viewer {
             .changes
             .iter()
             .rev()
-            .find(|(at, _)| *at < place || (with && *at == place));
-        past.map_or(Membership::Leave, |(_, membership)| *membership)
+            .find(|(at, ..)| *at < place || (with && *at == place));
+        past.map_or(Membership::Leave, |(_, membership, _)| *membership)
     }
 }
 
@@ -364,7 +365,7 @@ fn time_at(tx: &mut Tx<'_>, room: RoomNum, position: i64) -> Result<Option<i64>,
 
 #[cfg(test)]
 mod tests {
-    use super::{Membership, Place, Viewer, Visibility};
+    use super::{EventNum, Membership, Place, Viewer, Visibility};
     use crate::numbers::KeyNum;
     use Membership::{Ban, Invite, Join, Knock, Leave};
     use Visibility::{Invited, Joined, Shared, WorldReadable};
@@ -379,6 +380,7 @@ mod tests {
                         minor: 0,
                     },
                     *change,
+                    EventNum(*at),
                 )
             })
             .collect();

@@ -29,6 +29,8 @@ starling_db::statements! {
     /// Some of the guests in a room.
     GUESTS_IN_ROOM = "SELECT m.user_num FROM accounts a JOIN memberships m ON m.user_num = a.user_num
         WHERE a.kind = 1 AND a.user_num > ?3 AND m.room_num = ?1 AND m.membership = ?2 ORDER BY a.user_num LIMIT ?4";
+    /// Some of the users who are joined to a room.
+    JOINED_IN_ROOM = "SELECT user_num FROM memberships WHERE room_num = ?1 AND membership = 2 LIMIT ?2";
     /// One membership.
     MEMBERSHIP_READ = "SELECT room_num, membership, event_num, position, forgotten FROM memberships
         WHERE user_num = ?1 AND room_num = ?2";
@@ -218,6 +220,16 @@ pub(crate) fn membership_change_place(
         place.minor.into(),
     ];
     tx.execute(&MEMBERSHIP_CHANGE_PLACE, &params).map(drop)
+}
+
+/// Some local users who are joined to a room, in no order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn joined_in(tx: &mut Tx<'_>, room: RoomNum, most: i64) -> Result<Vec<UserNum>, Error> {
+    tx.query_all(&JOINED_IN_ROOM, &[room.into(), most.into()], |row| {
+        Ok(UserNum(row.int(0)?))
+    })
 }
 
 /// All memberships of a user, forgotten rooms included.

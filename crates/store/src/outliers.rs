@@ -10,7 +10,7 @@ use starling_events::Pdu;
 
 use crate::append::{Fork, Numbers, branch_state};
 use crate::auth_graph::{auth_nodes, edges_insert, generation_above};
-use crate::events::{Event, Status, Visibility, event_insert};
+use crate::events::{Event, Status, Visibility, event_insert, event_settle};
 use crate::numbers::{EventNum, RoomNum, SnapshotNum};
 use crate::redactions::redaction_of;
 use crate::rooms::RoomSnapshot;
@@ -39,6 +39,14 @@ pub struct KnownEvent {
     pub is_placed: bool,
     /// The state after it; `None`: nobody knows.
     pub snapshot: Option<SnapshotNum>,
+}
+
+impl KnownEvent {
+    /// Whether nothing but the event itself is known: it was given for the sake of another.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        !self.is_placed && self.snapshot.is_none()
+    }
 }
 
 /// An event to be stored without a place.
@@ -155,10 +163,12 @@ impl Store {
         room: &RoomSnapshot,
         (pdu, status, fork): (&Pdu, Status, &Fork),
     ) -> Result<EventNum, Error> {
-        if let Some(known) = events_known(tx, [pdu.event_id()])?.get(pdu.event_id()) {
+        let known = events_known(tx, [pdu.event_id()])?;
+        let known = known.get(pdu.event_id());
+        if let Some(known) = known.filter(|known| !known.is_bare()) {
             return Ok(known.num);
         }
-        let num = EventNum(positions.give()?);
+        let num = known.map_or_else(|| positions.give().map(EventNum), |known| Ok(known.num))?;
         let names = self.intern_event(tx, pdu)?;
         let counts = status != Status::Rejected;
         let visibility = self.visibility_in(tx, &fork.before, room)?;
@@ -169,7 +179,13 @@ impl Store {
             visibility: (visibility, visibility),
             ..unplaced(pdu, (room.room, num), &names, status)
         };
-        event_insert(tx, &event, (&fork.prev, &fork.auth), None)?;
+        if known.is_none() {
+            event_insert(tx, &event, (&fork.prev, &fork.auth), None)?;
+            return Ok(num);
+        }
+        event_settle(tx, &event, (&fork.prev, &fork.auth), None)?;
+        let store = self.clone();
+        tx.after_commit(move || store.events().replace(Arc::new(event)));
         Ok(num)
     }
 }
@@ -184,7 +200,7 @@ fn unlinked(
     let here = outliers
         .iter()
         .filter_map(|it| known.get(it.pdu.event_id()));
-    let bare = here.filter(|event| !event.is_placed && event.snapshot.is_none());
+    let bare = here.filter(|event| event.is_bare());
     let bare: Vec<EventNum> = bare.map(|event| event.num).collect();
     let nodes = auth_nodes(tx, &bare)?;
     let cited = nodes.into_iter().map(|(num, node)| (num, node.auth.len()));

@@ -81,9 +81,13 @@ pub static SCHEMA: Schema = Schema {
             name: "0019_own_keys",
             text: include_str!("migrations/0019_own_keys.sql"),
         },
+        Migration {
+            name: "0020_late_events",
+            text: include_str!("migrations/0020_late_events.sql"),
+        },
     ],
-    // An older program would not note whom its state events cite, nor what goes to other servers.
-    oldest_program: 17,
+    // An older program takes the position of a live event for its number.
+    oldest_program: 20,
 };
 
 /// Every statement of this crate: a test prepares each on both engines.

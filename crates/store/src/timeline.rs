@@ -23,8 +23,8 @@ starling_db::statements! {
         WHERE room_num = ?1 AND place_major IS NOT NULL
             AND (place_major, place_minor) >= (?2, ?3) AND (place_major, place_minor) < (?4, ?5)
         ORDER BY place_major, place_minor LIMIT ?6";
-    /// The positions of the last live events of some rooms before ?2 and after ?3, at most ?4 of each room: from each to
-    /// the next older one, since neither engine has another way to stop early in each of many rooms that both have.
+    /// The last live events of some rooms before position ?2 and after ?3, at most ?4 of each room: from each to the next
+    /// older one, since neither engine has another way to stop early in each of many rooms that both have.
     TIMELINES_NEWEST = "WITH RECURSIVE walk (room_num, position, steps) AS (
             SELECT value, CAST(?2 AS BIGINT), CAST(0 AS BIGINT) FROM {ints ?1} AS wanted
             UNION ALL
@@ -37,7 +37,9 @@ starling_db::statements! {
                 walk.steps + 1
             FROM walk WHERE walk.steps < ?4 AND walk.position IS NOT NULL
         )
-        SELECT room_num, position FROM walk WHERE steps > 0 AND position IS NOT NULL";
+        SELECT events.event_num FROM walk CROSS JOIN events
+        WHERE walk.steps > 0 AND walk.position IS NOT NULL AND events.room_num = walk.room_num
+            AND events.place_major = walk.position AND events.place_minor = 0";
     /// The position of the last live event of each of some rooms up to another.
     TIMELINES_LAST = "SELECT wanted.value, (SELECT MAX(events.place_major) FROM events
             WHERE events.room_num = wanted.value AND events.place_major <= ?2)
@@ -194,8 +196,7 @@ impl Store {
             since.into(),
             steps.into(),
         ];
-        // A live event's number is its position.
-        let numbers = tx.query_all(&TIMELINES_NEWEST, &params, |row| Ok(EventNum(row.int(1)?)))?;
+        let numbers = tx.query_all(&TIMELINES_NEWEST, &params, |row| Ok(EventNum(row.int(0)?)))?;
         for room in missing {
             pages.insert(RoomNum(room), RecentPage::default());
         }

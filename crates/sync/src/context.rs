@@ -212,10 +212,12 @@ impl Job {
         let reading = &self.reading;
         let last = around.all.iter().max_by_key(|event| event.place);
         let last = last.unwrap_or(&around.event);
-        let at = if last.num.0 >= reading.snapshot.last_position {
-            StateAt::of_snapshot(&reading.store, tx, &reading.snapshot, last.num.0)?
-        } else {
-            StateAt::after(tx, last)?
+        let is_last = |position: &i64| *position >= reading.snapshot.last_position;
+        let at = match last.position().filter(is_last) {
+            Some(position) => {
+                StateAt::of_snapshot(&reading.store, tx, &reading.snapshot, position)?
+            }
+            None => StateAt::after(tx, last)?,
         };
         let mut numbers: Vec<EventNum> = if self.filter.lazy_load_members {
             let senders = around.all.iter().map(|event| event.pdu.sender().as_str());

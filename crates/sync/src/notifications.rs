@@ -172,7 +172,7 @@ impl Page {
             .filter(|event| event.0 <= self.upto)
             .collect();
         for event in self.store.events_read(tx, &invites)? {
-            rooms.next.push((event.num.0, event.room));
+            rooms.next.push((position_of(&event), event.room));
             rooms.invites.insert(event.room);
             rooms.read.insert(event.room, VecDeque::from([event]));
         }
@@ -269,7 +269,7 @@ impl Page {
             notification.key(&mut out, "event");
             client_view.write(&mut out, event, &view.viewer, false);
             notification.key(&mut out, "read");
-            let read = event.num.0 <= mark;
+            let read = position_of(event) <= mark;
             out.extend_from_slice(if read { b"true" } else { b"false" });
             notification.string(&mut out, "room_id", view.snapshot.room_id.as_str());
             notification.key(&mut out, "ts");
@@ -279,6 +279,11 @@ impl Page {
         out.extend_from_slice(b"]}");
         Ok(out)
     }
+}
+
+/// Where an event is among others: its position, or its number where it has none, such as an invite.
+fn position_of(event: &Event) -> i64 {
+    event.position().unwrap_or(event.num.0)
 }
 
 /// A room's live events up to a position, the newest first: one step.
@@ -308,7 +313,7 @@ impl Rooms {
                 Some(events) => events,
                 None => older(tx, store, room, position)?,
             };
-            let first = events.front().map(|event| event.num.0);
+            let first = events.front().map(|event| position_of(event));
             if let Some(first) = first.filter(|first| *first < position) {
                 // Other rooms may have something newer.
                 self.next.push((first, room));
@@ -319,11 +324,11 @@ impl Rooms {
                 continue;
             };
             if let Some(next) = events.front() {
-                self.next.push((next.num.0, room));
+                self.next.push((position_of(next), room));
                 self.read.insert(room, events);
             } else if !self.invites.contains(&room) {
                 // There may be more; nothing is read before its turn comes.
-                self.next.push((event.num.0 - 1, room));
+                self.next.push((position_of(&event) - 1, room));
             }
             return Ok(Some(event));
         }

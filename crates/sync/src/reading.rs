@@ -117,8 +117,10 @@ impl Reading {
         let row = row
             .filter(|row| viewer.ever_joined() && !row.forgotten)
             .ok_or(Error::NotAllowed)?;
+        let left = self.store.event_read(tx, row.event)?;
+        let left = left.and_then(|left| left.position());
         Ok(Place {
-            major: row.event.0,
+            major: left.unwrap_or(row.event.0),
             minor: 1,
         }
         .min(end_of(self.upto)))

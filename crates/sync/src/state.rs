@@ -72,7 +72,8 @@ impl StateAt {
             None => StateMap::default(),
         };
         // The changes that an event made come after it, and before the next one.
-        let next = timeline_next(tx, event.room, event.num.0)?;
+        let position = event.position().unwrap_or(event.num.0);
+        let next = timeline_next(tx, event.room, position)?;
         Ok(Self {
             room: event.room,
             upto: next.map_or(i64::MAX, |next| next - 1),

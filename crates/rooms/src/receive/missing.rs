@@ -1,10 +1,11 @@
-//! What an event cites or follows and isn't here: asked of the server that sent it.
+//! What an event cites or follows and isn't here: asked of the server that sent it, then of some others in the room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use ruma_common::{EventId, OwnedEventId, ServerName};
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, ServerName};
 use serde_json::value::RawValue;
 use starling_db::{Error, Tx};
 use starling_events::Pdu;
@@ -31,6 +32,12 @@ const MAX_CHAIN: usize = 20_000;
 
 /// So many events are asked for at once.
 const AT_ONCE: usize = 5;
+
+/// So many other servers are asked, where the one that should have it doesn't give it.
+const OTHERS: usize = 2;
+
+/// How long one server may take to give all that it is asked for.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 impl Rooms {
     pub(crate) fn remote(&self) -> Result<&Remote, ReceiveError> {
@@ -74,8 +81,19 @@ impl Rooms {
             min_depth: 0,
         };
         let remote = self.remote()?;
-        let events = match remote.missing_events(origin, &room.room_id, missing).await {
-            Ok(events) => self.checked(room, events).await?,
+        let ask = |server: OwnedServerName| async move {
+            let events = remote
+                .missing_events(&server, &room.room_id, missing)
+                .await?;
+            let events = self.checked(room, events).await?;
+            if events.is_empty() {
+                return Err(ReceiveError::Missing("events between"));
+            }
+            Ok(events)
+        };
+        let events = match self.ask_some(room, origin, ask).await {
+            Ok(events) => events,
+            Err(ReceiveError::Db(error)) => return Err(error.into()),
             Err(error) => {
                 tracing::debug!(%origin, room = %room.room_id, %error, "no missing events");
                 return Ok(());
@@ -101,20 +119,71 @@ impl Rooms {
         origin: &ServerName,
         pdu: &Pdu,
     ) -> Result<(), ReceiveError> {
+        let ask = |server: OwnedServerName| async move { self.auth_from(room, &server, pdu).await };
+        self.ask_some(room, origin, ask).await
+    }
+
+    async fn auth_from(
+        &self,
+        room: &Arc<RoomSnapshot>,
+        server: &ServerName,
+        pdu: &Pdu,
+    ) -> Result<(), ReceiveError> {
         let remote = self.remote()?;
         let chain = remote
-            .event_auth(origin, &room.room_id, pdu.event_id())
+            .event_auth(server, &room.room_id, pdu.event_id())
             .await?;
         let chain = leading_to(pdu, self.checked(room, chain).await?);
         if chain.len() > MAX_CHAIN {
             return Err(ReceiveError::Missing("an auth chain of a sensible length"));
         }
         self.store_outliers(room.room, chain).await?;
-        Ok(())
+        let cited = pdu.auth_events().iter().cloned().collect();
+        if self.unknown_among(room.room, cited).await?.is_empty() {
+            Ok(())
+        } else {
+            Err(ReceiveError::Missing("events that allow it"))
+        }
     }
 
-    /// The state before `pdu`, as the server says; what of it wasn't here is stored.
+    /// What the server gives that has to have it; if it doesn't, what one of some others in the room gives.
+    async fn ask_some<T: Send, F: Future<Output = Result<T, ReceiveError>> + Send>(
+        &self,
+        room: &Arc<RoomSnapshot>,
+        origin: &ServerName,
+        ask: impl Fn(OwnedServerName) -> F + Send + Sync,
+    ) -> Result<T, ReceiveError> {
+        let ask = async |server: OwnedServerName| {
+            let answer = tokio::time::timeout(PATIENCE, ask(server)).await;
+            answer.unwrap_or(Err(ReceiveError::Missing("an answer in time")))
+        };
+        let failure = match ask(origin.to_owned()).await {
+            Err(error @ (ReceiveError::Remote(_) | ReceiveError::Missing(_))) => error,
+            answer => return answer,
+        };
+        let others = self.other_servers_in(room).await?.into_iter();
+        for server in others.filter(|server| server != origin).take(OTHERS) {
+            match ask(server).await {
+                Err(ReceiveError::Remote(_) | ReceiveError::Missing(_)) => {}
+                answer => return answer,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The state before `pdu`, as a server says; what of it wasn't here is stored.
     pub(crate) async fn fetch_state(
+        &self,
+        room: &Arc<RoomSnapshot>,
+        origin: &ServerName,
+        pdu: &Pdu,
+    ) -> Result<StateMap, ReceiveError> {
+        let ask =
+            |server: OwnedServerName| async move { self.state_from(room, &server, pdu).await };
+        self.ask_some(room, origin, ask).await
+    }
+
+    async fn state_from(
         &self,
         room: &Arc<RoomSnapshot>,
         origin: &ServerName,

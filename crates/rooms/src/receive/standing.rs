@@ -7,9 +7,10 @@ use std::sync::Arc;
 use ruma_common::OwnedEventId;
 use starling_db::{Error, Tx};
 use starling_events::Pdu;
-use starling_stateres::{AuthState, auth_types, can_redact, check, check_auth_events};
+use starling_stateres::{AuthState, RoomPower, auth_types, can_redact, check, check_auth_events};
 use starling_store::append::{Fork, WaitingRedaction, tag_of};
 use starling_store::events::{Event, Status};
+use starling_store::gaps::gap_is_before;
 use starling_store::names::types;
 use starling_store::outliers::{KnownEvent, events_known};
 use starling_store::redactions::redaction_of;
@@ -17,7 +18,7 @@ use starling_store::relations::relation_of;
 use starling_store::rooms::{Extremity, RoomSnapshot};
 use starling_store::snapshots::{Stored, snapshots_load};
 use starling_store::state_map::{Entry, StateMap, UNNUMBERED};
-use starling_store::{EventNum, SnapshotNum, Store};
+use starling_store::{EventNum, RoomNum, SnapshotNum, Store};
 
 use super::resolve::{Unnumbered, resolved};
 
@@ -102,7 +103,8 @@ pub(super) fn standing(
     let named = pdu.auth_events().iter().chain(pdu.prev_events());
     let named = named.map(|id| &**id).chain([pdu.event_id()]);
     let known = events_known(tx, named)?;
-    if known.contains_key(pdu.event_id()) {
+    let own = known.get(pdu.event_id());
+    if own.is_some_and(|own| own.room != room.room || !own.is_bare()) {
         return Ok(Standing::Known);
     }
     let is_missing =
@@ -129,6 +131,7 @@ pub(super) fn standing(
         auth: of(&auth),
         prev: of(&here),
         missing,
+        own: own.map(|own| own.num),
     };
     decide(store, tx, (room, pdu), named, before)
         .map(|decided| Standing::Decided(Box::new(decided)))
@@ -139,6 +142,8 @@ struct Named {
     auth: Vec<KnownEvent>,
     prev: Vec<KnownEvent>,
     missing: Vec<OwnedEventId>,
+    /// The event's own number, if it is here for the sake of another.
+    own: Option<EventNum>,
 }
 
 fn decide(
@@ -171,11 +176,13 @@ fn decide(
             prev,
             missing: named.missing,
             auth,
+            stored_as: named.own,
+            is_followed: false,
             others: Vec::new(),
             current: None,
             is_import: false,
             forwards_from: None,
-            redacted_by: redaction_of(tx, pdu)?,
+            redacted_by: redacted_by(store, tx, pdu, named.own)?,
             waits_for: None,
         },
         redacts: None,
@@ -195,32 +202,91 @@ fn decide(
             return Ok(decided);
         }
     }
-    if !(others.is_empty() && decided.fork.missing.is_empty()) {
+    decided.fork.is_followed = !others.is_empty() && gap_is_before(tx, room.room, pdu.event_id())?;
+    if decided.fork.is_followed {
+        decided.fork.current = Some(state_of_rest(store, tx, room, &others)?);
+    } else if !(others.is_empty() && decided.fork.missing.is_empty()) {
         let beside = (room, others.as_slice());
         decided.fork.current = Some(merged(store, tx, pdu, (&decided.fork, beside))?);
     }
     decided.fork.others = others;
-    if let Some(target) = pdu.redacts() {
-        let event = store.event_by_id(tx, target)?;
-        let event = event.filter(|event| event.room == room.room);
-        match (event, &power) {
-            (Some(event), Some(power)) => {
-                decided.redacts = Some(event).filter(|event| can_redact(pdu, &event.pdu, power));
-            }
-            (None, Some(power)) => {
-                decided.fork.waits_for = Some(WaitingRedaction {
-                    target: target.to_owned(),
-                    has_power: power.user_level(pdu.sender()) >= power.redact_level(),
-                });
-            }
-            (_, None) => {}
-        }
-    }
+    let redaction = redaction(store, tx, (room.room, pdu), power.as_ref())?;
+    (decided.redacts, decided.fork.waits_for) = (redaction.redacts, redaction.waits_for);
     if let Some(relation) = relation_of(pdu) {
         let event = store.event_by_id(tx, &relation.target)?;
         decided.relates_to = event.filter(|event| event.room == room.room);
     }
     Ok(decided)
+}
+
+/// The redaction of an event that came before it, if there is one.
+fn redacted_by(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    pdu: &Pdu,
+    own: Option<EventNum>,
+) -> Result<Option<EventNum>, Error> {
+    let stored = own.map_or(Ok(None), |own| store.event_read(tx, own))?;
+    match stored.and_then(|stored| stored.redacted_by) {
+        Some(redaction) => Ok(Some(redaction)),
+        None => redaction_of(tx, pdu),
+    }
+}
+
+/// What an event redacts.
+#[derive(Debug, Default)]
+pub(crate) struct Redaction {
+    /// The event, if that is here and may be redacted by it.
+    pub(crate) redacts: Option<Arc<Event>>,
+    /// What it waits for, if that isn't here.
+    pub(crate) waits_for: Option<WaitingRedaction>,
+}
+
+/// What `pdu` redacts. `power` is that of users where it stands.
+pub(crate) fn redaction(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    (room, pdu): (RoomNum, &Pdu),
+    power: Option<&RoomPower>,
+) -> Result<Redaction, Error> {
+    let (Some(target), Some(power)) = (pdu.redacts(), power) else {
+        return Ok(Redaction::default());
+    };
+    let event = store.event_by_id(tx, target)?;
+    let Some(event) = event.filter(|event| event.room == room) else {
+        let waiting = WaitingRedaction {
+            target: target.to_owned(),
+            has_power: power.user_level(pdu.sender()) >= power.redact_level(),
+        };
+        return Ok(Redaction {
+            redacts: None,
+            waits_for: Some(waiting),
+        });
+    };
+    let may = can_redact(pdu, &event.pdu, power);
+    Ok(Redaction {
+        redacts: may.then_some(event),
+        waits_for: None,
+    })
+}
+
+/// The room's state without the extremities that an event follows, which others follow already: those that are left are the
+/// whole room.
+fn state_of_rest(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    room: &RoomSnapshot,
+    rest: &[Extremity],
+) -> Result<StateMap, Error> {
+    if rest.len() == room.extremities.len() || rest.len() > MAX_BRANCHES {
+        return Ok(room.state.clone());
+    }
+    let numbers: Vec<EventNum> = rest.iter().map(|extremity| extremity.num).collect();
+    let events = store.events_read(tx, &numbers)?;
+    let snapshots = events.iter().filter_map(|event| event.snapshot).collect();
+    let states = states(tx, room, &snapshots)?;
+    let states: Vec<&StateMap> = states.iter().map(|(state, _)| state).collect();
+    resolved(store, tx, room.version, &states, None)
 }
 
 /// A state, and where it is stored.
@@ -330,7 +396,7 @@ fn merged(
         events.iter().filter_map(|event| event.snapshot).collect();
     let stored: Vec<SnapshotNum> = snapshots.into_iter().collect();
     let loaded = snapshots_load(tx, &stored)?;
-    let own = with_own(store, tx, pdu, &fork.before)?;
+    let own = with_own(store, tx, (pdu, fork.stored_as), &fork.before)?;
     let mut states: Vec<&StateMap> = vec![&own];
     states.extend(is_of_room.then_some(&room.state));
     states.extend(
@@ -339,18 +405,18 @@ fn merged(
             .filter_map(|snapshot| loaded.get(snapshot))
             .map(|(state, _)| state),
     );
-    let new = Unnumbered {
+    let new = fork.stored_as.is_none().then_some(Unnumbered {
         pdu,
         auth: &fork.auth,
-    };
-    resolved(store, tx, pdu.version(), &states, Some(new))
+    });
+    resolved(store, tx, pdu.version(), &states, new)
 }
 
-/// The state after an event that has no number yet.
+/// The state after an event, which may have no number yet.
 fn with_own(
     store: &Store,
     tx: &mut Tx<'_>,
-    pdu: &Pdu,
+    (pdu, number): (&Pdu, Option<EventNum>),
     before: &StateMap,
 ) -> Result<StateMap, Error> {
     let Some(state_key) = pdu.state_key() else {
@@ -364,7 +430,7 @@ fn with_own(
     Ok(before.with(Entry {
         kind,
         key,
-        event: UNNUMBERED,
+        event: number.unwrap_or(UNNUMBERED),
         tag: tag_of(kind, pdu),
     }))
 }

@@ -20,12 +20,14 @@ starling_db::statements! {
             (SELECT MAX(redacted.place_major) FROM events AS redacted
                 WHERE redacted.room_num = rooms.room_num AND redacted.redacted_by IS NOT NULL),
             (SELECT MAX(ends.last_position) FROM thread_ends AS ends WHERE ends.room_num = rooms.room_num)
-        FROM rooms LEFT JOIN events ON events.event_num = rooms.last_position WHERE rooms.room_num IN {ints ?1}";
+        FROM rooms LEFT JOIN events ON events.room_num = rooms.room_num AND events.place_major = rooms.last_position
+            AND events.place_minor = 0
+        WHERE rooms.room_num IN {ints ?1}";
     /// The threads of events.
     THREADS_OF_EVENTS = "SELECT events.event_num, ends.root_id FROM {ints ?1} AS wanted CROSS JOIN events
             CROSS JOIN thread_ends AS ends
         WHERE events.event_num = wanted.value AND ends.room_num = events.room_num AND ends.thread_num = events.thread_num";
-    /// The totals at some events.
+    /// The totals at some positions, where the events there have the same number: nearly all live ones.
     TOTALS_AT = "SELECT event_num, room_num, totals FROM events WHERE event_num IN {ints ?1} AND totals IS NOT NULL";
     /// The totals of a room at the last event up to a position.
     TOTALS_UPTO = "SELECT totals FROM events WHERE room_num = ?1 AND place_major <= ?2 AND totals IS NOT NULL
@@ -45,12 +47,13 @@ starling_db::statements! {
                 AND events.place_major <= wanted.other
             ORDER BY events.place_major DESC LIMIT 1)
         FROM {pairs ?2} AS wanted";
-    /// What a user's rules said of events of some rooms when they came.
+    /// What a user's rules said of events of some rooms when they came; `event_num` is their position.
     EXCEPTIONS_READ = "SELECT exceptions.room_num, exceptions.event_num, exceptions.thread_num, exceptions.notify,
             exceptions.highlight, events.shape, events.sender_num, events.redacted_by
         FROM {ints ?2} AS wanted CROSS JOIN unread_exceptions AS exceptions CROSS JOIN events
         WHERE exceptions.user_num = ?1 AND exceptions.room_num = wanted.value AND exceptions.event_num > ?3
-            AND events.event_num = exceptions.event_num";
+            AND events.room_num = exceptions.room_num AND events.place_major = exceptions.event_num
+            AND events.place_minor = 0";
     /// The newest redacted events of a room in a stretch of the log.
     REDACTED = "SELECT thread_num, place_major, shape, sender_num FROM events
         WHERE room_num = ?1 AND redacted_by IS NOT NULL AND place_major > ?2 AND place_major <= ?3

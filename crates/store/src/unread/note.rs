@@ -31,7 +31,7 @@ starling_db::statements! {
             CROSS JOIN users CROSS JOIN memberships
         WHERE users.user_id = wanted.value AND memberships.user_num = users.user_num AND memberships.room_num = ?2
             AND memberships.membership = 2";
-    /// What the rules of some users say of an event.
+    /// What the rules of some users say of the event at a position.
     EXCEPTIONS_INSERT = "INSERT INTO unread_exceptions (user_num, room_num, event_num, thread_num, notify, highlight)
         SELECT wanted.value, ?2, ?3, ?4, ?5, ?6 FROM {ints ?1} AS wanted";
     /// A user leaves a room.
@@ -63,14 +63,14 @@ pub struct Counted {
 }
 
 impl Store {
-    /// Counts an event that is being appended, with how it relates to another; `after` is the room after it, which learns
-    /// the new totals.
+    /// Counts an event that is being appended at a position, with how it relates to another; `after` is the room after it,
+    /// which learns the new totals.
     pub(crate) fn count(
         &self,
         tx: &mut Tx<'_>,
         after: &mut RoomSnapshot,
         (pdu, relation): (&Pdu, Option<&Relation>),
-        num: EventNum,
+        position: i64,
     ) -> Result<Counted, Error> {
         let mut failure = None;
         let shape = Shape::of(&EventView::new(pdu), || {
@@ -101,11 +101,11 @@ impl Store {
                     after.room.into(),
                     thread.into(),
                     root_id.as_str().into(),
-                    num.into(),
+                    position.into(),
                     Value::Bytes(&bytes),
                 ];
                 tx.execute_one(&THREAD_END_SET, &params)?;
-                after.unread.last_threaded = num.0;
+                after.unread.last_threaded = position;
                 counted.thread = thread;
                 counted.thread_totals = Some(bytes);
             }
@@ -195,7 +195,7 @@ impl Store {
             let params = [
                 Value::Ints(&users),
                 after.room.into(),
-                event.num.into(),
+                event.position().into(),
                 counted.thread.into(),
                 notify.into(),
                 highlight.into(),

@@ -270,10 +270,11 @@ fn read(scope: &Scope, tx: &mut Tx<'_>, rooms: &[RoomNum], is_peek: bool) -> Res
     };
     let is_in_time = |event: &Event| event.position().is_some_and(|at| at <= upto);
     events.retain(|event| is_in_time(event) && is_shown(event));
-    events.sort_unstable_by_key(|event| event.num);
+    events.sort_unstable_by_key(|event| event.position());
     if events.len() > MOST_EVENTS {
         events.truncate(MOST_EVENTS);
-        upto = events.last().map_or(upto, |last| last.num.0);
+        let last = events.last().and_then(|last| last.position());
+        upto = last.unwrap_or(upto);
     }
     Ok(News {
         events,

@@ -81,7 +81,8 @@ fn up_to(
     if left.num != end.num {
         at.set_member(part.own, end);
     }
-    let timeline = scope.timeline(tx, part, (extent.after, end.num.0, None), Some(end.num))?;
+    let until = end.position().unwrap_or(end.num.0);
+    let timeline = scope.timeline(tx, part, (extent.after, until, None), Some(end.num))?;
     let changed = if extent.whole {
         Changed::default()
     } else {

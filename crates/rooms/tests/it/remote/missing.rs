@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use starling_events::{EventReference, Pdu, RoomVersion};
+use starling_outbound::Transport;
 use starling_rooms::{Actor, Received};
 use starling_store::SCHEMA;
 use starling_store::events::Event;
 use starling_store::timeline::{Direction, START, Stretch, end_of};
-use starling_testkit::{TestDb, on_each_engine};
+use starling_testkit::{TestDb, World, on_each_engine};
 
 use super::graph::{Graph, OWNER, RESIDENT, value};
 use super::net::{Asked, Connected, key_of, server};
@@ -214,6 +215,198 @@ async fn a_lie_about_the_state_does_not_undo_what_is_known() {
             .state_event(&alice, &graph.room_id, "m.room.topic", "")
             .await;
         assert_eq!(held.unwrap().pdu.event_id(), topic.event_id());
+    })
+    .await;
+}
+
+/// Where the room stands: the newest events, of which the next one follows all.
+async fn extremities(at: &Connected, graph: &Graph) -> Vec<String> {
+    let store = &at.world.store;
+    let room = store.room_num(&graph.room_id).await.unwrap().unwrap();
+    let snapshot = store.room(room).await.unwrap().unwrap();
+    let ids = snapshot.extremities.iter();
+    ids.map(|extremity| extremity.reference.event_id.to_string())
+        .collect()
+}
+
+async fn receive(at: &Connected, pdu: &Pdu) -> Received {
+    let resident = server(RESIDENT);
+    let received = at.world.rooms.receive(&resident, pdu.clone());
+    received.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_for_another_s_sake_gets_its_place_when_it_comes() {
+    on_each_engine(&SCHEMA, async |mut db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (alice, mut graph) = joined(&at, RoomVersion::V11).await;
+        let topic = json!({ "topic": "meanwhile" });
+        let topic = graph.add(OWNER, ("m.room.topic", Some("")), &topic);
+        say(&mut graph, 0);
+        let last = say(&mut graph, 1);
+        // None of the events between is given, but the state there, and so the topic.
+        at.net.add(RESIDENT, resident(&graph, 0));
+        assert_eq!(receive(&at, &last).await, Received::Accepted);
+        let before = extremities(&at, &graph).await;
+        assert_eq!(receive(&at, &topic).await, Received::Accepted);
+        assert_eq!(receive(&at, &topic).await, Received::Known);
+        let events = timeline(&at, &graph).await;
+        let newest = events.last().unwrap();
+        assert_eq!(newest.pdu.event_id(), topic.event_id());
+        assert_ne!(newest.position(), Some(newest.num.0), "it had a number");
+        assert!(newest.snapshot.is_some());
+        assert_ne!(extremities(&at, &graph).await, before);
+        let state = || async {
+            let rooms = &at.world.rooms;
+            let held = rooms.state_event(&alice, &graph.room_id, "m.room.topic", "");
+            held.await.unwrap().pdu.event_id().to_owned()
+        };
+        assert_eq!(state().await, topic.event_id());
+        // The same from the database.
+        db.reopen().await;
+        let net = Arc::clone(&at.net);
+        let world = World::start_on(&db, net as Arc<dyn Transport>).await;
+        let answer = world.say(&alice, &graph.room_id, "so").await.unwrap();
+        let at = Connected { world, ..at };
+        let events = timeline(&at, &graph).await;
+        let [.., late, said] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert_eq!(late.pdu.event_id(), topic.event_id());
+        assert_eq!(said.pdu.event_id(), answer);
+        assert!(
+            said.pdu
+                .prev_events()
+                .contains(&topic.event_id().to_owned())
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_after_an_event_that_follows_it_is_not_followed_again() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (alice, mut graph) = joined(&at, RoomVersion::V12).await;
+        let late = json!({ "topic": "late" });
+        let late = graph.add(OWNER, ("m.room.topic", Some("")), &late);
+        let last = say(&mut graph, 1);
+        at.net.add(RESIDENT, resident(&graph, 0));
+        assert_eq!(receive(&at, &last).await, Received::Accepted);
+        assert_eq!(extremities(&at, &graph).await.len(), 2);
+        assert_eq!(receive(&at, &late).await, Received::Accepted);
+        assert_eq!(extremities(&at, &graph).await, [last.event_id().as_str()]);
+        assert_eq!(timeline(&at, &graph).await.len(), 3);
+        let answer = at.world.say(&alice, &graph.room_id, "so").await.unwrap();
+        let events = timeline(&at, &graph).await;
+        let said = events.last().unwrap();
+        assert_eq!(said.pdu.event_id(), answer);
+        assert_eq!(said.pdu.prev_events(), [last.event_id().to_owned()]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_server_does_not_give_others_are_asked_for() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (_, mut graph) = joined(&at, RoomVersion::V11).await;
+        let other = "@other:second.example";
+        let join = json!({ "membership": "join" });
+        let join = graph.add(other, ("m.room.member", Some(other)), &join);
+        at.net.add(RESIDENT, |_| None);
+        at.net.add("second.example", |_| None);
+        assert_eq!(receive(&at, &join).await, Received::Accepted);
+        graph.add(OWNER, ("m.room.topic", Some("")), &json!({ "topic": "?" }));
+        let last = say(&mut graph, 1);
+        let resident_server = server(RESIDENT);
+        let received = at.world.rooms.receive(&resident_server, last.clone());
+        assert!(received.await.is_err(), "nobody gives it");
+        at.net.add("second.example", resident(&graph, 1));
+        assert_eq!(receive(&at, &last).await, Received::Accepted);
+        let events = timeline(&at, &graph).await;
+        assert_eq!(
+            ids(&events),
+            all_ids(&graph.events[graph.events.len() - 4..])
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_silent_server_keeps_nothing_else_waiting() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (_, mut graph) = joined(&at, RoomVersion::V11).await;
+        let next = graph.make(OWNER, ("m.room.message", None), &json!({ "body": "now" }));
+        say(&mut graph, 0);
+        let far = say(&mut graph, 1);
+        at.net.silence(RESIDENT);
+        let (resident, before) = (server(RESIDENT), at.net.asked().len());
+        let taken = at.world.rooms.take_in(&resident, vec![far.clone()]);
+        assert!(taken.await.unwrap().is_empty());
+        while at.net.asked().len() == before {
+            tokio::task::yield_now().await;
+        }
+        let taken = at.world.rooms.take_in(&resident, vec![next.clone()]);
+        assert!(taken.await.unwrap().is_empty());
+        let mut events = timeline(&at, &graph).await;
+        while events.last().map(|event| event.pdu.event_id()) != Some(next.event_id()) {
+            tokio::task::yield_now().await;
+            events = timeline(&at, &graph).await;
+        }
+        assert_eq!(events.len(), 2, "the join and what follows it");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_branches_are_brought_together() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (_, graph) = joined(&at, RoomVersion::V12).await;
+        let branch = |number: usize| {
+            let said = json!({ "body": number.to_string() });
+            graph.make(OWNER, ("m.room.message", None), &said)
+        };
+        let branches: Vec<Pdu> = (0..30).map(branch).collect();
+        let resident = server(RESIDENT);
+        let taken = at.world.rooms.take_in(&resident, branches);
+        assert!(taken.await.unwrap().is_empty());
+        // An event can follow twenty of them.
+        while timeline(&at, &graph).await.len() < 33 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(extremities(&at, &graph).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redaction_in_older_history_redacts() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (alice, mut graph) = joined(&at, RoomVersion::V11).await;
+        let secret = graph.add(
+            OWNER,
+            ("m.room.message", None),
+            &json!({ "body": "secret" }),
+        );
+        let redacts = json!({ "redacts": secret.event_id() });
+        graph.add(OWNER, ("m.room.redaction", None), &redacts);
+        let last = say(&mut graph, 1);
+        at.net.add(RESIDENT, resident(&graph, 0));
+        assert_eq!(receive(&at, &last).await, Received::Accepted);
+        let rooms = &at.world.rooms;
+        let filled = rooms.backfill(&alice.user_id, &graph.room_id, (None, 100));
+        filled.await.unwrap();
+        let events = timeline(&at, &graph).await;
+        let found = events
+            .iter()
+            .find(|event| event.pdu.event_id() == secret.event_id());
+        let found = found.unwrap();
+        assert!(found.redacted_by.is_some());
+        assert_eq!(value(&found.pdu)["content"], json!({}));
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! A network whose servers are functions, and a world that is on it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -36,6 +36,7 @@ pub(super) struct Net {
     servers: Mutex<HashMap<String, Arc<Respond>>>,
     keys: Mutex<HashMap<String, Value>>,
     asked: Mutex<Vec<Asked>>,
+    silent: Mutex<HashSet<String>>,
 }
 
 impl std::fmt::Debug for Net {
@@ -81,6 +82,11 @@ impl Net {
         self.keys.lock().insert(name.to_owned(), document);
     }
 
+    /// The server takes every request from now on, and answers none.
+    pub(super) fn silence(&self, name: &str) {
+        self.silent.lock().insert(name.to_owned());
+    }
+
     /// All that servers were asked, but for keys.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
@@ -123,6 +129,9 @@ impl Transport for Net {
                     .map_or(Value::Null, |body| serde_json::from_slice(body).unwrap()),
             };
             self.asked.lock().push(asked.clone());
+            if self.silent.lock().contains(name) {
+                return std::future::pending().await;
+            }
             let respond = self.servers.lock().get(name).cloned().ok_or_else(gone)?;
             let unknown = || (404, json!({ "errcode": "M_UNRECOGNIZED", "error": "?" }));
             let (status, body) = respond(&asked).unwrap_or_else(unknown);
