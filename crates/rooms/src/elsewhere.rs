@@ -7,6 +7,7 @@
 
 mod answer;
 mod attempts;
+mod coming;
 mod join;
 mod knock;
 mod leave;
@@ -21,6 +22,8 @@ use ruma_common::{OwnedServerName, RoomId};
 use starling_db::Error;
 use starling_store::remote_invites::room_is_joined;
 use starling_store::rooms::RoomSnapshot;
+
+pub(crate) use coming::Coming;
 
 use crate::error::SendError;
 use crate::membership::MembershipAction;

@@ -12,6 +12,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::{Transaction, transactions_sweep};
 use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
+use crate::elsewhere::Coming;
 use crate::federation::ServersOfRooms;
 use crate::pipeline::Heads;
 use crate::receive::{Running, Turns};
@@ -49,6 +50,7 @@ pub struct Rooms {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) turns: Arc<Turns>,
     pub(crate) running: Arc<Running>,
+    pub(crate) coming: Arc<Coming>,
     pub(crate) servers: Arc<ServersOfRooms>,
     /// When the last room was made, in milliseconds since 1970.
     last_made_ms: Arc<AtomicI64>,
@@ -79,6 +81,7 @@ impl Rooms {
             in_flight: Arc::default(),
             turns: Arc::default(),
             running: Arc::default(),
+            coming: Arc::default(),
             last_made_ms: Arc::default(),
         }
     }

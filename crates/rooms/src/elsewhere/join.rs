@@ -40,16 +40,30 @@ impl Rooms {
             user: &actor.user_id,
             content,
         };
+        let joining = self.coming.begin(room_id);
+        let joined = self.join_through_some(remote, &servers, &wish).await;
+        drop(joining);
+        // What came meanwhile is of the room now, or of none that this server is in.
+        if let Some(room) = self.store().room_num(room_id).await? {
+            self.work_on(room);
+        }
+        joined?;
+        self.accepted_invite(actor, room_id).await
+    }
+
+    async fn join_through_some(
+        &self,
+        remote: &Remote,
+        servers: &[OwnedServerName],
+        wish: &Wish<'_>,
+    ) -> Result<(), SendError> {
         let mut attempts = Attempts::begin(&self.parts.clock);
-        for server in &servers {
+        for server in servers {
             if attempts.are_over() {
                 break;
             }
-            match self.join_through(remote, server, &wish).await {
-                Ok(room) => {
-                    self.come_in(server, room).await?;
-                    return self.accepted_invite(actor, room_id).await;
-                }
+            match self.join_through(remote, server, wish).await {
+                Ok(room) => return self.come_in(server, room).await,
                 Err(error) => attempts.failed(error)?,
             }
         }
@@ -66,6 +80,7 @@ impl Rooms {
         let asked = (wish.room_id, wish.user);
         let template = remote.make(wish.handshake, server, asked).await?;
         let join = self.fill_in(server, &template, wish)?;
+        self.expect_events(&join).await?;
         let answer = remote.send_join(server, &join).await?;
         checked_room(remote, server, join, answer).await
     }

@@ -84,7 +84,9 @@ pub(crate) struct Tip {
     /// `None` until the create event of a room whose id is its hash.
     room_id: Option<OwnedRoomId>,
     prev_events: Vec<EventReference>,
-    /// The greatest depth of those.
+    /// Extremities that the next event can't name beside those: the events after it do.
+    left_over: Vec<EventReference>,
+    /// The greatest depth of those that it names.
     depth: i64,
     /// State that was looked up or changed here; `None`: the room has no such state. A key that is not in it has not
     /// changed since the tip was made.
@@ -144,6 +146,7 @@ impl Tip {
             version,
             room_id,
             prev_events: Vec::new(),
+            left_over: Vec::new(),
             depth: 0,
             known: HashMap::new(),
             known_bytes: 0,
@@ -154,20 +157,20 @@ impl Tip {
     /// The tip of a committed room; no state is known yet.
     pub(crate) fn of(snapshot: &RoomSnapshot) -> Self {
         let mut extremities: Vec<&Extremity> = snapshot.extremities.iter().collect();
-        // Those that are left over are named by the events after it.
         extremities.sort_by_key(|extremity| std::cmp::Reverse(extremity.depth));
-        extremities.truncate(MAX_PREV_EVENTS);
         let references = extremities.iter().map(|extremity| &extremity.reference);
+        let mut references = references.cloned();
         Self {
-            prev_events: references.cloned().collect(),
+            prev_events: references.by_ref().take(MAX_PREV_EVENTS).collect(),
+            left_over: references.collect(),
             depth: extremities.first().map_or(0, |deepest| deepest.depth),
             ..Self::new(snapshot.version, Some(snapshot.room_id.clone()))
         }
     }
 
-    /// The last event that the next one follows, if there is one.
+    /// One of the events that the next one follows, if there is one.
     pub(crate) fn last(&self) -> Option<&EventId> {
-        self.prev_events.last().map(|last| &*last.event_id)
+        self.prev_events.first().map(|last| &*last.event_id)
     }
 
     /// About how many bytes the known state takes.
@@ -263,6 +266,8 @@ impl Tip {
     /// The next event builds on `pdu`.
     pub(crate) fn advance(&mut self, pdu: &Pdu) {
         self.prev_events = vec![EventReference::of(pdu)];
+        let more = self.left_over.len().min(MAX_PREV_EVENTS - 1);
+        self.prev_events.extend(self.left_over.drain(..more));
         self.depth = pdu.depth();
         self.room_id.get_or_insert_with(|| pdu.room_id().to_owned());
         if let Some((kind, key)) = decides(pdu) {

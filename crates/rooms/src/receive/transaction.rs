@@ -81,7 +81,8 @@ impl Rooms {
             return Ok(());
         }
         let is_joined = move |tx: &mut Tx<'_>| room_is_joined(tx, room);
-        if !self.store().db().read("room_is_joined", is_joined).await? {
+        if !self.store().db().read("room_is_joined", is_joined).await? && !self.coming.has(room_id)
+        {
             return self.receive_outside(&snapshot, events, verdicts).await;
         }
         let ids: Vec<OwnedEventId> = events.iter().map(|pdu| pdu.event_id().to_owned()).collect();

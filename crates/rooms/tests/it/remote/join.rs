@@ -7,8 +7,10 @@ use starling_events::{Pdu, RoomVersion};
 use starling_rooms::{Actor, RemoteError, SendError};
 use starling_store::SCHEMA;
 use starling_testkit::{TestDb, on_each_engine};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
-use super::graph::{Graph, OWNER, RESIDENT, value};
+use super::graph::{Graph, OWNER, RESIDENT, raw, value};
 use super::net::{Asked, Connected, key_of, refusal, server};
 
 const USER: &str = "@alice:localhost";
@@ -368,6 +370,47 @@ async fn guests_join_no_rooms_elsewhere() {
         let result = join(&at, &guest, &graph, &[RESIDENT]).await;
         assert!(matches!(result, Err(SendError::NoGuests)), "{result:?}");
         assert!(at.net.asked().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_send_while_this_server_comes_in_is_part_of_the_room() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let at = Connected::start(&db).await;
+        let alice = at.world.user("alice").await;
+        let graph = Graph::new(RoomVersion::V11);
+        let (template, answer) = (graph.template(USER, &joins()), graph.answer());
+        let (rooms, runtime) = (at.world.rooms.clone(), Handle::current());
+        let (sends, says) = (
+            graph.clone(),
+            json!({ "body": "welcome", "msgtype": "m.text" }),
+        );
+        // It tells of the next event before it answers.
+        at.net.add(RESIDENT, move |asked| {
+            if !asked.uri.contains("/v2/send_join/") {
+                return resident(template.clone(), answer.clone())(asked);
+            }
+            let join = serde_json::to_vec(&asked.body).unwrap();
+            let mut graph = sends.clone();
+            graph.take(Pdu::parse(RoomVersion::V11, &join).unwrap());
+            let next = graph.make(OWNER, ("m.room.message", None), &says);
+            let (id, next) = (next.event_id().to_owned(), raw(&value(&next)));
+            let origin = server(RESIDENT);
+            let receive = rooms.receive_events(&origin, vec![next]);
+            let verdicts = block_in_place(|| runtime.block_on(receive)).unwrap();
+            assert_eq!(verdicts.get(&id), Some(&None), "it is taken in");
+            Some((200, answer.clone()))
+        });
+        join(&at, &alice, &graph, &[RESIDENT]).await.unwrap();
+        let room = at.world.store.room_num(&graph.room_id).await.unwrap();
+        let last = async || {
+            let snapshot = at.world.store.room(room.unwrap()).await.unwrap().unwrap();
+            snapshot.append_count
+        };
+        while last().await < 2 {
+            tokio::task::yield_now().await;
+        }
     })
     .await;
 }
