@@ -10,8 +10,9 @@ mod visibility;
 
 use std::sync::Arc;
 
-use ruma_common::{OwnedServerName, RoomId, ServerName};
+use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 use starling_db::{Error, Tx};
+use starling_store::RoomNum;
 use starling_store::rooms::RoomSnapshot;
 
 use self::acl::ServerAcl;
@@ -24,6 +25,9 @@ pub use state::ServedState;
 
 /// The bytes of an event as other servers get it.
 pub type PduBytes = Arc<[u8]>;
+
+/// Of the events that a server asks about, so many are looked at to find out whether it was in the room then.
+const MAX_UNTIL: usize = 20;
 
 /// Why another server is told nothing.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,41 @@ impl Rooms {
         };
         self.store().db().read("server_in_room", check).await?;
         Ok(room)
+    }
+
+    /// As [`Rooms::room_for`], to look at what led to some events: also for a server of which one of them put a user out of the
+    /// room. It must be able to check that.
+    async fn room_until(
+        &self,
+        server: &ServerName,
+        room_id: &RoomId,
+        events: &[OwnedEventId],
+    ) -> Result<RoomNum, ServerReadError> {
+        let refused = match self.room_for(server, room_id).await {
+            Ok(room) => return Ok(room.room),
+            Err(error @ ServerReadError::NotInRoom) => error,
+            Err(other) => return Err(other),
+        };
+        let room = self.room(room_id, ServerReadError::NotInRoom).await?.room;
+        let (store, asking, events) = (
+            self.store().clone(),
+            server.to_owned(),
+            events.iter().take(MAX_UNTIL).cloned().collect::<Vec<_>>(),
+        );
+        let read = move |tx: &mut Tx<'_>| {
+            let ids: Vec<&str> = events.iter().map(|id| id.as_str()).collect();
+            let mut events = store.events_by_id(tx, &ids)?;
+            events.retain(|event| event.room == room);
+            visibility::puts_out(&store, tx, &asking, &events)
+        };
+        if !self.store().db().read("server_put_out", read).await? {
+            return Err(refused);
+        }
+        if self.is_server_allowed(room_id, server).await? {
+            Ok(room)
+        } else {
+            Err(ServerReadError::Denied)
+        }
     }
 
     /// Whether the room's access control list lets a server take part; so does a room that isn't here.

@@ -204,6 +204,40 @@ async fn a_server_that_is_not_in_the_room_is_told_nothing_of_it() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_put_out_may_look_at_what_led_to_that() {
+    on_servers(async |server| {
+        let (peer, alice, room, _) = shared(&server).await;
+        let event = server.say(&alice, &room, "hello").await;
+        let kick = json!({ "user_id": "@bob:peer.example" });
+        let path = format!("/_matrix/client/v3/rooms/{}/kick", segment(&room));
+        let token = Some(alice.as_str());
+        let kicked = server
+            .server
+            .request(Method::POST, &path, token, Some(kick))
+            .await;
+        assert_eq!(kicked.status, 200);
+        let path = format!("/_matrix/client/v3/rooms/{}/state", segment(&room));
+        let state = server.server.request(Method::GET, &path, token, None).await;
+        let kick = state.body.as_array().unwrap().iter().find(|event| {
+            event["state_key"] == "@bob:peer.example" && event["type"] == "m.room.member"
+        });
+        let kick = kick.unwrap()["event_id"].as_str().unwrap();
+        let (room, kick) = (segment(&room), segment(kick));
+        get(&server, &peer, &format!("state/{room}?event_id={kick}")).await;
+        get(&server, &peer, &format!("state_ids/{room}?event_id={kick}")).await;
+        get(&server, &peer, &format!("event_auth/{room}/{kick}")).await;
+        let body = json!({ "earliest_events": [], "latest_events": [kick.replace("%24", "$")] });
+        let path = format!("get_missing_events/{room}");
+        let answer = server.post(&peer, &path, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        // Of other events it is told no more than anybody else.
+        let path = format!("state/{room}?event_id={}", segment(&event));
+        assert_eq!(server.get(&peer, &path).await.error(), (403, "M_FORBIDDEN"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_that_the_room_excludes_is_told_nothing_of_it() {
     on_servers(async |server| {
         let (peer, alice, room, _) = shared(&server).await;

@@ -85,7 +85,7 @@ impl Rooms {
         room_id: &RoomId,
         wanted: MissingEvents,
     ) -> Result<Vec<PduBytes>, ServerReadError> {
-        let room = self.room_for(server, room_id).await?.room;
+        let room = self.room_until(server, room_id, &wanted.latest).await?;
         let (store, server) = (self.store().clone(), server.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let events = between(&store, tx, room, wanted)?;

@@ -35,8 +35,10 @@ impl Rooms {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<ServedState, ServerReadError> {
-        let room = self.room_for(server, room_id).await?.room;
-        let (store, event_id) = (self.store().clone(), event_id.to_owned());
+        let event_id = event_id.to_owned();
+        let of_event = std::slice::from_ref(&event_id);
+        let room = self.room_until(server, room_id, of_event).await?;
+        let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
             let event = event_of(&store, tx, room, &event_id)?;
             let state = state_before(tx, &event)?.ok_or(ServerReadError::NotFound)?;
@@ -56,8 +58,10 @@ impl Rooms {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<Vec<EventNum>, ServerReadError> {
-        let room = self.room_for(server, room_id).await?.room;
-        let (store, event_id) = (self.store().clone(), event_id.to_owned());
+        let event_id = event_id.to_owned();
+        let of_event = std::slice::from_ref(&event_id);
+        let room = self.room_until(server, room_id, of_event).await?;
+        let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
             let event = event_of(&store, tx, room, &event_id)?;
             Ok(auth_chain(tx, &[event.num])?)

@@ -74,6 +74,26 @@ fn sees(event: &Event, standing: Standing) -> bool {
     standing.joined || (for_invited && standing.invited)
 }
 
+/// Whether one of the events put a user of the server out of the room.
+pub(super) fn puts_out(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    server: &ServerName,
+    events: &[Arc<Event>],
+) -> Result<bool, Error> {
+    let of_own = events.iter().filter(|event| {
+        let target = event
+            .pdu
+            .state_key()
+            .filter(|_| event.kind == types::MEMBER);
+        target.is_some_and(|target| is_of(server, target))
+    });
+    let replaced: Vec<EventNum> = of_own.filter_map(|event| event.replaces).collect();
+    let replaced = store.events_read(tx, &replaced)?;
+    let was_joined = |event: &Arc<Event>| membership(event) == Some(Membership::Join);
+    Ok(replaced.iter().any(was_joined))
+}
+
 /// What the server's users were at each of `events`: after it, and before it where it is about one of them.
 fn standings(
     store: &Store,
