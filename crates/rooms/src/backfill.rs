@@ -20,7 +20,8 @@ use starling_store::timeline::{Direction, START, Stretch};
 use starling_store::tokens::{Place, Token};
 use starling_store::{EventNum, Store};
 
-use crate::receive::{ReceiveError, in_order, redaction};
+use crate::order::by_prev_events;
+use crate::receive::{ReceiveError, redaction};
 use crate::rooms::Rooms;
 
 /// So many events are asked for at once.
@@ -98,7 +99,7 @@ impl Rooms {
             if events.is_empty() {
                 continue;
             }
-            let events = in_order(events);
+            let events = by_prev_events(events);
             self.store_with_auth(snapshot, &server, &events).await?;
             let start = self.visibility_at_start(snapshot, &server, &events).await?;
             let visibility = visibilities(&events, (start, visibility));

@@ -24,6 +24,7 @@ mod import;
 mod jobs;
 mod membership;
 mod mutual_rooms;
+mod order;
 mod pipeline;
 mod profiles;
 mod published;

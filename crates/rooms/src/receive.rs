@@ -28,7 +28,6 @@ use starling_store::state_map::StateMap;
 
 pub use inbox::MAX_WAITING;
 pub(crate) use inbox::Running;
-pub(crate) use missing::in_order;
 pub(crate) use outliers::names_of;
 pub(crate) use standing::redaction;
 pub(crate) use standing::witnesses;

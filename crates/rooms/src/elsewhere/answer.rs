@@ -11,6 +11,7 @@ use starling_stateres::{AuthState, check, check_auth_events};
 use crate::error::SendError;
 use crate::import::ImportedRoom;
 use crate::membership::{AUTHORISED_VIA, is_same};
+use crate::order::in_order;
 use crate::remote::{JoinAnswer, Refused, Remote, malformed};
 
 /// The room that a server gave to who joined it by `join`, without what doesn't hold.
@@ -108,7 +109,7 @@ fn accept(join: Pdu, state: Vec<Pdu>, chain: Vec<Pdu>) -> Result<ImportedRoom, S
         }
     }
     let create = the_create_event(version, &all)?;
-    let order = in_order(&all, &index);
+    let order = in_order(&all, Pdu::auth_events);
     let mut allowed = vec![false; all.len()];
     for number in &order {
         let is_allowed = all
@@ -197,32 +198,4 @@ fn is_allowed(event: &Pdu, create: &Pdu, (all, index, allowed): Known<'_>) -> bo
     };
     let version = event.version();
     check_auth_events(version, event, &named).is_ok() && check(version, event, &among).is_ok()
-}
-
-/// The places of all events, each after those of the events that allow it. Of events that lead back to themselves, which
-/// only lies do, one comes before what it names.
-fn in_order(all: &[Pdu], index: &HashMap<OwnedEventId, usize>) -> Vec<usize> {
-    let mut order = Vec::with_capacity(all.len());
-    let mut seen = vec![false; all.len()];
-    for start in 0..all.len() {
-        let mut path = vec![(start, 0)];
-        while let Some((number, next)) = path.pop() {
-            if next == 0
-                && seen
-                    .get_mut(number)
-                    .is_none_or(|seen| std::mem::replace(seen, true))
-            {
-                continue;
-            }
-            let named = all.get(number).map_or(&[][..], Pdu::auth_events);
-            match named.get(next) {
-                Some(id) => {
-                    path.push((number, next + 1));
-                    path.extend(index.get(id).map(|number| (*number, 0)));
-                }
-                None => order.push(number),
-            }
-        }
-    }
-    order
 }

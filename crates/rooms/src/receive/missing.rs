@@ -1,6 +1,6 @@
 //! What an event cites or follows and isn't here: asked of the server that sent it, then of some others in the room.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use starling_store::state_map::{Entry, StateMap};
 use starling_store::{EventNum, RoomNum, Store};
 
 use super::{Purpose, ReceiveError};
+use crate::order::by_prev_events;
 use crate::remote::{Missing, Remote, RemoteError, StateIds};
 use crate::rooms::Rooms;
 
@@ -99,7 +100,7 @@ impl Rooms {
                 return Ok(());
             }
         };
-        for event in in_order(events) {
+        for event in by_prev_events(events) {
             if event.event_id() == pdu.event_id() {
                 continue;
             }
@@ -317,47 +318,4 @@ fn state_of(
         })
     });
     Ok(StateMap::of(entries))
-}
-
-/// The events, each after those that it follows; cycles come last.
-pub(crate) fn in_order(events: Vec<Pdu>) -> Vec<Pdu> {
-    let events: BTreeMap<OwnedEventId, Pdu> = events
-        .into_iter()
-        .map(|pdu| (pdu.event_id().to_owned(), pdu))
-        .collect();
-    let mut waits_for: HashMap<&OwnedEventId, usize> = HashMap::new();
-    let mut followed_by: HashMap<&OwnedEventId, Vec<&OwnedEventId>> = HashMap::new();
-    for (id, pdu) in &events {
-        let prev: BTreeSet<&OwnedEventId> = pdu.prev_events().iter().collect();
-        let prev = prev.into_iter().filter(|prev| events.contains_key(*prev));
-        let mut count = 0;
-        for prev in prev {
-            count += 1;
-            followed_by.entry(prev).or_default().push(id);
-        }
-        waits_for.insert(id, count);
-    }
-    let by_depth = |id: &&OwnedEventId| {
-        let depth = events.get(*id).map_or(0, Pdu::depth);
-        std::cmp::Reverse((depth, (*id).clone()))
-    };
-    let mut free: Vec<&OwnedEventId> = events
-        .keys()
-        .filter(|id| waits_for.get(id) == Some(&0))
-        .collect();
-    let mut order: Vec<Pdu> = Vec::with_capacity(events.len());
-    while !free.is_empty() {
-        free.sort_by_key(by_depth);
-        let Some(id) = free.pop() else { break };
-        order.extend(events.get(id).cloned());
-        for next in followed_by.remove(id).unwrap_or_default() {
-            if let Some(count) = waits_for.get_mut(next) {
-                *count -= 1;
-                if *count == 0 {
-                    free.push(next);
-                }
-            }
-        }
-    }
-    order
 }

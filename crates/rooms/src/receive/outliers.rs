@@ -1,9 +1,9 @@
 //! Storing events of other servers that only tell of the state: each is checked against those that it cites.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ruma_common::OwnedEventId;
+use ruma_common::{EventId, OwnedEventId};
 use starling_db::{Error, Tx, Write};
 use starling_events::Pdu;
 use starling_events::id::create_event_id;
@@ -13,6 +13,7 @@ use starling_store::names::Name;
 use starling_store::outliers::{KnownEvent, Outlier, events_known};
 use starling_store::{EventNum, RoomNum, Store};
 
+use crate::order::in_order;
 use crate::rooms::Rooms;
 
 /// So many are stored by one transaction.
@@ -27,7 +28,7 @@ impl Rooms {
         events: Vec<Pdu>,
     ) -> Result<HashMap<OwnedEventId, EventNum>, Error> {
         let store = self.store().clone();
-        let judge = move |tx: &mut Tx<'_>| judged(&store, tx, room, events);
+        let judge = move |tx: &mut Tx<'_>| judged(&store, tx, room, &events);
         let outliers = self.store().db().scan("judge_outliers", judge).await?;
         let mut numbers = HashMap::with_capacity(outliers.len());
         for step in outliers.chunks(STEP) {
@@ -66,18 +67,13 @@ fn judged(
     store: &Store,
     tx: &mut Tx<'_>,
     room: RoomNum,
-    events: Vec<Pdu>,
+    events: &[Pdu],
 ) -> Result<Vec<Outlier>, Error> {
-    let events: BTreeMap<OwnedEventId, Pdu> = events
-        .into_iter()
-        .map(|pdu| (pdu.event_id().to_owned(), pdu))
-        .collect();
-    let mut at_hand = cited_here(store, tx, room, &events)?;
+    let mut at_hand = cited_here(store, tx, room, events)?;
     let mut outliers = Vec::with_capacity(events.len());
-    for id in in_order(&events) {
-        let Some(pdu) = events.get(&id) else {
-            continue;
-        };
+    let order = in_order(events, Pdu::auth_events).into_iter();
+    for pdu in order.filter_map(|at| events.get(at)) {
+        let id = pdu.event_id().to_owned();
         let cited: Option<Vec<&Judged>> =
             pdu.auth_events().iter().map(|id| at_hand.get(id)).collect();
         let Some(cited) = cited else {
@@ -107,16 +103,16 @@ fn cited_here(
     store: &Store,
     tx: &mut Tx<'_>,
     room: RoomNum,
-    events: &BTreeMap<OwnedEventId, Pdu>,
+    events: &[Pdu],
 ) -> Result<HashMap<OwnedEventId, Judged>, Error> {
-    let cited = events.values().flat_map(Pdu::auth_events);
-    let create = events.values().next().and_then(create_of);
-    let wanted: BTreeSet<&OwnedEventId> = cited.chain(events.keys()).chain(&create).collect();
-    let known = events_known(tx, wanted.into_iter().map(|id| &**id))?;
+    let cited = events.iter().flat_map(Pdu::auth_events);
+    let create = events.first().and_then(create_of);
+    let cited = cited.chain(&create).map(|id| &**id);
+    let given: BTreeSet<&EventId> = events.iter().map(Pdu::event_id).collect();
+    let wanted: BTreeSet<&EventId> = cited.chain(given.iter().copied()).collect();
+    let known = events_known(tx, wanted)?;
     // What is only known as an event, and comes with what it cites, is judged once more: that may not have been here.
-    let is_bare = |id: &OwnedEventId, event: &KnownEvent| {
-        events.contains_key(id) && !event.is_placed && event.snapshot.is_none()
-    };
+    let is_bare = |id: &OwnedEventId, event: &KnownEvent| given.contains(&**id) && event.is_bare();
     let of_room = known
         .iter()
         .filter(|(id, event)| event.room == room && !is_bare(id, event));
@@ -129,45 +125,6 @@ fn cited_here(
         (event.pdu.event_id().to_owned(), (pdu, is_rejected))
     });
     Ok(judged.collect())
-}
-
-/// The ids of the events, each after those of the events that it cites. Cycles are left out.
-fn in_order(events: &BTreeMap<OwnedEventId, Pdu>) -> Vec<OwnedEventId> {
-    let mut waits_for: BTreeMap<&OwnedEventId, usize> = BTreeMap::new();
-    let mut citing: HashMap<&OwnedEventId, Vec<&OwnedEventId>> = HashMap::new();
-    for (id, pdu) in events {
-        let cited: BTreeSet<&OwnedEventId> = pdu.auth_events().iter().collect();
-        let cited = cited
-            .into_iter()
-            .filter(|cited| events.contains_key(*cited));
-        let mut count = 0;
-        for cited in cited {
-            count += 1;
-            citing.entry(cited).or_default().push(id);
-        }
-        waits_for.insert(id, count);
-    }
-    let free = waits_for.iter().filter(|(_, count)| **count == 0);
-    let mut free: Vec<&OwnedEventId> = free.map(|(id, _)| *id).collect();
-    // The create event comes first, also where nothing cites it.
-    free.sort_by_key(|id| {
-        events
-            .get(*id)
-            .is_some_and(|pdu| pdu.kind() == "m.room.create")
-    });
-    let mut order = Vec::with_capacity(events.len());
-    while let Some(id) = free.pop() {
-        order.push(id.clone());
-        for next in citing.remove(id).unwrap_or_default() {
-            if let Some(count) = waits_for.get_mut(next) {
-                *count -= 1;
-                if *count == 0 {
-                    free.push(next);
-                }
-            }
-        }
-    }
-    order
 }
 
 /// Events to check another against.
