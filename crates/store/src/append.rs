@@ -198,6 +198,9 @@ impl Store {
             Some(fork) => (fork.prev.clone(), fork.auth.clone()),
         };
         insert(tx, &event, (&prev, &auth, &counted), new.fork.as_deref())?;
+        if let Some(fork) = &new.fork {
+            self.fork_members_note(tx, (before, fork), &event, server)?;
+        }
         let of = |change: &Change| pdu_of(change, (num, &new.pdu), &holders);
         details_follow(tx, (before, &after), (&effect.changes, &of), new)?;
         if let Some(relation) = &relation {

@@ -34,7 +34,10 @@ starling_db::statements! {
     MEMBERSHIP_HISTORIES = "SELECT changes.room_num, changes.membership, changes.event_num, changes.place_major,
             changes.place_minor
         FROM {ints ?2} AS wanted CROSS JOIN membership_changes AS changes
-        WHERE changes.user_num = ?1 AND changes.room_num = wanted.value";
+        WHERE changes.user_num = ?1 AND changes.room_num = wanted.value
+        UNION ALL SELECT forks.room_num, forks.membership, NULL, forks.place_major, 0
+        FROM {ints ?2} AS wanted CROSS JOIN fork_members AS forks
+        WHERE forks.user_num = ?1 AND forks.room_num = wanted.value";
     /// The events of a room from a time on, oldest first; ?3 is the last that was looked at of those of this time.
     EVENTS_FROM_TIME = concat!("SELECT ", sight!(), " AND (origin_server_ts, event_num) > (?2, ?3)
         ORDER BY origin_server_ts, event_num LIMIT ?4");
@@ -96,6 +99,8 @@ pub struct Viewer {
     own_key: Option<KeyNum>,
     /// Where the user's member events are, in the order of the room, what each made of the membership, and its number.
     changes: Vec<(Place, Membership, EventNum)>,
+    /// What the user was at the events at these positions, where that is something else: they are of other branches.
+    on_branches: HashMap<i64, Membership>,
     /// Whom the user ignores.
     ignored: Arc<Ignored>,
 }
@@ -132,6 +137,7 @@ impl Viewer {
         let blank = || Self {
             own_key,
             changes: Vec::new(),
+            on_branches: HashMap::new(),
             ignored: Arc::clone(&ignored),
         };
         let mut viewers: HashMap<RoomNum, Self> =
@@ -144,17 +150,17 @@ impl Viewer {
                 let code = row.int(1)?;
                 let membership = Membership::from_code(code)
                     .ok_or_else(|| Error::Damaged(format!("there is no membership {code}")))?;
-                let event = EventNum(row.int(2)?);
+                let viewer = viewers.entry(RoomNum(row.int(0)?)).or_insert_with(blank);
+                let Some(event) = row.opt_int(2)?.map(EventNum) else {
+                    viewer.on_branches.insert(row.int(3)?, membership);
+                    return Ok(());
+                };
                 // Unless it has a place of its own, a live event's number is its position.
                 let place = Place {
                     major: row.opt_int(3)?.unwrap_or(event.0),
                     minor: row.int(4)?,
                 };
-                viewers
-                    .entry(RoomNum(row.int(0)?))
-                    .or_insert_with(blank)
-                    .changes
-                    .push((place, membership, event));
+                viewer.changes.push((place, membership, event));
                 Ok(())
             },
         )?;
@@ -229,7 +235,7 @@ impl Viewer {
                 break;
             };
             after = (last.origin_server_ts, last.num.0);
-            if self.sees_place(last) {
+            if self.sees_place(last) || self.on_branch(last.place).is_some() {
                 continue;
             }
             let edges = match &edges {
@@ -263,9 +269,12 @@ impl Viewer {
     /// The user's membership at the event, with what the event itself changed; `leave` where there was none yet.
     #[must_use]
     pub fn membership_at(&self, event: &Event) -> Membership {
-        event
-            .place
-            .map_or(Membership::Leave, |place| self.membership(place, true))
+        let Some(place) = event.place else {
+            return Membership::Leave;
+        };
+        let is_own = event.kind == types::MEMBER && event.key == self.own_key;
+        let on_branch = self.on_branch(place).filter(|_| !is_own);
+        on_branch.unwrap_or_else(|| self.membership(place, true))
     }
 
     /// The last of the user's member events after position `after` and up to `end` with which they ceased to be joined.
@@ -316,11 +325,11 @@ impl Viewer {
             // In no order: nobody can tell who was a member then.
             return visibilities.contains(&Visibility::WorldReadable);
         };
-        let after = self.membership(place, true);
-        let before = if is_own {
-            self.membership(place, false)
-        } else {
-            after
+        let (before, after) = match self.on_branch(place) {
+            Some(there) if is_own => (there, self.membership(place, true)),
+            Some(there) => (there, there),
+            None if is_own => (self.membership(place, false), self.membership(place, true)),
+            None => (self.membership(place, true), self.membership(place, true)),
         };
         let joined_later = || {
             self.changes
@@ -334,6 +343,12 @@ impl Viewer {
             Visibility::Invited => before == Membership::Invite || after == Membership::Invite,
             Visibility::Joined => false,
         })
+    }
+
+    /// What the user was at an event of another branch.
+    fn on_branch(&self, place: Place) -> Option<Membership> {
+        let position = (place.minor == 0).then_some(place.major)?;
+        self.on_branches.get(&position).copied()
     }
 
     /// The membership at a place; `with` that of an event there, or just before it.

@@ -19,6 +19,7 @@ pub mod devices;
 pub mod erased;
 pub mod events;
 pub mod filters;
+mod fork_members;
 pub mod gaps;
 pub mod heroes;
 pub mod history;

@@ -105,6 +105,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::erased::STATEMENTS,
         crate::events::STATEMENTS,
         crate::filters::STATEMENTS,
+        crate::fork_members::STATEMENTS,
         crate::gaps::STATEMENTS,
         crate::history::STATEMENTS,
         crate::ignored::STATEMENTS,

@@ -9,6 +9,7 @@ use starling_events::{Pdu, RoomVersion};
 use starling_rooms::{Actor, Received};
 use starling_store::SCHEMA;
 use starling_store::events::{Event, Status};
+use starling_store::history::Viewer;
 use starling_store::inbox::inbox_insert;
 use starling_store::rooms::RoomSnapshot;
 use starling_testkit::{Peer, Said, TestDb, World, on_each_engine};
@@ -343,6 +344,42 @@ async fn who_was_banned_meanwhile_is_not_heard() {
                 .prev_events()
                 .contains(&said.event_id().to_owned())
         );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_joined_on_one_branch_was_not_there_on_another() {
+    in_versions(async |shared| {
+        let visibility = json!({ "history_visibility": "joined" });
+        shared
+            .set("m.room.history_visibility", "", &visibility)
+            .await;
+        let start = shared.last().await;
+        let start: Vec<&Pdu> = start.iter().collect();
+        let unseen = shared.message("among ourselves", &start).await;
+        let carol = shared.world.user("carol").await;
+        let joined = shared.world.rooms.join(&carol, (&shared.room, &[]), None);
+        joined.await.unwrap();
+        // It comes after the join, but was said where that isn't known.
+        assert_eq!(shared.receive(&unseen).await, Received::Accepted);
+        let last = shared.last().await;
+        let seen = shared
+            .message("welcome", &last.iter().collect::<Vec<_>>())
+            .await;
+        assert_eq!(shared.receive(&seen).await, Received::Accepted);
+        let room = shared.snapshot().await.room;
+        let (unseen, seen) = (
+            shared.event(unseen.event_id()).await.unwrap(),
+            shared.event(seen.event_id()).await.unwrap(),
+        );
+        for (who, sees_first) in [(&carol, false), (&shared.alice, true)] {
+            let (store, user) = (shared.world.store.clone(), who.user);
+            let read = move |tx: &mut starling_db::Tx<'_>| Viewer::load(tx, &store, user, room);
+            let viewer = shared.world.store.db().read("viewer", read).await.unwrap();
+            assert_eq!(viewer.sees(&unseen), sees_first, "{}", who.user_id);
+            assert!(viewer.sees(&seen), "{}", who.user_id);
+        }
     })
     .await;
 }
