@@ -5,7 +5,7 @@ use axum::extract;
 use ruma_common::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 use starling_http::{Auth, Json, Limited, MatrixError, Origin, Path, Query, RoomIdPart, Routes};
-use starling_rooms::{ChildEvent, ServedSpace, SummarisedRoom};
+use starling_rooms::{HierarchyRoom, ServedSpace, SummarisedRoom};
 
 use crate::{State, error};
 
@@ -27,16 +27,9 @@ struct SpaceQuery {
 
 #[derive(Debug, Serialize)]
 struct Answer {
-    room: Space,
+    room: HierarchyRoom,
     children: Vec<SummarisedRoom>,
     inaccessible_children: Vec<OwnedRoomId>,
-}
-
-#[derive(Debug, Serialize)]
-struct Space {
-    #[serde(flatten)]
-    summary: SummarisedRoom,
-    children_state: Vec<ChildEvent>,
 }
 
 async fn hierarchy(
@@ -54,14 +47,8 @@ async fn hierarchy(
         children,
         inaccessible,
     } = space.map_err(error::read)?;
-    let named = room.children.iter();
-    let named: Result<Vec<ChildEvent>, serde_json::Error> =
-        named.map(|event| ChildEvent::try_from(&**event)).collect();
     Ok(Json(Answer {
-        room: Space {
-            summary: room.details.into(),
-            children_state: named.map_err(MatrixError::internal)?,
-        },
+        room,
         children: children.into_iter().map(SummarisedRoom::from).collect(),
         inaccessible_children: inaccessible,
     }))

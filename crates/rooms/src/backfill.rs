@@ -73,7 +73,7 @@ impl Rooms {
         filled.unwrap_or(Err(ReceiveError::Missing("older events in time")))
     }
 
-    async fn fill(
+    pub(crate) async fn fill(
         &self,
         snapshot: &Arc<RoomSnapshot>,
         gap: &Gap,

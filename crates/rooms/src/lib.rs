@@ -13,6 +13,7 @@
 
 mod aliases;
 mod backfill;
+mod backfill_to_time;
 mod create;
 mod departures;
 mod directory;

@@ -1,19 +1,21 @@
 //! Rooms as lists show them to clients and to other servers.
 //! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
 
-use ruma_common::{OwnedRoomId, OwnedUserId};
-use serde::Serialize;
+use ruma_common::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use starling_events::{CanonicalObject, RoomVersion, Value};
 use starling_store::events::Event;
 use starling_store::room_details::RoomDetails;
 
 /// A room of a list: `PublishedRoomsChunk` of the specification.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PublishedRoom {
     room_id: OwnedRoomId,
     num_joined_members: i64,
     world_readable: bool,
     guest_can_join: bool,
+    #[serde(default = "public")]
     join_rule: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_type: Option<String>,
@@ -44,17 +46,23 @@ impl From<RoomDetails> for PublishedRoom {
     }
 }
 
+/// What a room's join rule is when nothing is said of it.
+fn public() -> String {
+    "public".to_owned()
+}
+
 /// What lists of rooms show of one, and what they don't: `RoomSummary` of the specification.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SummarisedRoom {
     #[serde(flatten)]
     room: PublishedRoom,
-    /// Its version.
-    pub room_version: &'static str,
+    /// Its version, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room_version: Option<String>,
     /// The algorithm by which it is encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allowed_room_ids: Vec<OwnedRoomId>,
 }
 
@@ -63,7 +71,7 @@ impl From<RoomDetails> for SummarisedRoom {
         let is_restricted = matches!(&*room.join_rule, "restricted" | "knock_restricted");
         let allowed = std::mem::take(&mut room.allowed);
         Self {
-            room_version: room.version.as_str(),
+            room_version: Some(room.version.as_str().to_owned()),
             encryption: room.encryption.take(),
             allowed_room_ids: if is_restricted { allowed } else { Vec::new() },
             room: room.into(),
@@ -71,15 +79,97 @@ impl From<RoomDetails> for SummarisedRoom {
     }
 }
 
+impl SummarisedRoom {
+    /// The room.
+    #[must_use]
+    pub fn room_id(&self) -> &RoomId {
+        &self.room.room_id
+    }
+
+    /// Whether it is a space.
+    pub(crate) fn is_space(&self) -> bool {
+        self.room.room_type.as_deref() == Some("m.space")
+    }
+
+    /// Who may come in: the word, and the rooms whose members may.
+    pub(crate) fn admission(&self) -> (&str, &[OwnedRoomId]) {
+        (&self.room.join_rule, &self.allowed_room_ids)
+    }
+
+    /// Whether anybody may read along.
+    pub(crate) fn is_world_readable(&self) -> bool {
+        self.room.world_readable
+    }
+
+    /// Its version, if that is known here.
+    pub(crate) fn version(&self) -> Option<RoomVersion> {
+        RoomVersion::parse(self.room_version.as_deref()?)
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        let room = &self.room;
+        let texts = [
+            &room.room_type,
+            &room.name,
+            &room.topic,
+            &room.avatar_url,
+            &room.canonical_alias,
+            &self.encryption,
+        ];
+        let texts = texts.into_iter().flatten().map(String::len);
+        texts.sum::<usize>() + self.allowed_room_ids.len() * 100 + 400
+    }
+}
+
 /// A stripped `m.space.child` event, with its time.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChildEvent {
     #[serde(rename = "type")]
     kind: String,
     state_key: String,
     sender: OwnedUserId,
     origin_server_ts: i64,
+    /// In canonical form.
     content: Box<RawValue>,
+}
+
+impl ChildEvent {
+    /// One that another server tells of; `None` if it is none.
+    pub(crate) fn of_other_server(event: &RawValue) -> Option<Self> {
+        let event: Self = serde_json::from_str(event.get()).ok()?;
+        let content = CanonicalObject::from_raw(&event.content).ok()?;
+        let content = serde_json::from_slice(content.as_bytes()).ok()?;
+        (event.kind == "m.space.child").then_some(Self { content, ..event })
+    }
+
+    /// The child.
+    pub(crate) fn state_key(&self) -> &str {
+        &self.state_key
+    }
+
+    /// What it says of the child.
+    pub(crate) fn content(&self) -> Value<'_> {
+        Value::new(self.content.get().as_bytes())
+    }
+
+    /// When it says that it was sent, in milliseconds since 1970.
+    pub(crate) fn origin_server_ts(&self) -> i64 {
+        self.origin_server_ts
+    }
+
+    /// The first servers through which the child can be reached.
+    pub(crate) fn via(&self, limit: usize) -> Vec<OwnedServerName> {
+        let via = self.content().get("via");
+        let names = via.into_iter().flat_map(Value::elements);
+        let names = names.filter_map(|name| OwnedServerName::try_from(&*name.as_str()?).ok());
+        names.take(limit).collect()
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        self.content.get().len() + self.state_key.len() + 200
+    }
 }
 
 impl TryFrom<&Event> for ChildEvent {

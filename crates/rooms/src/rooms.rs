@@ -14,6 +14,7 @@ use starling_store::{DeviceNum, RoomNum, Store, UserNum};
 
 use crate::elsewhere::Coming;
 use crate::federation::ServersOfRooms;
+use crate::hierarchy::Spaces;
 use crate::pipeline::Heads;
 use crate::receive::{Running, Turns};
 use crate::remote::Remote;
@@ -52,6 +53,7 @@ pub struct Rooms {
     pub(crate) running: Arc<Running>,
     pub(crate) coming: Arc<Coming>,
     pub(crate) servers: Arc<ServersOfRooms>,
+    pub(crate) spaces: Arc<Spaces>,
     /// When the last room was made, in milliseconds since 1970.
     last_made_ms: Arc<AtomicI64>,
 }
@@ -82,6 +84,7 @@ impl Rooms {
             turns: Arc::default(),
             running: Arc::default(),
             coming: Arc::default(),
+            spaces: Arc::default(),
             last_made_ms: Arc::default(),
         }
     }

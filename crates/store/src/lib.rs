@@ -20,6 +20,7 @@ pub mod erased;
 pub mod events;
 pub mod filters;
 mod fork_members;
+pub mod gap_times;
 pub mod gaps;
 pub mod heroes;
 pub mod history;

@@ -106,6 +106,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::events::STATEMENTS,
         crate::filters::STATEMENTS,
         crate::fork_members::STATEMENTS,
+        crate::gap_times::STATEMENTS,
         crate::gaps::STATEMENTS,
         crate::history::STATEMENTS,
         crate::ignored::STATEMENTS,

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Query, Routes};
 use starling_rooms::{
-    ChildEvent, HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH,
-    MAX_HIERARCHY_PAGE, SummarisedRoom,
+    HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_PAGE,
 };
 
 use super::path::RoomIdPart;
@@ -35,16 +34,9 @@ struct SpaceQuery {
 
 #[derive(Debug, Serialize)]
 struct SpaceAnswer {
-    rooms: Vec<SpaceRoom>,
+    rooms: Vec<HierarchyRoom>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_batch: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct SpaceRoom {
-    #[serde(flatten)]
-    summary: SummarisedRoom,
-    children_state: Vec<ChildEvent>,
 }
 
 async fn hierarchy(
@@ -56,10 +48,8 @@ async fn hierarchy(
     let query = query.check()?;
     let page = api.rooms.hierarchy(&actor(&session), &room_id, query).await;
     let page = page.map_err(error::read)?;
-    let rooms: Result<Vec<SpaceRoom>, serde_json::Error> =
-        page.rooms.into_iter().map(room).collect();
     Ok(Json(SpaceAnswer {
-        rooms: rooms.map_err(MatrixError::internal)?,
+        rooms: page.rooms,
         next_batch: page.next.map(|token| token.to_string()),
     }))
 }
@@ -82,15 +72,4 @@ impl SpaceQuery {
                 .map_err(|error| MatrixError::invalid_param(format!("`from` is {error}")))?,
         })
     }
-}
-
-fn room(room: HierarchyRoom) -> Result<SpaceRoom, serde_json::Error> {
-    let children = room.children.iter();
-    let children: Result<Vec<ChildEvent>, serde_json::Error> = children
-        .map(|event| ChildEvent::try_from(&**event))
-        .collect();
-    Ok(SpaceRoom {
-        summary: room.details.into(),
-        children_state: children?,
-    })
 }

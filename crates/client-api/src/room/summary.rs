@@ -4,11 +4,11 @@
 use axum::extract;
 use serde::Serialize;
 use starling_accounts::Session;
-use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Routes};
+use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Query, Routes};
 use starling_rooms::{Membership, RoomSummary, SummarisedRoom};
 
 use super::actor;
-use super::join::room_of;
+use super::join::{ViaQuery, room_of};
 use super::path::RoomOrAliasPart;
 use crate::State;
 
@@ -36,13 +36,13 @@ struct SummaryAnswer {
     membership: Option<&'static str>,
 }
 
-/// Which servers could be asked (`via`) makes no difference: only rooms that are here can be told of.
 async fn summary(
     extract::State(api): extract::State<State>,
     session: Option<Authenticated<Session>>,
     Path(room): Path<RoomOrAliasPart>,
+    Query(via): Query<ViaQuery>,
 ) -> Result<Json<SummaryAnswer>, MatrixError> {
-    find(&api, session, room).await.map(Json)
+    find(&api, session, (room, via)).await.map(Json)
 }
 
 #[derive(Debug, Serialize)]
@@ -50,9 +50,9 @@ struct UnstableAnswer {
     #[serde(flatten)]
     answer: SummaryAnswer,
     #[serde(rename = "im.nheko.summary.room_version")]
-    room_version: &'static str,
+    room_version: Option<String>,
     #[serde(rename = "im.nheko.summary.version")]
-    version: &'static str,
+    version: Option<String>,
     #[serde(
         rename = "im.nheko.summary.encryption",
         skip_serializing_if = "Option::is_none"
@@ -65,11 +65,12 @@ async fn unstable_summary(
     extract::State(api): extract::State<State>,
     session: Option<Authenticated<Session>>,
     Path(room): Path<RoomOrAliasPart>,
+    Query(via): Query<ViaQuery>,
 ) -> Result<Json<UnstableAnswer>, MatrixError> {
-    let answer = find(&api, session, room).await?;
+    let answer = find(&api, session, (room, via)).await?;
     Ok(Json(UnstableAnswer {
-        room_version: answer.summary.room_version,
-        version: answer.summary.room_version,
+        room_version: answer.summary.room_version.clone(),
+        version: answer.summary.room_version.clone(),
         encryption: answer.summary.encryption.clone(),
         answer,
     }))
@@ -78,19 +79,19 @@ async fn unstable_summary(
 async fn find(
     api: &State,
     session: Option<Authenticated<Session>>,
-    room: RoomOrAliasPart,
+    (room, via): (RoomOrAliasPart, ViaQuery),
 ) -> Result<SummaryAnswer, MatrixError> {
     let not_found = || MatrixError::not_found("There is no such room, or you may not see it");
-    let (room_id, _) = room_of(api, room, Vec::new()).await?;
+    let (room_id, via) = room_of(api, room, via.servers()).await?;
     let actor = session.map(|Authenticated(session)| actor(&session));
-    let found = api.rooms.summary(actor.as_ref(), &room_id).await;
+    let found = api.rooms.summary(actor.as_ref(), (&room_id, &via)).await;
     let found = found.map_err(MatrixError::internal)?;
     let RoomSummary {
-        details,
+        summary,
         membership,
     } = found.ok_or_else(not_found)?;
     Ok(SummaryAnswer {
-        summary: details.into(),
+        summary,
         membership: membership.map(Membership::as_str),
     })
 }

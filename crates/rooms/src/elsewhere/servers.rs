@@ -21,7 +21,7 @@ const MEMBERS: usize = 500;
 impl Rooms {
     /// The servers to try, each once: those that the client names, the one that gave the invite, the inviter's, those of
     /// members when this server was last in the room, and the one whose name is in the room's id.
-    pub(super) async fn servers_of(
+    pub(crate) async fn servers_of(
         &self,
         actor: &Actor,
         (room_id, elsewhere): (&RoomId, &Elsewhere),

@@ -9,9 +9,10 @@ use starling_db::{Error, Tx};
 use starling_store::room_details::{RoomDetails, details_by_id};
 use starling_store::{RoomNum, Store};
 
-use super::ServerReadError;
 use super::servers::{RoomServers, ServersOfRooms};
+use super::ServerReadError;
 use crate::hierarchy::{HierarchyRoom, children_of};
+use crate::published::ChildEvent;
 use crate::rooms::Rooms;
 use crate::summary::{is_open, is_restricted};
 
@@ -57,11 +58,14 @@ impl Rooms {
             let mut root = look.rooms(tx, &[root.as_str()])?;
             let details = root.visible.pop().ok_or(ServerReadError::NotFound)?;
             let children = children_of(&store, tx, &details, suggested_only)?;
-            let ids = children.iter().filter_map(|event| event.pdu.state_key());
+            let ids = children.iter().map(ChildEvent::state_key);
             let ids: Vec<&str> = ids.take(MAX_CHILDREN).collect();
             let found = look.rooms(tx, &ids)?;
             Ok(ServedSpace {
-                room: HierarchyRoom { details, children },
+                room: HierarchyRoom {
+                    summary: details.into(),
+                    children,
+                },
                 children: found.visible,
                 inaccessible: found.hidden,
             })

@@ -1,5 +1,6 @@
 //! Rooms and other servers: a network that is a table, and servers on it that are a few lines each.
 
+mod by_time;
 mod calls;
 mod check;
 mod graph;
@@ -10,3 +11,4 @@ mod leave;
 mod missing;
 mod net;
 mod resident;
+mod spaces;

@@ -20,7 +20,10 @@ const USER: &str = "@alice:localhost";
 const HIDDEN: &str = "m.room.topic";
 
 /// What the resident server has: the whole room, and how many events it gives of those that are missing.
-fn resident(graph: &Graph, gives: usize) -> impl Fn(&Asked) -> Option<(u16, Value)> + use<> {
+pub(super) fn resident(
+    graph: &Graph,
+    gives: usize,
+) -> impl Fn(&Asked) -> Option<(u16, Value)> + use<> {
     lying(graph, gives, false)
 }
 
@@ -66,8 +69,12 @@ fn lying(
 
 /// A room of the resident server that a user of this one has joined.
 async fn joined(at: &Connected, version: RoomVersion) -> (Actor, Graph) {
-    let alice = at.world.user("alice").await;
-    let mut graph = Graph::new(version);
+    joined_to(at, Graph::new(version)).await
+}
+
+/// This room, which a user of this one has joined.
+pub(super) async fn joined_to(at: &Connected, mut graph: Graph) -> (Actor, Graph) {
+    let (alice, version) = (at.world.user("alice").await, graph.version);
     at.net.add(RESIDENT, resident(&graph, 0));
     let through = [server(RESIDENT)];
     let joining = at
@@ -85,13 +92,13 @@ async fn joined(at: &Connected, version: RoomVersion) -> (Actor, Graph) {
     (alice, graph)
 }
 
-fn say(graph: &mut Graph, number: usize) -> Pdu {
+pub(super) fn say(graph: &mut Graph, number: usize) -> Pdu {
     let said = json!({ "body": format!("{number}"), "msgtype": "m.text" });
     graph.add(OWNER, ("m.room.message", None), &said)
 }
 
 /// The room's timeline, oldest first.
-async fn timeline(at: &Connected, graph: &Graph) -> Vec<Arc<Event>> {
+pub(super) async fn timeline(at: &Connected, graph: &Graph) -> Vec<Arc<Event>> {
     let store = at.world.store.clone();
     let room = store.room_num(&graph.room_id).await.unwrap().unwrap();
     let to = end_of(at.world.bus.head());
@@ -102,14 +109,14 @@ async fn timeline(at: &Connected, graph: &Graph) -> Vec<Arc<Event>> {
     at.world.store.db().read("timeline", read).await.unwrap()
 }
 
-fn ids(events: &[Arc<Event>]) -> Vec<&str> {
+pub(super) fn ids(events: &[Arc<Event>]) -> Vec<&str> {
     events
         .iter()
         .map(|event| event.pdu.event_id().as_str())
         .collect()
 }
 
-fn all_ids(events: &[Pdu]) -> Vec<&str> {
+pub(super) fn all_ids(events: &[Pdu]) -> Vec<&str> {
     events.iter().map(|pdu| pdu.event_id().as_str()).collect()
 }
 
