@@ -325,11 +325,40 @@ fn is_key_id(key_id: &str) -> bool {
 /// and restricted joins. Its id stays the same. [`ParseError::TooLarge`] if there is no room for the signature.
 pub fn sign_event(event: &Pdu, server: &ServerName, key: &SigningKey) -> Result<Pdu, ParseError> {
     let signature = key.sign(&redact::signed_bytes(event.version(), event.json()));
+    add_signature(event, server, (key.key_id(), &signature))
+}
+
+/// Checks the signature that a server made on an event with this key, which need not be one that it publishes.
+///
+/// # Errors
+/// [`VerifyError`]
+pub fn verify_event_by(
+    event: &Pdu,
+    server: &ServerName,
+    (key_id, key): (&str, &VerifyingKey),
+) -> Result<(), VerifyError> {
+    let signature = find(event.value(), server.as_str(), key_id)?;
+    verify_bytes(
+        &redact::signed_bytes(event.version(), event.json()),
+        &signature,
+        key,
+    )
+}
+
+/// The event with a signature of another server (its key's id, and the signature in base64, unchecked) added to it.
+///
+/// # Errors
+/// [`ParseError::TooLarge`] if there is no room for the signature.
+pub fn add_signature(
+    event: &Pdu,
+    server: &ServerName,
+    (key_id, signature): (&str, &str),
+) -> Result<Pdu, ParseError> {
     let signatures = with_signature(
         event.value().get("signatures"),
         server.as_str(),
-        key.key_id(),
-        &signature,
+        key_id,
+        signature,
     );
     let json = object::with_member(event.json(), "signatures", &signatures);
     if json.len() > MAX_PDU_BYTES {

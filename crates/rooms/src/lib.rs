@@ -27,6 +27,7 @@ mod membership;
 mod mutual_rooms;
 mod order;
 mod pipeline;
+mod policy;
 mod profiles;
 mod published;
 mod read;

@@ -10,6 +10,7 @@ mod merge;
 mod missing;
 mod outliers;
 mod resolve;
+mod signed;
 mod standing;
 mod transaction;
 
@@ -98,6 +99,19 @@ enum Attempt {
         auth: bool,
         prev: bool,
     },
+    /// The room's policy server has to be asked.
+    Unsigned { room: Arc<RoomSnapshot> },
+}
+
+/// What was found out about an event while it is received.
+#[derive(Default)]
+struct Found {
+    /// The state before it, as another server gave it.
+    before: Option<StateMap>,
+    /// Whether the room's policy server has signed it, if it was asked.
+    is_recommended: Option<bool>,
+    /// How often the room moved on meanwhile.
+    moved: u32,
 }
 
 /// Who has the turn in which room.
@@ -166,14 +180,16 @@ impl Rooms {
             names.intern_ahead(db, names_of(pdu)).await?;
         }
         let (mut asked, mut asked_auth) = (purpose == Purpose::Fill, false);
-        let (mut before, mut moved) = (None, 0);
+        let mut found = Found::default();
         for _ in 0..ATTEMPTS {
             let forwards_from = (purpose == Purpose::PassOn).then(|| origin.to_owned());
-            let attempt = self.attempt(room, (pdu, forwards_from), (before.as_ref(), moved));
+            let attempt = self.attempt(room, (pdu, forwards_from), &found);
             match attempt.await? {
                 Attempt::Received(received) => return Ok(received),
-                Attempt::Moved => moved += 1,
-                Attempt::Missing { .. } if purpose == Purpose::TakeReady => {
+                Attempt::Moved => found.moved += 1,
+                Attempt::Missing { .. } | Attempt::Unsigned { .. }
+                    if purpose == Purpose::TakeReady =>
+                {
                     return Err(ReceiveError::Missing("what it follows or cites"));
                 }
                 // First what lies between: an event that is given for another's sake alone has no place in the room.
@@ -193,7 +209,10 @@ impl Rooms {
                     self.fetch_auth(&room, origin, pdu).await?;
                 }
                 Attempt::Missing { room, .. } => {
-                    before = Some(self.fetch_state(&room, origin, pdu).await?);
+                    found.before = Some(self.fetch_state(&room, origin, pdu).await?);
+                }
+                Attempt::Unsigned { room } => {
+                    found.is_recommended = Some(self.is_recommended(&room, pdu).await?);
                 }
             }
         }
@@ -202,17 +221,16 @@ impl Rooms {
         )))
     }
 
-    /// Looks where an event stands, and stores it if that can be told. `before` is the state before it as another server
-    /// gave it; the room has `moved` on so often meanwhile.
+    /// Looks where an event stands, and stores it if that can be told with what was found out before.
     async fn attempt(
         &self,
         room: RoomNum,
         (pdu, forwards_from): (&Pdu, Option<OwnedServerName>),
-        (before, moved): (Option<&StateMap>, u32),
+        found: &Found,
     ) -> Result<Attempt, ReceiveError> {
         let _turn = self.turns.take(room).await;
         let head = self.heads.head(room);
-        let _closed = if moved < FREE_ATTEMPTS {
+        let _closed = if found.moved < FREE_ATTEMPTS {
             None
         } else {
             let closed = head.close().await;
@@ -222,7 +240,7 @@ impl Rooms {
         };
         let snapshot = self.store().room(room).await?;
         let snapshot = snapshot.ok_or(ReceiveError::UnknownRoom)?;
-        match self.standing(&snapshot, pdu, before).await? {
+        match self.standing(&snapshot, pdu, found.before.as_ref()).await? {
             Standing::Known => Ok(Attempt::Received(Received::Known)),
             Standing::Missing { auth, prev } => Ok(Attempt::Missing {
                 room: snapshot,
@@ -230,6 +248,15 @@ impl Rooms {
                 prev,
             }),
             Standing::Decided(mut decided) => {
+                if decided.status == Status::Accepted {
+                    match found.is_recommended {
+                        None if self.lacks_policy_signature(&snapshot, pdu).await? => {
+                            return Ok(Attempt::Unsigned { room: snapshot });
+                        }
+                        Some(false) => decided.soft_fail("the room's policy server has not signed it"),
+                        None | Some(true) => {}
+                    }
+                }
                 decided.fork.forwards_from = forwards_from;
                 let stored = self.store_decided(&snapshot, pdu, *decided).await?;
                 Ok(stored.map_or(Attempt::Moved, Attempt::Received))

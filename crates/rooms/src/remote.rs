@@ -8,6 +8,7 @@ mod check;
 mod events;
 mod handshakes;
 mod invites;
+mod policy;
 mod queries;
 mod request;
 

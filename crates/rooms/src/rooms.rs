@@ -16,6 +16,7 @@ use crate::elsewhere::Coming;
 use crate::federation::ServersOfRooms;
 use crate::hierarchy::Spaces;
 use crate::pipeline::Heads;
+use crate::policy::Policies;
 use crate::receive::{Running, Turns};
 use crate::remote::Remote;
 use crate::transaction::InFlight;
@@ -54,6 +55,7 @@ pub struct Rooms {
     pub(crate) coming: Arc<Coming>,
     pub(crate) servers: Arc<ServersOfRooms>,
     pub(crate) spaces: Arc<Spaces>,
+    pub(crate) policies: Arc<Policies>,
     /// When the last room was made, in milliseconds since 1970.
     last_made_ms: Arc<AtomicI64>,
 }
@@ -85,6 +87,7 @@ impl Rooms {
             running: Arc::default(),
             coming: Arc::default(),
             spaces: Arc::default(),
+            policies: Arc::default(),
             last_made_ms: Arc::default(),
         }
     }

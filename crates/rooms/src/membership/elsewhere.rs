@@ -64,6 +64,7 @@ impl Rooms {
         let snapshot = self.store().room(room).await?;
         let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
         let invite = self.build_aside(&snapshot, draft).await?;
+        let invite = self.signed_by_policy_server(&snapshot, invite).await?;
         let shown = self.shown_events(&snapshot, &invite).await?;
         let server = user.server_name();
         let signed = remote.invite(server, &invite, &shown).await?;

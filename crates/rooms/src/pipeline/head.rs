@@ -134,6 +134,9 @@ impl Rooms {
         mut draft: Draft,
         mut extras: Extras,
     ) -> Result<Appending, SendError> {
+        if self.is_guarded(room, &draft).await? {
+            return self.append_guarded(room, draft, extras).await;
+        }
         for _ in 0..ATTEMPTS {
             let stored = self.on_head(room, |head, ready| {
                 self.try_queue(head, room, (&draft, &extras), ready)
@@ -380,7 +383,7 @@ impl Rooms {
 
 /// How it ended to have something built and queued.
 #[derive(Debug)]
-pub(super) enum Stored<T> {
+pub(crate) enum Stored<T> {
     /// It is durable.
     Done(T),
     /// Its transaction id had led to another event before.
@@ -460,7 +463,7 @@ pub(crate) fn lets_guests_join(guest_access: Option<&Pdu>) -> bool {
 }
 
 /// Whether the state that the draft is to replace is still there. The key must be one that the tip knows.
-fn check_replaced(tip: &Tip, draft: &Draft, extras: &Extras) -> Result<(), SendError> {
+pub(super) fn check_replaced(tip: &Tip, draft: &Draft, extras: &Extras) -> Result<(), SendError> {
     let Some(replaces) = &extras.replaces else {
         return Ok(());
     };
@@ -475,7 +478,11 @@ fn check_replaced(tip: &Tip, draft: &Draft, extras: &Extras) -> Result<(), SendE
 /// Whether a local user may redact an event. Other servers let any user of the target's server do so, and rely on that
 /// server to look closer: without the power, only one's own events.
 /// <https://spec.matrix.org/v1.19/client-server-api/#redactions>
-fn check_redaction(tip: &mut Tip, redaction: &Pdu, target: &Pdu) -> Result<(), SendError> {
+pub(super) fn check_redaction(
+    tip: &mut Tip,
+    redaction: &Pdu,
+    target: &Pdu,
+) -> Result<(), SendError> {
     let has_power = tip
         .current_power()
         .is_some_and(|power| power.user_level(redaction.sender()) >= power.redact_level());

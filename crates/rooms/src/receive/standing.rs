@@ -54,6 +54,16 @@ pub(super) struct Decided {
     pub(super) relates_to: Option<Arc<Event>>,
 }
 
+impl Decided {
+    /// The event is kept, and shown to nobody.
+    pub(super) fn soft_fail(&mut self, reason: &str) {
+        self.status = Status::SoftFailed;
+        self.reason = Some(reason.to_owned());
+        self.fork.current = None;
+        self.fork.others.clear();
+    }
+}
+
 /// Events to check another against, by their types and state keys.
 pub(crate) struct Witnesses(pub(crate) Vec<Arc<Event>>);
 

@@ -50,6 +50,7 @@ impl Rooms {
         if !is_same(&checked, &sent) {
             return Err(ResidentError::Invalid("the event's hash is wrong"));
         }
+        let checked = self.signed_by_policy_server(&room, checked).await?;
         match self.receive_for(origin, checked.clone()).await? {
             Received::Accepted => Ok(checked),
             Received::Known => self.known_as_accepted(checked).await,

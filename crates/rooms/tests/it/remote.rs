@@ -10,5 +10,6 @@ mod knock;
 mod leave;
 mod missing;
 mod net;
+mod policy;
 mod resident;
 mod spaces;
