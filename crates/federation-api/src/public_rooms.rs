@@ -4,14 +4,11 @@
 use axum::extract;
 use serde::{Deserialize, Serialize};
 use starling_http::{Auth, Json, MatrixError, Query, Routes};
-use starling_rooms::{DirectoryQuery, MAX_DIRECTORY_PAGE, PublishedRoom};
+use starling_rooms::{DirectoryQuery, PublishedRoom};
 
 use crate::State;
 
 const PUBLIC_ROOMS: &str = "/_matrix/federation/v1/publicRooms";
-
-/// Rooms of a page when the server doesn't say how many.
-const DEFAULT_PAGE: usize = 100;
 
 /// The most types of rooms that can be asked for at once.
 const MAX_TYPES: usize = 100;
@@ -90,21 +87,15 @@ async fn page(api: &State, wanted: Wanted, filter: Filter) -> Result<Json<Answer
         let message = format!("At most {MAX_TYPES} types of rooms can be asked for at once");
         return Err(MatrixError::invalid_param(message));
     }
-    let limit = wanted.limit.map_or(DEFAULT_PAGE, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
-    let since = wanted.since.as_deref().map(str::parse).transpose();
+    let page = DirectoryQuery::page(wanted.limit, wanted.since.as_deref());
+    let page = page.map_err(|_| MatrixError::invalid_param("since is not a token of this list"))?;
     let query = DirectoryQuery {
-        limit: match limit {
-            0 => MAX_DIRECTORY_PAGE,
-            some => some.min(MAX_DIRECTORY_PAGE),
-        },
-        since: since
-            .map_err(|_| MatrixError::invalid_param("since is not a token of this list"))?,
         term: filter
             .generic_search_term
             .filter(|term| !term.trim().is_empty()),
         room_types: filter.room_types,
+        for_servers: true,
+        ..page
     };
     let page = api.rooms.directory(query).await;
     let page = page.map_err(MatrixError::internal)?;

@@ -103,6 +103,10 @@ async fn directory(
     let target = api.rooms.resolve_alias(&alias).await;
     let target = target.map_err(MatrixError::internal)?;
     let target = target.ok_or_else(|| MatrixError::not_found("There is no such alias"))?;
+    let is_closed = api.rooms.is_closed_to_servers(&target.room_id).await;
+    if is_closed.map_err(MatrixError::internal)? {
+        return Err(MatrixError::not_found("There is no such alias"));
+    }
     let servers = api.rooms.servers_in(&target.room_id).await;
     let mut servers = servers.map_err(MatrixError::internal)?;
     // This one is certainly up.

@@ -1,17 +1,25 @@
 //! The list of rooms that this server publishes: what is on it, and pages of it.
 //! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
 
+use std::collections::HashSet;
+
 use ruma_common::RoomId;
 use starling_db::{Error, Tx, Write};
+use starling_store::Store;
 use starling_store::room_details::{
     self, DirectoryPlace, DirectoryToken, RoomDetails, directory_count, directory_page,
 };
+use starling_store::tokens::NotAToken;
 
 use crate::error::SendError;
+use crate::federation::closed_to_servers;
 use crate::rooms::{Actor, Rooms};
 
 /// The most rooms of one page.
-pub const MAX_DIRECTORY_PAGE: usize = 500;
+const MAX_DIRECTORY_PAGE: usize = 500;
+
+/// Rooms of a page when nobody says how many.
+const DEFAULT_PAGE: usize = 100;
 
 /// Rooms that are read at once while a search passes over those that don't match.
 const CHUNK: usize = 500;
@@ -30,6 +38,29 @@ pub struct DirectoryQuery {
     pub term: Option<String>,
     /// Only those of these types; `None` among them: without a type.
     pub room_types: Option<Vec<Option<String>>>,
+    /// Only those that users of other servers may come into at all.
+    pub for_servers: bool,
+}
+
+impl DirectoryQuery {
+    /// The page that a request asks for. None or 0 is not none, as in other lists: other servers take 0 for as many as there
+    /// are, and so clients ask for them.
+    ///
+    /// # Errors
+    /// When `since` is no token of this list.
+    pub fn page(limit: Option<u64>, since: Option<&str>) -> Result<Self, NotAToken> {
+        let limit = limit.map_or(DEFAULT_PAGE, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        Ok(Self {
+            limit: match limit {
+                0 => MAX_DIRECTORY_PAGE,
+                some => some.min(MAX_DIRECTORY_PAGE),
+            },
+            since: since.map(str::parse).transpose()?,
+            ..Self::default()
+        })
+    }
 }
 
 /// A page of the directory.
@@ -51,11 +82,12 @@ impl Rooms {
     /// # Errors
     /// When the database cannot be read.
     pub async fn directory(&self, query: DirectoryQuery) -> Result<DirectoryPage, Error> {
+        let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
             let total = directory_count(tx)?;
             let start = DirectoryToken::After(DirectoryPlace::START);
             let from = query.since.unwrap_or(start);
-            let found = Found::read(tx, &query, from)?;
+            let found = Found::read(&store, tx, &query, from)?;
             let (rooms, next, prev) = found.page(from);
             Ok(DirectoryPage {
                 rooms,
@@ -111,6 +143,7 @@ struct Found {
 
 impl Found {
     fn read(
+        store: &Store,
         tx: &mut Tx<'_>,
         query: &DirectoryQuery,
         mut from: DirectoryToken,
@@ -124,15 +157,23 @@ impl Found {
             let page = directory_page(tx, from, i64::try_from(chunk).unwrap_or(i64::MAX))?;
             let is_last = page.len() < chunk;
             looked_at += page.len();
+            let hidden = if query.for_servers {
+                closed_to_servers(store, tx, &page)?
+            } else {
+                HashSet::new()
+            };
+            let fits = |room: &RoomDetails| {
+                !hidden.contains(&room.room)
+                    && matches(room, term.as_deref(), query.room_types.as_deref())
+            };
             for room in page {
                 let place = DirectoryPlace::of(&room);
                 if rooms.len() == query.limit {
                     let rest = rooms.last().map(DirectoryPlace::of);
-                    let may_match = matches(&room, term.as_deref(), query.room_types.as_deref());
-                    if may_match {
+                    if fits(&room) {
                         return Ok(Self { rooms, rest });
                     }
-                } else if matches(&room, term.as_deref(), query.room_types.as_deref()) {
+                } else if fits(&room) {
                     rooms.push(room);
                 }
                 from = match from {

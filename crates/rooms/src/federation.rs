@@ -8,12 +8,15 @@ mod space;
 mod state;
 mod visibility;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 use starling_db::{Error, Tx};
-use starling_store::RoomNum;
+use starling_events::Value;
+use starling_store::room_details::{RoomDetails, details_by_id};
 use starling_store::rooms::RoomSnapshot;
+use starling_store::{EventNum, RoomNum, Store};
 
 use self::acl::ServerAcl;
 use crate::rooms::Rooms;
@@ -46,7 +49,37 @@ pub enum ServerReadError {
     Db(#[from] Error),
 }
 
+/// Those of the rooms that users of other servers can't ever come into, as their create events say.
+/// <https://spec.matrix.org/v1.19/client-server-api/#mroomcreate>
+pub(crate) fn closed_to_servers(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    rooms: &[RoomDetails],
+) -> Result<HashSet<RoomNum>, Error> {
+    let created = rooms.iter().map(|room| EventNum(room.created));
+    let created: Vec<EventNum> = created.filter(|event| event.0 != 0).collect();
+    let events = store.events_read(tx, &created)?;
+    let closed = events.iter().filter(|event| {
+        let federates = Value::new(event.pdu.content()).get("m.federate");
+        federates.and_then(Value::as_bool) == Some(false)
+    });
+    Ok(closed.map(|event| event.room).collect())
+}
+
 impl Rooms {
+    /// Whether users of other servers can't ever come into a room of this server.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_closed_to_servers(&self, room_id: &RoomId) -> Result<bool, Error> {
+        let (store, room_id) = (self.store().clone(), room_id.to_owned());
+        let read = move |tx: &mut Tx<'_>| {
+            let details = details_by_id(tx, &[room_id.as_str()])?;
+            Ok(!closed_to_servers(&store, tx, &details)?.is_empty())
+        };
+        self.store().db().read("closed_to_servers", read).await
+    }
+
     /// The room, for a server that has a joined member there and that the room doesn't exclude.
     pub(crate) async fn room_for(
         &self,

@@ -44,7 +44,7 @@ mod upgrade;
 
 pub use aliases::{AliasError, AliasTarget};
 pub use create::{CreateRoom, Invite, Preset};
-pub use directory::{DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE};
+pub use directory::{DirectoryPage, DirectoryQuery};
 pub use error::{CreateError, ReadError, SendError, UpgradeError};
 pub use federation::{
     MAX_BACKFILL, MAX_MISSING, MissingEvents, PduBytes, ServedSpace, ServedState, ServerReadError,

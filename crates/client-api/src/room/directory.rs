@@ -10,9 +10,7 @@ use starling_http::{
     Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Query, Routes,
 };
 use starling_rooms::remote::PublicRooms;
-use starling_rooms::{
-    CanonicalObject, DirectoryPage, DirectoryQuery, MAX_DIRECTORY_PAGE, PublishedRoom,
-};
+use starling_rooms::{CanonicalObject, DirectoryPage, DirectoryQuery, PublishedRoom};
 
 use super::path::RoomIdPart;
 use super::{actor, error};
@@ -20,9 +18,6 @@ use crate::{State, remote};
 
 const LISTED: &str = "/_matrix/client/v3/directory/list/room/{roomId}";
 const PUBLIC_ROOMS: &str = "/_matrix/client/v3/publicRooms";
-
-/// Rooms of a page when the client doesn't say how many.
-const DEFAULT_PAGE: usize = 100;
 
 /// The most types of rooms that can be asked for at once.
 const MAX_TYPES: usize = 100;
@@ -193,20 +188,8 @@ fn without_nulls(value: &mut Value) {
 }
 
 fn wanted(limit: Option<u64>, since: Option<&str>) -> Result<DirectoryQuery, MatrixError> {
-    let since = since.map(str::parse).transpose();
-    let limit = limit.map_or(DEFAULT_PAGE, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
-    Ok(DirectoryQuery {
-        // Not none, as in other lists: other servers take 0 for as many as there are, and so clients ask for them.
-        limit: match limit {
-            0 => MAX_DIRECTORY_PAGE,
-            some => some.min(MAX_DIRECTORY_PAGE),
-        },
-        since: since
-            .map_err(|_| MatrixError::invalid_param("since is not a token of this list"))?,
-        ..DirectoryQuery::default()
-    })
+    DirectoryQuery::page(limit, since)
+        .map_err(|_| MatrixError::invalid_param("since is not a token of this list"))
 }
 
 async fn page(api: &State, wanted: DirectoryQuery) -> Result<Json<Listed>, MatrixError> {

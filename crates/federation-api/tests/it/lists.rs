@@ -118,3 +118,32 @@ async fn of_a_space_is_told_what_users_of_the_server_could_come_into() {
     })
     .await;
 }
+
+/// `GET /_matrix/federation/v1/publicRooms`, `GET /_matrix/federation/v1/query/directory`,
+/// `GET /_matrix/federation/v1/hierarchy/{roomId}`, `GET /_matrix/federation/v1/make_join/{roomId}/{userId}`
+#[tokio::test]
+async fn rooms_that_do_not_federate_are_not_offered_to_other_servers() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let peer = server.peer("peer.example", 1);
+        let wanted = json!({
+            "preset": "public_chat", "visibility": "public", "name": "Family", "room_alias_name": "family",
+            "creation_content": { "type": "m.space", "m.federate": false },
+        });
+        let family = server.room(&alice, wanted).await;
+        let open = json!({ "preset": "public_chat", "visibility": "public", "name": "Open" });
+        server.room(&alice, open).await;
+        let told = server.get(&peer, "publicRooms?limit=1").await.body;
+        assert_eq!(names(&told["chunk"]), ["Open"]);
+        let alias = "query/directory?room_alias=%23family%3Alocalhost";
+        let answer = server.get(&peer, alias).await;
+        assert_eq!(answer.error(), (404, "M_NOT_FOUND"));
+        let family = segment(&family);
+        let answer = server.get(&peer, &format!("hierarchy/{family}")).await;
+        assert_eq!(answer.error(), (404, "M_NOT_FOUND"));
+        let path = format!("make_join/{family}/{}?ver=12", segment("@bob:peer.example"));
+        let answer = server.get(&peer, &path).await;
+        assert_eq!(answer.error(), (403, "M_FORBIDDEN"));
+    })
+    .await;
+}

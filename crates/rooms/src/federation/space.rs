@@ -10,7 +10,7 @@ use starling_store::room_details::{RoomDetails, details_by_id};
 use starling_store::{RoomNum, Store};
 
 use super::servers::{RoomServers, ServersOfRooms};
-use super::ServerReadError;
+use super::{ServerReadError, closed_to_servers};
 use crate::hierarchy::{HierarchyRoom, children_of};
 use crate::published::ChildEvent;
 use crate::rooms::Rooms;
@@ -91,7 +91,9 @@ struct Found {
 impl Look<'_> {
     /// The rooms with these ids, in their order.
     fn rooms(&self, tx: &mut Tx<'_>, ids: &[&str]) -> Result<Found, Error> {
-        let rooms = details_by_id(tx, ids)?;
+        let mut rooms = details_by_id(tx, ids)?;
+        let closed = closed_to_servers(self.store, tx, &rooms)?;
+        rooms.retain(|room| !closed.contains(&room.room));
         let servers = self.servers(tx, rooms.iter().map(|room| room.room))?;
         let is_here = |room: &RoomDetails| {
             let servers = servers.get(&room.room);
