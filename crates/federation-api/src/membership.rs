@@ -207,8 +207,7 @@ async fn send_leave(
     path: SendPath,
     Json(event): Json<Box<RawValue>>,
 ) -> Result<JsonBytes, MatrixError> {
-    accept(&api, &origin, (Handshake::Leave, path), &event).await?;
-    Ok(JsonBytes::empty())
+    leave(&api, &origin, path, (&event, b"{}")).await
 }
 
 /// The first version of the endpoint: its answer is a list of the status and nothing.
@@ -218,8 +217,17 @@ async fn send_leave_v1(
     path: SendPath,
     Json(event): Json<Box<RawValue>>,
 ) -> Result<JsonBytes, MatrixError> {
-    accept(&api, &origin, (Handshake::Leave, path), &event).await?;
-    Ok(JsonBytes(bytes::Bytes::from_static(b"[200,{}]")))
+    leave(&api, &origin, path, (&event, b"[200,{}]")).await
+}
+
+async fn leave(
+    api: &State,
+    origin: &ServerName,
+    path: SendPath,
+    (event, answer): (&RawValue, &'static [u8]),
+) -> Result<JsonBytes, MatrixError> {
+    accept(api, origin, (Handshake::Leave, path), event).await?;
+    Ok(JsonBytes(bytes::Bytes::from_static(answer)))
 }
 
 #[derive(Debug, Serialize)]

@@ -21,6 +21,7 @@ use starling_events::{CanonicalObject, KeyValidity, ServerKey, VerifyingKey};
 use starling_runtime::Clock;
 use starling_store::Store;
 use starling_store::server_keys::{KnownKey, server_key_documents, server_keys, server_keys_keep};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{FederationClient, RemoteError, Request};
 
@@ -28,6 +29,9 @@ use crate::{FederationClient, RemoteError, Request};
 const SERVERS: usize = 1 << 13;
 /// So many servers are asked at once.
 const AT_ONCE: usize = 16;
+/// So many requests for keys are under way at once, whatever they are needed for: first those for what was signed once, then
+/// those for servers that are asking something.
+const UNDER_WAY: usize = 64;
 /// How long a server may take to say what its keys are.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A notary is asked for so many servers' keys in one request.
@@ -41,7 +45,7 @@ struct Manner {
     /// How long, in milliseconds, nobody is asked again for keys of a server: whoever makes up key ids must not make us ask
     /// the world for each.
     pause_ms: i64,
-    /// Whether it is asked although it was down lately.
+    /// Whether it is asked although it was down lately, and before those who aren't waiting for an answer.
     is_eager: bool,
 }
 
@@ -93,6 +97,13 @@ struct Parts {
     asked: Cache<OwnedServerName, i64>,
     /// The servers that are being asked: who wants their keys too waits for the same answer.
     asking: Mutex<HashMap<OwnedServerName, WeakShared<Answering>>>,
+    gates: Gates,
+}
+
+/// Who may ask now. Who sends events signed by made-up servers must not keep requests of others from being answered.
+struct Gates {
+    patient: Semaphore,
+    eager: Semaphore,
 }
 
 type Answering = BoxFuture<'static, ()>;
@@ -148,6 +159,10 @@ impl KeyRing {
             known: Cache::new(SERVERS),
             asked: Cache::new(SERVERS),
             asking: Mutex::default(),
+            gates: Gates {
+                patient: Semaphore::new(UNDER_WAY),
+                eager: Semaphore::new(UNDER_WAY),
+            },
         });
         Self {
             parts,
@@ -310,6 +325,7 @@ impl KeyRing {
         let request = Request::get("/_matrix/key/v2/server")
             .patience(PATIENCE)
             .answer_bytes(MAX_KEY_DOCUMENT_BYTES);
+        let _may_ask = self.pass(manner).await?;
         let body = if manner.is_eager {
             client.try_unsigned(server, request).await
         } else {
@@ -321,6 +337,20 @@ impl KeyRing {
         });
         document
             .inspect_err(|error| tracing::debug!(%server, error, "no keys from a server"))
+            .ok()
+    }
+
+    /// Waits until a request may be sent; `None` if that takes longer than an answer may.
+    async fn pass(&self, manner: Manner) -> Option<SemaphorePermit<'_>> {
+        let gates = &self.parts.gates;
+        let gate = if manner.is_eager {
+            &gates.eager
+        } else {
+            &gates.patient
+        };
+        tokio::time::timeout(PATIENCE, gate.acquire())
+            .await
+            .ok()?
             .ok()
     }
 
@@ -447,6 +477,9 @@ impl KeyRing {
             let request = Request::post("/_matrix/key/v2/query", body.as_bytes().to_vec())
                 .patience(PATIENCE)
                 .answer_bytes(NOTARY_BYTES);
+            let Some(_may_ask) = self.pass(PATIENT).await else {
+                break;
+            };
             let answer = self.parts.client.request_unsigned(notary, request).await?;
             let answer: NotaryAnswer<'_> =
                 serde_json::from_slice(&answer).map_err(|error| RemoteError::Malformed {

@@ -13,7 +13,7 @@ mod knock;
 mod leave;
 mod note;
 mod servers;
-mod shown;
+pub(crate) mod shown;
 mod template;
 
 use std::sync::Arc;

@@ -74,9 +74,13 @@ impl Rooms {
         if action == MembershipAction::Leave
             && let Some(elsewhere) = self.elsewhere(room_id).await?
         {
-            return self
-                .leave_elsewhere(actor, (room_id, &elsewhere), reason)
-                .await;
+            let (rooms, actor, room_id) = (self.clone(), actor.clone(), room_id.to_owned());
+            // A task of its own: if the request goes away, a leave that others have taken is noted here all the same.
+            let leaving = tokio::spawn(async move {
+                let room = (&*room_id, &elsewhere);
+                rooms.leave_elsewhere(&actor, room, reason).await
+            });
+            return leaving.await.map_err(|_| SendError::Db(Error::Closed))?;
         }
         let room = self.room_num(room_id, SendError::UnknownRoom).await?;
         let current = self.current_membership(room, target).await?;

@@ -7,6 +7,7 @@
 mod check;
 mod events;
 mod handshakes;
+mod identity;
 mod invites;
 mod policy;
 mod queries;

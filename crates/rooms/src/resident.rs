@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use ruma_common::RoomId;
 use starling_db::Error;
-use starling_events::{Pdu, RoomVersion, Value};
+use starling_events::{Pdu, RoomVersion};
+use starling_store::append;
 use starling_store::memberships::Membership;
 use starling_store::rooms::RoomSnapshot;
 
@@ -110,10 +111,7 @@ impl Rooms {
     }
 }
 
-/// The membership that a member event gives.
+/// The membership that an event gives, if it is a member event.
 fn membership_of(event: &Pdu) -> Option<Membership> {
-    let membership = Value::new(event.content()).get("membership")?.as_str()?;
-    (event.kind() == "m.room.member")
-        .then(|| Membership::parse(&membership))
-        .flatten()
+    append::membership_of(event).filter(|_| event.kind() == "m.room.member")
 }

@@ -11,6 +11,7 @@ use starling_runtime::{Chance, Clock};
 use starling_store::rooms::RoomSnapshot;
 use starling_store::transactions::{Transaction, transactions_sweep};
 use starling_store::{DeviceNum, RoomNum, Store, UserNum};
+use tokio::sync::Semaphore;
 
 use crate::elsewhere::Coming;
 use crate::federation::ServersOfRooms;
@@ -20,6 +21,9 @@ use crate::policy::Policies;
 use crate::receive::{Running, Turns};
 use crate::remote::Remote;
 use crate::transaction::InFlight;
+
+/// So many identity servers may have third-party invites taken up at the same time.
+const BINDING: usize = 4;
 
 /// What the rooms are built from.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ pub struct Rooms {
     pub(crate) servers: Arc<ServersOfRooms>,
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) policies: Arc<Policies>,
+    /// Whose turn it is to have third-party invites taken up.
+    pub(crate) binding: Arc<Semaphore>,
     /// When the last room was made, in milliseconds since 1970.
     last_made_ms: Arc<AtomicI64>,
 }
@@ -88,6 +94,7 @@ impl Rooms {
             coming: Arc::default(),
             spaces: Arc::default(),
             policies: Arc::default(),
+            binding: Arc::new(Semaphore::new(BINDING)),
             last_made_ms: Arc::default(),
         }
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use starling_db::Tx;
+use starling_store::append::membership_of;
 use starling_store::events::Event;
 use starling_store::heroes::FirstMembers;
 use starling_store::memberships::Membership;
@@ -89,7 +90,7 @@ impl StateAt {
             kind: types::MEMBER,
             key: user,
             event: event.num,
-            tag: membership_of(event).map_or(0, Membership::code),
+            tag: membership_of(&event.pdu).map_or(0, Membership::code),
         };
         self.other.insert((entry.kind, entry.key), Some(entry));
     }
@@ -167,7 +168,7 @@ fn taken_back(
             event,
             tag: members
                 .get(&event)
-                .and_then(|event| membership_of(event))
+                .and_then(|event| membership_of(&event.pdu))
                 .map_or(0, Membership::code),
         });
         ((kind, key), entry)
@@ -194,11 +195,6 @@ pub(crate) fn held(
     }
     held.sort_unstable_by_key(|entry| entry.event);
     Ok(held)
-}
-
-fn membership_of(event: &Event) -> Option<Membership> {
-    let membership = starling_events::Value::new(event.pdu.content()).get("membership")?;
-    Membership::parse(&membership.as_str()?)
 }
 
 fn by_number(

@@ -1,6 +1,7 @@
 //! What a server shows of its room to who is invited or knocks.
 //! <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
 
+use ruma_common::ServerName;
 use serde_json::value::RawValue;
 use starling_db::Error;
 use starling_events::client_format::write_stripped;
@@ -61,6 +62,15 @@ impl Remote {
             is_whole: has_create && events.len() == given,
         })
     }
+}
+
+/// Whether what was shown of a room (stripped events, separated by commas) has an event of a user of this server.
+pub(crate) fn shows_server(state: &[u8], server: &ServerName) -> bool {
+    let list = [b"[", state, b"]"].concat();
+    let mut senders = Value::new(&list)
+        .elements()
+        .filter_map(|event| event.get("sender")?.as_str());
+    senders.any(|sender| user_id(&sender).is_ok_and(|user| user.server_name() == server))
 }
 
 /// Whether servers may still show only stripped events of rooms of this version: "servers SHOULD consider their local

@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
 use starling_db::{Error, Tx};
+use starling_events::Value;
+use starling_store::append::tag_of;
 use starling_store::events::{Event, Status};
-use starling_store::names::types;
+use starling_store::heroes::FirstMembers;
+use starling_store::names::{EMPTY_KEY, types};
 use starling_store::served::{served_auth, served_ids, served_json};
 use starling_store::snapshots::snapshot_load;
+use starling_store::state_map::Entry;
 use starling_store::{EventNum, RoomNum, Store};
 
 use super::{PduBytes, ServerReadError};
@@ -69,7 +73,8 @@ impl Rooms {
         self.store().db().scan("served_auth_chain", read).await
     }
 
-    /// The same without the members of the room, with what that and the join of `event_id` rest on.
+    /// The same without the members of the room, with what that and the join of `event_id` rest on. Of a room without a name
+    /// and address, those who stand for it in its stead are there.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -81,8 +86,12 @@ impl Rooms {
         let (store, event_id) = (self.store().clone(), event_id.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let events = store.events_read(tx, &served.state)?;
-            let others = events.iter().filter(|event| event.kind != types::MEMBER);
-            let state: Vec<EventNum> = others.map(|event| event.num).collect();
+            let (members, others): (Vec<&Arc<Event>>, Vec<&Arc<Event>>) =
+                events.iter().partition(|event| event.kind == types::MEMBER);
+            let mut state: Vec<EventNum> = others.iter().map(|event| event.num).collect();
+            if !others.iter().any(|event| names_room(event)) {
+                state.extend(heroes_among(&members));
+            }
             let join = store.event_by_id(tx, &event_id)?;
             let leading: Vec<EventNum> = state
                 .iter()
@@ -112,6 +121,39 @@ impl Rooms {
         let read = move |tx: &mut Tx<'_>| served_json(tx, &events);
         self.store().db().scan("served_pdus", read).await
     }
+}
+
+/// Whether an event gives the room a name or an address.
+fn names_room(event: &Event) -> bool {
+    let content = Value::new(event.pdu.content());
+    let text = match event.kind {
+        types::NAME => content.get("name"),
+        types::CANONICAL_ALIAS => content.get("alias"),
+        _ => None,
+    };
+    let text = text.and_then(Value::as_str);
+    event.key == Some(EMPTY_KEY) && text.is_some_and(|text| !text.is_empty())
+}
+
+/// The member events of those who stand for a room without a name.
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_roomsummary>
+fn heroes_among(members: &[&Arc<Event>]) -> Vec<EventNum> {
+    let entries = members.iter().filter_map(|event| {
+        Some(Entry {
+            kind: event.kind,
+            key: event.key?,
+            event: event.num,
+            tag: tag_of(event.kind, &event.pdu),
+        })
+    });
+    // Who has just joined is not among them: they are not in the state before their join.
+    let heroes = FirstMembers::of(entries).heroes(EMPTY_KEY);
+    let is_hero = |event: &&&Arc<Event>| event.key.is_some_and(|key| heroes.contains(&key));
+    members
+        .iter()
+        .filter(is_hero)
+        .map(|event| event.num)
+        .collect()
 }
 
 fn event_of(

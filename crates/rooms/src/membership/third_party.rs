@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt as _};
 use ruma_common::{RoomId, UserId};
 use serde_json::{Map, Value as Json, json};
 use starling_db::{Error, Tx};
@@ -16,6 +17,9 @@ use starling_store::memberships::Membership;
 use crate::error::SendError;
 use crate::pipeline::{Draft, Extras};
 use crate::rooms::{Actor, Rooms};
+
+/// So many identity servers are asked about the keys of one invite.
+const MAX_ASKED: usize = 4;
 
 /// The type of the pending invite.
 const THIRD_PARTY_INVITE: &str = "m.room.third_party_invite";
@@ -130,9 +134,38 @@ impl Rooms {
             return Err(forbidden("the invite is not signed with its key"));
         }
         if !is_signed_invite(signed.value(), &made, |url| url.is_none()) {
-            return Err(SendError::UncheckedKey);
+            self.check_keys(signed, &made).await?;
         }
         Ok(made)
+    }
+
+    /// Whether one of the keys that has signed is valid yet, as the identity servers say that are named with them. Only the
+    /// server that sends the invite asks.
+    async fn check_keys(&self, signed: &CanonicalObject, made: &Pdu) -> Result<(), SendError> {
+        let remote = self.other_servers().ok_or(SendError::UncheckedKey)?;
+        let ask = |(url, key): (String, String)| async move {
+            let is_valid = remote.is_key_valid(&url, &key).await;
+            (url, is_valid)
+        };
+        let named = named_keys(made).map(ask);
+        let answers: Vec<(String, Option<bool>)> =
+            stream::iter(named).buffered(MAX_ASKED).collect().await;
+        let valid = |url: Option<Value<'_>>| {
+            let url = url.and_then(Value::as_str);
+            let mut said = answers
+                .iter()
+                .filter(|(asked, _)| Some(asked.as_str()) == url.as_deref());
+            said.clone().next().is_some() && said.all(|(_, is_valid)| *is_valid == Some(true))
+        };
+        if is_signed_invite(signed.value(), made, valid) {
+            Ok(())
+        } else if answers.iter().any(|(_, is_valid)| *is_valid == Some(false)) {
+            Err(SendError::Forbidden(
+                "the invite's key is not valid any longer".to_owned(),
+            ))
+        } else {
+            Err(SendError::UncheckedKey)
+        }
     }
 
     /// The pending invite with this token.
@@ -203,4 +236,16 @@ impl Rooms {
         };
         self.append_new(room, draft, extras).await.map(drop)
     }
+}
+
+/// The keys of a pending invite that somebody must be asked about, each after the URL to ask.
+fn named_keys(made: &Pdu) -> impl Iterator<Item = (String, String)> {
+    let content = Value::new(made.content());
+    let listed = content.get("public_keys").into_iter();
+    let entries = std::iter::once(content).chain(listed.flat_map(Value::elements));
+    let keys = entries.filter_map(|entry| {
+        let field = |name| entry.get(name).and_then(Value::as_str).map(Cow::into_owned);
+        field("key_validity_url").zip(field("public_key"))
+    });
+    keys.take(MAX_ASKED)
 }

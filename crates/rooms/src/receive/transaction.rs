@@ -10,11 +10,12 @@ use starling_db::{Error, Tx};
 use starling_events::Pdu;
 use starling_store::append::membership_of;
 use starling_store::memberships::{Membership, membership_read};
-use starling_store::remote_invites::room_is_joined;
+use starling_store::remote_invites::{remote_invite_read, room_is_joined};
 use starling_store::rooms::RoomSnapshot;
 use starling_store::{RoomNum, UserNum};
 
 use super::ReceiveError;
+use crate::elsewhere::shown::shows_server;
 use crate::rooms::Rooms;
 
 /// Why events were not taken in; those that were have no reason.
@@ -146,7 +147,10 @@ impl Rooms {
                     let invite = store.event_read(tx, row.event)?;
                     invite.is_some_and(|invite| invite.pdu.sender().server_name() == server)
                 }
-                Membership::Knock => true,
+                // Who took the knock, and whoever that showed to be in the room.
+                Membership::Knock => remote_invite_read(tx, user, room)?.is_some_and(|knock| {
+                    knock.server == server || shows_server(&knock.state, &server)
+                }),
                 _ => false,
             };
             Ok(may_end.then_some((user, membership)))

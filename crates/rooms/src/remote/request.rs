@@ -38,3 +38,8 @@ pub(super) fn with_query(mut path: String, pairs: &[(&str, &str)]) -> String {
     }
     path
 }
+
+/// A text as part of a query.
+pub(super) fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}

@@ -2,6 +2,9 @@
 //! servers tell of ids that are bound now.
 //! <https://spec.matrix.org/v1.19/server-server-api/#third-party-invites>
 
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use starling_events::{CanonicalObject, Value};
 
@@ -11,6 +14,12 @@ use crate::rooms::Rooms;
 
 /// So many invites of one id are taken up.
 const INVITES: usize = 20;
+
+/// So many of them at the same time.
+const AT_ONCE: usize = 5;
+
+/// How long that may take, all together.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An invite that an identity server has signed over to a user.
 #[derive(Debug, Clone)]
@@ -58,11 +67,23 @@ impl Rooms {
         if user.server_name() != self.server_name() {
             return;
         }
-        for invite in invites.iter().take(INVITES) {
-            let taken = self.take_up_bound(user, invite).await;
+        let take_up = |invite: BoundInvite| async move {
+            let taken = self.take_up_bound(user, &invite).await;
             if let Err(error) = taken {
                 tracing::info!(%user, %error, "a third-party invite could not be taken up");
             }
+        };
+        let taken = stream::iter(invites.into_iter().take(INVITES))
+            .map(take_up)
+            .buffer_unordered(AT_ONCE)
+            .collect::<()>();
+        // Anybody may tell of bound ids, and so have this server ask others: few at the same time, and not for long.
+        let waiting = async {
+            let _turn = self.binding.acquire().await;
+            taken.await;
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            tracing::info!(%user, "third-party invites could not be taken up in time");
         }
     }
 

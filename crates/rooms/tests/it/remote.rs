@@ -13,3 +13,4 @@ mod net;
 mod policy;
 mod resident;
 mod spaces;
+mod third_party;

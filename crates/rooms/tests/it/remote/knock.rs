@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 use starling_events::RoomVersion;
 use starling_rooms::{Membership, MembershipAction, RemoteError, SendError};
 use starling_store::SCHEMA;
+use starling_store::memberships::membership_read;
 use starling_store::remote_invites::remote_invite_read;
 use starling_testkit::{TestDb, on_each_engine};
 
-use super::graph::{Graph, RESIDENT, value};
+use super::graph::{Graph, OWNER, RESIDENT, raw, value};
 use super::net::{Connected, refusal, server};
 
 const USER: &str = "@alice:localhost";
@@ -55,7 +56,7 @@ async fn who_knocks_is_shown_the_room_and_can_give_up() {
             let left = at.world.rooms.change_membership(&alice, &room_id, leave, &alice.user_id, None);
             left.await.unwrap();
             let invite = move |tx: &mut starling_db::Tx<'_>| {
-                let row = starling_store::memberships::membership_read(tx, user, room)?;
+                let row = membership_read(tx, user, room)?;
                 Ok::<_, starling_db::Error>((row, remote_invite_read(tx, user, room)?))
             };
             let (row, invite) = at.world.store.db().read("invite", invite).await.unwrap();
@@ -101,6 +102,44 @@ async fn knocks_that_are_refused_leave_nothing() {
                 .iter()
                 .all(|path| path.ends_with("make_knock"))
         );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_servers_that_are_known_to_be_in_the_room_end_a_knock() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let at = Connected::start(&db).await;
+        let alice = at.world.user("alice").await;
+        let graph = Graph::with_rule(RoomVersion::V11, &json!({ "join_rule": "knock" }));
+        let room_id = graph.room_id.clone();
+        let knocks = graph.template(USER, &json!({ "membership": "knock" }));
+        let shown: Vec<Value> = graph.events.iter().map(value).collect();
+        at.net.add(RESIDENT, move |asked| {
+            let body = match asked.uri.split('/').nth(4)? {
+                "make_knock" => knocks.clone(),
+                "send_knock" => json!({ "knock_room_state": shown }),
+                _ => return None,
+            };
+            Some((200, body))
+        });
+        at.net.add("evil.example", |_| None);
+        let (rooms, via) = (&at.world.rooms, [server(RESIDENT)]);
+        rooms.knock(&alice, (&room_id, &via), None).await.unwrap();
+        let room = at.world.store.room_num(&room_id).await.unwrap().unwrap();
+        for (sender, ends) in [("@eve:evil.example", false), (OWNER, true)] {
+            let leave = json!({ "membership": "leave" });
+            let leave = graph.make(sender, ("m.room.member", Some(USER)), &leave);
+            let origin = leave.sender().server_name().to_owned();
+            let received = rooms.receive_events(&origin, vec![raw(&value(&leave))]);
+            let verdicts = received.await.unwrap();
+            assert_eq!(verdicts[leave.event_id()].is_none(), ends, "{verdicts:?}");
+            let user = alice.user;
+            let read = move |tx: &mut starling_db::Tx<'_>| membership_read(tx, user, room);
+            let row = at.world.store.db().read("member", read).await.unwrap();
+            let left = row.unwrap().membership == Membership::Leave;
+            assert_eq!(left, ends, "{sender}");
+        }
     })
     .await;
 }
