@@ -187,6 +187,17 @@ impl Bus {
         Some(present.presence.clone())
     }
 
+    /// Who is there in a room, in the order of the users' numbers.
+    #[must_use]
+    pub fn present_in(&self, room: i64) -> Vec<Presence> {
+        let fleeting = self.shared.fleeting.lock();
+        let presences = &fleeting.presences;
+        let mut users: Vec<i64> = presences.there_in(&[room]).collect();
+        users.sort_unstable();
+        let present = users.iter().filter_map(|user| presences.users.get(user));
+        present.map(|present| present.presence.clone()).collect()
+    }
+
     /// What to tell `listener` as of `upto`: of those who share a room with its user, the changes after `since` (when that
     /// is `None` or too long ago: those who are there), and of those in `new_rooms` all who are there. Whoever has changed
     /// after `upto` is for the next answer. In the order of the users' numbers.

@@ -235,6 +235,7 @@ impl Work {
             self.note_progress();
         }
         self.read_receipts().await;
+        self.tell_who_is_there();
     }
 
     /// How long nothing is to be done, unless something happens.

@@ -16,6 +16,8 @@ starling_db::statements! {
     /// How far a server is.
     DESTINATION_SET = "INSERT INTO destinations (server, sent_upto) VALUES (?1, ?2)
         ON CONFLICT (server) DO UPDATE SET sent_upto = excluded.sent_upto";
+    /// What lies further back is kept for no server.
+    DESTINATIONS_GIVE_UP = "UPDATE destinations SET sent_upto = ?1 WHERE sent_upto < ?1";
     /// Servers that lag behind no longer.
     DESTINATIONS_DELETE = "DELETE FROM destinations WHERE server IN {texts ?1}";
     /// Forgets the events for one server that it has.
@@ -48,6 +50,10 @@ starling_db::statements! {
 
 /// Who has missed more events than this gets the newest of each room only, and asks for what is between.
 pub const FEW_MISSED: usize = 500;
+
+/// So far back in the log, in positions, is kept what servers have missed. One that was away for longer learns of a room's
+/// earlier events when the next one comes that follows them.
+pub const KEPT_POSITIONS: i64 = 1_000_000;
 
 /// Up to where servers have what they are sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,6 +110,8 @@ pub fn destinations_set(
         tx.execute(&DESTINATIONS_DELETE, &[Value::Texts(&caught_up)])?;
     }
     tx.execute_one(&DESTINATION_SET, &["".into(), changed.upto.into()])?;
+    let first = changed.upto.saturating_sub(KEPT_POSITIONS);
+    tx.execute(&DESTINATIONS_GIVE_UP, &[first.into()])?;
     tx.execute(&DESTINATION_EVENTS_DELETE, &[changed.upto.into()])?;
     tx.execute(&OUTGOING_SWEEP, &[]).map(drop)
 }

@@ -59,7 +59,12 @@ pub struct OutgoingNotes {
     is_open: AtomicBool,
     /// The rooms in which somebody has read, and where the first of these receipts stands.
     receipts: Mutex<BTreeMap<RoomNum, i64>>,
+    /// The servers that have come into rooms.
+    entered: Mutex<BTreeSet<(RoomNum, OwnedServerName)>>,
 }
+
+/// Of so many servers it is noted that they have come into a room. What else comes in meanwhile isn't told who is there.
+const MOST_ENTERED: usize = 1_000;
 
 impl OutgoingNotes {
     /// From now on it is noted where somebody reads.
@@ -77,6 +82,20 @@ impl OutgoingNotes {
     #[must_use]
     pub fn take_receipts(&self) -> BTreeMap<RoomNum, i64> {
         std::mem::take(&mut *self.receipts.lock())
+    }
+
+    /// The servers that have come into rooms since this was called last.
+    #[must_use]
+    pub fn take_entered(&self) -> BTreeSet<(RoomNum, OwnedServerName)> {
+        std::mem::take(&mut *self.entered.lock())
+    }
+
+    fn note_entered(&self, room: RoomNum, servers: Vec<OwnedServerName>) {
+        let mut entered = self.entered.lock();
+        let free = MOST_ENTERED.saturating_sub(entered.len());
+        entered.extend(servers.into_iter().take(free).map(|server| (room, server)));
+        drop(entered);
+        self.changed.notify_one();
     }
 
     fn note_receipt(&self, room: RoomNum, position: i64) {
@@ -179,6 +198,20 @@ impl Store {
         tx.execute(&DESTINATION_EVENT_INSERT, &params)?;
         self.wake_sender_after_commit(tx);
         Ok(())
+    }
+
+    /// After the commit, whoever sends to other servers learns that these have come into the room.
+    pub(crate) fn servers_entered(
+        &self,
+        tx: &mut Tx<'_>,
+        room: RoomNum,
+        servers: Vec<OwnedServerName>,
+    ) {
+        if servers.is_empty() || !self.outgoing().is_open.load(Ordering::Acquire) {
+            return;
+        }
+        let store = self.clone();
+        tx.after_commit(move || store.outgoing().note_entered(room, servers));
     }
 
     fn wake_sender_after_commit(&self, tx: &mut Tx<'_>) {

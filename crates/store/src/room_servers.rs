@@ -18,6 +18,9 @@ starling_db::statements! {
         SELECT CAST(?1 AS BIGINT), joined.value, 9223372036854775807, CAST(?2 AS BIGINT), COUNT(*)
         FROM {texts ?3} AS joined WHERE 1 = 1 GROUP BY joined.value
         ON CONFLICT (room_num, server, until_position) DO UPDATE SET members = room_servers.members + excluded.members";
+    /// The servers that came into a room at a position, some of them if they are very many.
+    SERVERS_ENTERED = "SELECT server FROM room_servers WHERE room_num = ?1 AND from_position = ?2
+        AND until_position = 9223372036854775807 ORDER BY server LIMIT 200";
     /// Counts members who have left. The server whose last one it was has left too.
     SERVERS_LEAVE = "UPDATE room_servers SET members = room_servers.members - gone.members,
             until_position = CASE WHEN room_servers.members <= gone.members THEN CAST(?2 AS BIGINT)
@@ -89,6 +92,9 @@ impl Store {
                 tx.execute_one(&ROOM_SHARE, &[room])?;
                 after.is_shared = true;
             }
+            let params = [room, position.into()];
+            let entered = tx.query_all(&SERVERS_ENTERED, &params, |row| server_name(row.text(0)?));
+            self.servers_entered(tx, after.room, entered?);
         }
         if !gone.is_empty() {
             let params = [room, position.into(), Value::Texts(&gone)];

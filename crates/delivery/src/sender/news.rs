@@ -64,6 +64,18 @@ impl Work {
         }
     }
 
+    /// Tells servers that have come into rooms who is there of this server's users.
+    pub(super) fn tell_who_is_there(&mut self) {
+        let own = self.parts.client.identity().server_name.clone();
+        for (room, server) in self.parts.store.outgoing().take_entered() {
+            let present = self.parts.bus.present_in(room.0).into_iter();
+            for presence in present.filter(|it| is_of(&it.user_id, &own)).map(Arc::new) {
+                self.queues
+                    .tell(&server, |edus| edus.add_presence(&presence));
+            }
+        }
+    }
+
     /// Tells the servers in rooms who types there and who of them is there.
     pub(super) async fn read_news(&mut self) {
         let mut news = self.parts.bus.take_news();

@@ -219,3 +219,26 @@ async fn presence_is_told_to_servers_that_share_a_room() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_server_that_comes_into_a_room_is_told_who_is_there() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        let running = setting.start();
+        let (ephemeral, alice) = (ephemeral(&setting), client(&setting));
+        let set = ephemeral.set_presence(&alice, PresenceState::Online, None);
+        set.await.unwrap();
+        setting.join_remote("@a:one.example").await;
+        let received = setting.next().await;
+        assert_eq!(received.server, ONE);
+        let [told] = &received.edus("m.presence")[..] else {
+            panic!("one EDU: {received:?}");
+        };
+        assert_eq!(told["push"][0]["user_id"], "@alice:localhost");
+        // Its second user tells it nothing new.
+        setting.join_remote("@b:one.example").await;
+        running.stop().await;
+        assert!(setting.has_no_more());
+    })
+    .await;
+}

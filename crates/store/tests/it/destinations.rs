@@ -7,7 +7,7 @@ use serde_json::json;
 use starling_db::{Error, Positions, Tx, Write};
 use starling_store::append::{AppendError, NewEvent};
 use starling_store::destinations::{
-    Destinations, FEW_MISSED, Missed, destinations, destinations_set, missed_after,
+    Destinations, FEW_MISSED, KEPT_POSITIONS, Missed, destinations, destinations_set, missed_after,
 };
 use starling_store::outgoing::{OutgoingPage, outgoing_after, outgoing_receipts, receipts_missed};
 use starling_store::receipts::{ReceiptKey, ReceiptKind, ReceiptThread, Sent};
@@ -357,6 +357,29 @@ async fn public_receipts_go_out_where_other_servers_are() {
         assert_eq!(missed("one.example", 0).await, 2);
         assert_eq!(missed("one.example", 1_000).await, 0, "they are too old");
         assert_eq!(missed("two.example", 0).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_lies_very_far_back_is_kept_for_nobody() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = new_room(&db).await;
+        member(&store, "@a:one.example", "join").await;
+        let (sending, far) = (store.clone(), KEPT_POSITIONS + 1_000);
+        let write = move |tx: &mut Tx<'_>| {
+            sending.send_to_room(tx, (ROOM, 900), None)?;
+            sending.send_to_room(tx, (ROOM, 1_100), None)?;
+            let progress = Destinations {
+                upto: far,
+                behind: BTreeMap::from([(one(), 50)]),
+            };
+            destinations_set(tx, &progress, &[])
+        };
+        store.db().write(Write::new("send"), write).await.unwrap();
+        let all = read(&store, destinations).await;
+        assert_eq!(all.behind, BTreeMap::from([(one(), 1_000)]));
+        assert_eq!(missed(&store, one(), 0).await.positions, [1_100]);
     })
     .await;
 }
