@@ -99,12 +99,17 @@ async fn who_joins_by_a_template_is_told_the_room() {
         let (alice, carol) = (server.user("alice").await, server.user("carol").await);
         let peer = server.peer("peer.example", 1);
         let both = BTreeSet::from(["@alice:localhost", "@carol:localhost"]);
-        for (endpoint, omits) in [
-            ("v1/send_join", None),
-            ("v2/send_join", Some(false)),
-            ("v2/send_join?omit_members=true", Some(true)),
+        for (endpoint, omits, is_named) in [
+            ("v1/send_join", None, false),
+            ("v2/send_join", Some(false), false),
+            ("v2/send_join?omit_members=true", Some(true), false),
+            ("v2/send_join?omit_members=true", Some(true), true),
         ] {
             let room = room_with_two(&server, (&alice, &carol), "public").await;
+            if is_named {
+                let name = json!({ "name": "Owls" });
+                server.set(&alice, &room, ("m.room.name", ""), name).await;
+            }
             let join = filled(&peer, &make(&server, &peer, "join", &room).await);
             let answer = send(&server, &peer, endpoint, &join).await;
             assert_eq!(answer.status, 200, "{endpoint}: {}", answer.body);
@@ -122,11 +127,15 @@ async fn who_joins_by_a_template_is_told_the_room() {
                 assert!(lists.concat().contains(&id), "{endpoint}: {id}");
             }
             let shown = members(&told["state"]);
-            if omits == Some(true) {
+            if is_named {
                 assert!(!shown.contains("@carol:localhost"), "{shown:?}");
+            } else {
+                // Without a name, the room is called by those who are in it.
+                assert_eq!(shown, both, "{endpoint}");
+            }
+            if omits == Some(true) {
                 assert_eq!(told["servers_in_room"], json!(["localhost"]));
             } else {
-                assert_eq!(shown, both, "{endpoint}");
                 assert_eq!(told.get("servers_in_room"), None);
             }
             assert_eq!(standing(&server, &alice, &room).await, "join");

@@ -2,7 +2,7 @@
 //! or the next walk, needn't ask again.
 //! <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid>
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(super) type Answer = (Question, Option<Arc<RemoteSpace>>);
 #[derive(Debug)]
 pub(crate) struct RemoteSpace {
     pub(super) room: HierarchyRoom,
-    children: HashMap<OwnedRoomId, Arc<SummarisedRoom>>,
+    children: BTreeMap<OwnedRoomId, Arc<SummarisedRoom>>,
     /// Children that users of this server can't come into.
     pub(super) inaccessible: HashSet<OwnedRoomId>,
     bytes: usize,
@@ -217,7 +217,7 @@ impl RemoteSpace {
         let named: HashSet<&str> = children.iter().map(ChildEvent::state_key).collect();
         let told = answer.children.iter().take(MAX_CHILDREN);
         let told = told.filter_map(|room| serde_json::from_str::<SummarisedRoom>(room.get()).ok());
-        let told: HashMap<OwnedRoomId, Arc<SummarisedRoom>> = told
+        let told: BTreeMap<OwnedRoomId, Arc<SummarisedRoom>> = told
             .filter(|room| named.contains(room.room_id().as_str()))
             .map(|room| (room.room_id().to_owned(), Arc::new(room)))
             .collect();

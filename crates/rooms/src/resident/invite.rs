@@ -61,6 +61,7 @@ impl Rooms {
             // It comes once more, as any event of the room does.
             return Ok(signed);
         }
+        // In place of an earlier one, whoever gave that: clients show one, and which of two is still good nobody here knows.
         let shown = Some((origin.to_owned(), shown.events));
         let noted = self.note_elsewhere((user, Membership::Invite), signed.clone(), shown);
         if noted.await? {
