@@ -35,7 +35,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         layer: "3 domain",
-        crates: &["accounts", "ephemeral", "rooms", "search", "sync"],
+        crates: &["accounts", "e2ee", "ephemeral", "rooms", "search", "sync"],
     },
     Row {
         layer: "3b after the domain",
