@@ -1,12 +1,14 @@
 //! The devices of a user. <https://spec.matrix.org/v1.19/client-server-api/#device-management>
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use starling_db::{Error, Tx, Write};
-use starling_store::devices::{self, Device};
+use starling_db::{Error, Positions, Tx, Write};
+use starling_store::device_keys::device_keys_read;
+use starling_store::devices::{self, Device, Ended};
 use starling_store::{UserNum, login_tokens};
 
-use crate::sessions::check_device_name;
+use crate::sessions::{check_device_name, place_devices};
 use crate::{Accounts, DeviceError};
 
 /// Why a device has the name that it had.
@@ -56,9 +58,11 @@ impl Accounts {
             login_tokens::delete_of_user(tx, user)?;
             let mut owned = devices::device_list(tx, user)?;
             owned.retain(|device| device_ids.contains(&device.device_id));
-            let ended = owned.iter();
-            let ended = ended.map(|owned| devices::device_delete(tx, owned.device));
-            ended.collect::<Result<Vec<_>, Error>>().map(Some)
+            let mut ended = Ended::default();
+            for owned in owned {
+                ended = ended.and(devices::device_delete(tx, owned.device)?);
+            }
+            Ok(Some(ended))
         };
         let ended = self.end_sessions("device_delete", user, work).await;
         ended.map(drop)
@@ -77,13 +81,28 @@ impl Accounts {
         check_device_name(&display_name)?;
         let work = move |tx: &mut Tx<'_>| {
             let name = Some(display_name.as_str()).filter(|name| !name.is_empty());
-            if devices::device_rename(tx, user, &device_id, name)? {
-                Ok(())
-            } else {
-                Err(RenameError::Unknown)
+            if !devices::device_rename(tx, user, &device_id, name)? {
+                return Err(RenameError::Unknown);
             }
+            let device = devices::device_find(tx, user, &device_id)?;
+            let device = device.ok_or(RenameError::Unknown)?;
+            let has_keys = device_keys_read(tx, device.device)?.is_some();
+            Ok(has_keys.then_some(device.device_id))
         };
+        let shared = Arc::clone(&self.shared);
+        // Who knows its keys is told its name with them.
+        let place =
+            move |tx: &mut Tx<'_>, positions: &mut Positions, known: Option<String>| match known {
+                Some(device_id) => Ok(place_devices(
+                    tx,
+                    positions,
+                    &shared,
+                    user,
+                    vec![device_id],
+                )?),
+                None => Ok(()),
+            };
         let write = Write::new("device_rename");
-        self.store().db().write(write, work).await
+        self.store().db().write_placed(write, work, place).await
     }
 }

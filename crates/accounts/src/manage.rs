@@ -97,7 +97,7 @@ impl Accounts {
                 return Ok(None);
             }
             let kept = match keep {
-                KeepSession::All(_) => return Ok(Some(Vec::new())),
+                KeepSession::All(_) => return Ok(Some(devices::Ended::default())),
                 KeepSession::Only(device) => Some(device),
                 KeepSession::None => None,
             };

@@ -10,7 +10,7 @@ use ruma_common::OwnedUserId;
 use starling_bus::Topic;
 use starling_db::{Error, Positions, Tx, Write};
 use starling_store::accounts::{AccountKind, lock_key};
-use starling_store::devices::{self, EndedSession, NewTokens, TokenHash, TokenOwner};
+use starling_store::devices::{self, Ended, EndedSession, NewTokens, TokenHash, TokenOwner};
 use starling_store::{DeviceNum, UserNum, login_tokens};
 
 use crate::token::{Token, TokenKind, hash_presented};
@@ -192,6 +192,25 @@ pub(crate) fn place_ended(
     Ok(())
 }
 
+/// Logs that devices of `user` are gone, or are called otherwise, whose keys others know.
+pub(crate) fn place_devices(
+    tx: &mut Tx<'_>,
+    positions: &mut Positions,
+    shared: &Arc<Shared>,
+    user: UserNum,
+    device_ids: Vec<String>,
+) -> Result<(), Error> {
+    let (store, device_ids) = (&shared.setup.store, device_ids.into_iter().collect());
+    let change = store.device_list_change(tx, positions, user, &device_ids)?;
+    let shared = Arc::clone(shared);
+    tx.after_commit(move || {
+        let rooms = change.rooms.iter().map(|room| room.0);
+        let topics = Topic::of_devices(change.user.0, rooms);
+        shared.setup.bus.advance(change.position, &topics);
+    });
+    Ok(())
+}
+
 impl Accounts {
     /// Whose `token` is.
     ///
@@ -313,7 +332,7 @@ impl Accounts {
         let work = move |tx: &mut Tx<'_>| {
             // The session may have asked for one, which would outlive it.
             login_tokens::delete_of_user(tx, user)?;
-            Ok(Some(vec![devices::device_delete(tx, device)?]))
+            devices::device_delete(tx, device).map(Some)
         };
         self.end_sessions("logout", session.user, work)
             .await
@@ -333,21 +352,24 @@ impl Accounts {
         self.end_sessions("logout_all", user, work).await.map(drop)
     }
 
-    /// Does what ends sessions of `user`. False when `work` finds nothing to do.
+    /// Does what ends sessions of `user`. False when `work` finds nothing to do. Who knew devices that are gone is told.
     pub(crate) async fn end_sessions<E: From<Error> + Send + 'static>(
         &self,
         what: &'static str,
         user: UserNum,
-        work: impl FnMut(&mut Tx<'_>) -> Result<Option<Vec<EndedSession>>, E> + Send + 'static,
+        work: impl FnMut(&mut Tx<'_>) -> Result<Option<Ended>, E> + Send + 'static,
     ) -> Result<bool, E> {
         let write = Write::new(what).locking([lock_key(user)]);
         let shared = Arc::clone(&self.shared);
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ended| match ended {
-            Some(ended) => {
-                place_ended(tx, positions, &shared, user, ended)?;
-                Ok(true)
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ended| {
+            let Some(Ended { sessions, devices }) = ended else {
+                return Ok(false);
+            };
+            place_ended(tx, positions, &shared, user, sessions)?;
+            if !devices.is_empty() {
+                place_devices(tx, positions, &shared, user, devices)?;
             }
-            None => Ok(false),
+            Ok(true)
         };
         self.store().db().write_placed(write, work, place).await
     }

@@ -46,6 +46,26 @@ pub enum Topic {
     User(i64),
     /// This device alone.
     Device(i64),
+    /// Everybody who is in this room: of who is there, somebody has other devices, or somebody came or went. Listeners
+    /// remember it without the room (0).
+    Devices(i64),
+}
+
+impl Topic {
+    /// Whom it concerns that the devices of a user have changed: the user, and who is in the rooms that they are in.
+    #[must_use]
+    pub fn of_devices(user: i64, rooms: impl IntoIterator<Item = i64>) -> Vec<Self> {
+        let rooms = rooms.into_iter().map(Self::Devices);
+        rooms.chain([Self::User(user)]).collect()
+    }
+
+    /// As a listener remembers it: those that share many rooms with a user hear of them once.
+    fn remembered(self) -> Self {
+        match self {
+            Self::Devices(_) => Self::Devices(0),
+            topic => topic,
+        }
+    }
 }
 
 /// The process's bus; it also holds what is told and not stored (`fleeting.rs`). Cheap to clone.
@@ -261,7 +281,7 @@ impl Listeners {
         let mut concerned: HashMap<i64, Arc<Listener>, FxBuildHasher> = HashMap::default();
         for topic in topics {
             let listeners = match topic {
-                Topic::Room(room) | Topic::Receipts(room) => {
+                Topic::Room(room) | Topic::Receipts(room) | Topic::Devices(room) => {
                     self.rooms.get(room).map_or(&[][..], Vec::as_slice)
                 }
                 Topic::User(user) | Topic::Reading { user, .. } => {
@@ -273,7 +293,7 @@ impl Listeners {
                     .map_or(&[][..], std::slice::from_ref),
             };
             for listener in listeners {
-                listener.note(position, *topic);
+                listener.note(position, topic.remembered());
                 concerned
                     .entry(listener.device())
                     .or_insert_with(|| Arc::clone(listener));

@@ -2,11 +2,13 @@
 
 mod account_data;
 mod capabilities;
+mod cross_signing;
 mod deactivate;
 mod devices;
 mod fallback;
 mod filter;
 mod guests;
+mod keys;
 mod login;
 mod login_token;
 mod logout;
@@ -62,6 +64,8 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(filter::routes())
         .merge(push_rules::routes())
         .merge(pushers::routes())
+        .merge(keys::routes())
+        .merge(cross_signing::routes())
 }
 
 /// Those that other servers and services ask.

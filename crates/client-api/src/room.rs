@@ -40,6 +40,8 @@ use starling_sync::Reader;
 
 use crate::State;
 
+pub(crate) use error::sync as sync_error;
+
 /// The largest body of an event, in bytes: an event has at most 64 KiB, and JSON may write each as six.
 const EVENT_BODY_BYTES: usize = 400_000;
 
@@ -85,7 +87,7 @@ fn actor(session: &Session) -> Actor {
 }
 
 /// Who is told with this session.
-fn reader(session: &Session) -> Reader {
+pub(crate) fn reader(session: &Session) -> Reader {
     Reader {
         user: session.user,
         user_id: session.user_id.clone(),

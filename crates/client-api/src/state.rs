@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use starling_accounts::Accounts;
 use starling_config::Config;
+use starling_e2ee::Keys;
 use starling_ephemeral::Ephemeral;
 use starling_http::{RateLimiter, Shutdown};
 use starling_rooms::Rooms;
@@ -26,6 +27,8 @@ pub struct Parts {
     pub rooms: Rooms,
     /// Receipts, typing and presence.
     pub ephemeral: Ephemeral,
+    /// The keys of devices.
+    pub keys: Keys,
     /// What clients are told.
     pub sync: Sync,
     /// Finding users.

@@ -1,2 +1,24 @@
 //! What clients need of the server to encrypt for each other. The server reads nothing of what it keeps here; it sees to
 //! it that nothing is lost or handed out twice.
+//!
+//! * [`Keys::upload`], [`Keys::query`] and [`Keys::claim`] take and give devices' keys;
+//! * [`Keys::upload_cross_signing`] and [`Keys::upload_signatures`] take users' cross-signing keys, and what is signed with them;
+//! * [`outgoing_changes`] is what other servers are told, [`Keys::receive_changes`] takes what they tell.
+
+mod cross_signing;
+mod device_keys;
+mod device_lists;
+mod keys;
+mod one_time_keys;
+mod remote;
+mod signatures;
+mod signed;
+
+pub use cross_signing::{CrossSigningError, CrossSigningUpload};
+pub use device_keys::{Asker, KeyQuery, KeyUpload, QueriedKeys};
+pub use device_lists::{DeviceSnapshot, outgoing_changes};
+pub use keys::{Keys, KeysParts, Owner, UploadError};
+pub use one_time_keys::{ClaimedKeys, KeyClaim, MOST_CLAIMED, MOST_ONE_TIME_KEYS};
+pub use remote::{Failures, LONGEST_PATIENCE, USUAL_PATIENCE};
+pub use signatures::{MOST_SIGNED, SignatureError, SignatureFailures, SignedKeys};
+pub use starling_store::cross_signing::KeyUsage;

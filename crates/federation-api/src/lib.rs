@@ -5,6 +5,7 @@
 //!   ([`Auth::Server`](starling_http::Auth::Server)).
 //! * [`State`] is what handlers work with; the binary makes it from [`Parts`].
 
+mod device_keys;
 mod devices;
 mod error;
 mod events;
@@ -38,6 +39,7 @@ pub fn routes() -> Routes<State> {
         .merge(hierarchy::routes())
         .merge(timestamp::routes())
         .merge(devices::routes())
+        .merge(device_keys::routes())
         .merge(events::routes())
         .merge(history::routes())
         .merge(send::routes())

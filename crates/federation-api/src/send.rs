@@ -1,15 +1,16 @@
 //! `PUT /_matrix/federation/v1/send/{txnId}`: what other servers tell.
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract;
-use ruma_common::{OwnedEventId, RoomId, ServerName};
+use ruma_common::{OwnedEventId, OwnedUserId, RoomId, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use starling_db::Error;
 use starling_ephemeral::{RemoteTyping, read_presences, read_receipts};
+use starling_events::id::parse_user_id;
 use starling_http::{Auth, Json, MatrixError, Origin, Routes};
 use starling_rooms::ReceiveError;
 
@@ -74,14 +75,27 @@ async fn send(
         ReceiveError::Db(error) => MatrixError::internal(error),
         other => MatrixError::internal(other.to_string()),
     })?;
+    let mut changed = BTreeSet::new();
     for edu in edus {
+        changed.extend(changed_devices(&edu));
         receive_edu(&api, &origin, edu)
             .await
             .map_err(MatrixError::internal)?;
     }
+    let received = api.device_keys.receive_changes(&origin, changed).await;
+    received.map_err(MatrixError::internal)?;
     let pdus = verdicts.into_iter();
     let pdus = pdus.map(|(id, error)| (id, Verdict { error })).collect();
     Ok(Json(Answer { pdus }))
+}
+
+/// Whose devices or cross-signing keys have changed. What else is said of them is asked for when somebody wants to know.
+fn changed_devices(edu: &Edu) -> Option<OwnedUserId> {
+    let kind = edu.edu_type.as_deref()?;
+    if !["m.device_list_update", "m.signing_key_update"].contains(&kind) {
+        return None;
+    }
+    parse_user_id(edu.content.get("user_id")?.as_str()?).ok()
 }
 
 /// Takes what else the server says. What isn't understood is passed over, as the specification wants.

@@ -7,6 +7,7 @@ use axum::extract::Request;
 use ruma_common::ServerName;
 use starling_accounts::Accounts;
 use starling_config::Config;
+use starling_e2ee::Keys;
 use starling_ephemeral::Ephemeral;
 use starling_events::VerifyingKey;
 use starling_events::server_keys::OldKey;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub rooms: Rooms,
     /// Who types, has read, and is there.
     pub ephemeral: Ephemeral,
+    /// The keys of devices.
+    pub device_keys: Keys,
     /// Who we are to other servers, and which of them are up.
     pub client: FederationClient,
     /// The keys of other servers.

@@ -12,9 +12,10 @@ use starling_client_api::{Parts, State};
 use starling_config::{Config, Listener, Serves};
 use starling_db::Db;
 use starling_delivery::{Jobs, Sender, SenderParts};
+use starling_e2ee::{Keys, KeysParts};
 use starling_ephemeral::Ephemeral;
 use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
-use starling_outbound::Identity;
+use starling_outbound::{FederationClient, Identity};
 use starling_rooms::{Remote, Rooms};
 use starling_runtime::Cpu;
 use starling_search::Search;
@@ -84,7 +85,8 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         let cpu = Cpu::threads(checking_threads(), CHECKS_WAITING);
         Remote::new(federation.client.clone(), federation.keys.clone(), cpu)
     });
-    let own = (identity, remote);
+    let client = federation.as_ref().map(|it| it.client.clone());
+    let own = (identity, remote, client);
     let state = state(&configuration, &opened, own, (&shutdown, stopping));
     // Before anything happens that others should hear of.
     let sender = federation
@@ -181,6 +183,7 @@ fn federation_state(state: &State, federation: Federation) -> starling_federatio
         accounts: state.accounts.clone(),
         rooms: state.rooms.clone(),
         ephemeral: state.ephemeral.clone(),
+        device_keys: state.keys.clone(),
         client: federation.client,
         keys: federation.keys,
         old_keys: federation.old_keys,
@@ -209,7 +212,7 @@ fn checking_threads() -> usize {
 fn state(
     configuration: &Configuration,
     opened: &Opened,
-    (identity, remote): (Identity, Option<Remote>),
+    (identity, remote, client): (Identity, Option<Remote>, Option<FederationClient>),
     (shutdown, stopping): (&Shutdown, watch::Receiver<bool>),
 ) -> State {
     let config = &configuration.config;
@@ -238,12 +241,19 @@ fn state(
         clock: clock.clone(),
         has_presence: config.presence.enabled,
     });
+    let keys = Keys::new(KeysParts {
+        store: store.clone(),
+        bus: bus.clone(),
+        server_name: server_name.clone(),
+        remote: client,
+    });
     State::new(Parts {
         config: Arc::new(config.clone()),
         store: store.clone(),
         accounts: users.accounts.clone(),
         rooms,
         ephemeral,
+        keys,
         sync: Sync::new(store.clone(), bus.clone(), clock.clone(), stopping),
         search: Search::new(store.clone(), server_name.clone()),
         clock: clock.clone(),

@@ -114,6 +114,8 @@ pub struct Appended {
     pub snapshot: Arc<RoomSnapshot>,
     /// The memberships that it changed.
     pub memberships: Vec<MembershipChange>,
+    /// Whether anybody came to be in the room, or ceased to be.
+    pub moves_members: bool,
     /// Those whose receipts had waited for it.
     pub readers: Vec<UserNum>,
 }
@@ -214,7 +216,8 @@ impl Store {
         if stored_as.is_some() {
             self.place_membership(tx, &event)?;
         }
-        self.tell_servers(tx, &mut after, (&event, &effect.changes), (new, server))?;
+        let state_changes = (&event, &*effect.changes);
+        let moves_members = self.tell_servers(tx, &mut after, state_changes, (new, server))?;
         if let Some(place) = new.redacts.as_ref().and_then(|target| target.place) {
             after.unread.last_redacted = after.unread.last_redacted.max(place.major);
         }
@@ -232,6 +235,7 @@ impl Store {
             event: Arc::new(event),
             snapshot: Arc::new(after),
             memberships,
+            moves_members,
             readers,
         };
         self.cache_after_commit(tx, before.last_position, &appended, new.redacts.as_deref());
@@ -356,14 +360,14 @@ impl Store {
         Ok(memberships)
     }
 
-    /// Notes which servers are in the room now, and to whom the event goes.
+    /// Notes which servers are in the room now, and to whom the event goes. The answer is whether anybody came or went.
     fn tell_servers(
         &self,
         tx: &mut Tx<'_>,
         after: &mut RoomSnapshot,
         (event, changes): (&Event, &[Change]),
         (new, server): (&NewEvent, &ServerName),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let members = self.changed_members(tx, event, changes)?;
         let all: Vec<MemberChange<'_>> = members
             .iter()
@@ -379,13 +383,15 @@ impl Store {
         let own = all.iter().find(|change| own == Some(change.user.as_str()));
         match &new.fork {
             // Whoever let the user in tells the others, and those who told of an event for another's sake have it.
-            Some(fork) if fork.is_import || fork.stored_as.is_some() => Ok(()),
+            Some(fork) if fork.is_import || fork.stored_as.is_some() => {}
             Some(fork) if fork.forwards_from.is_some() => {
                 let from = fork.forwards_from.as_deref();
-                self.send_to_room(tx, (event.room, position), from)
+                self.send_to_room(tx, (event.room, position), from)?;
             }
-            _ => self.send_out(tx, after, (event, own), server),
+            _ => self.send_out(tx, after, (event, own), server)?,
         }
+        let joined = |membership: Option<Membership>| membership == Some(Membership::Join);
+        Ok(all.iter().any(|it| joined(it.before) != joined(it.after)))
     }
 
     /// The members whom the changes are about.

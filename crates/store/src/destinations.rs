@@ -27,15 +27,20 @@ starling_db::statements! {
     /// Forgets some of the events that every server has.
     OUTGOING_SWEEP = "DELETE FROM outgoing WHERE position IN (SELECT sent.position FROM outgoing AS sent
         WHERE sent.position <= (SELECT MIN(sent_upto) FROM destinations) ORDER BY sent.position LIMIT 1000)";
-    /// What a server has missed after a position: some of it, in no order.
+    /// What a server has missed after a position, of events and of changes of devices: some of it, in no order.
     MISSED = "SELECT sent.position FROM room_servers AS servers CROSS JOIN outgoing AS sent
         WHERE servers.server = ?1 AND servers.until_position > ?2 AND sent.room_num = servers.room_num
             AND sent.position > ?2 AND sent.position > servers.from_position
             AND sent.position <= servers.until_position
             AND (sent.except_server IS NULL OR sent.except_server <> ?1)
         UNION ALL SELECT position FROM destination_events WHERE server = ?1 AND position > ?2
+        UNION ALL SELECT DISTINCT changes.position FROM room_servers AS servers
+            CROSS JOIN device_list_rooms AS noted CROSS JOIN device_changes AS changes
+        WHERE servers.server = ?1 AND servers.until_position = 9223372036854775807
+            AND noted.room_num = servers.room_num AND noted.position > ?2
+            AND changes.user_num = noted.user_num AND changes.position > ?2
         LIMIT ?3";
-    /// Of what a server has missed, the last event of each room, in the order of the log.
+    /// Of what a server has missed, the last event of each room, and the changes of devices, in the order of the log.
     MISSED_NEWEST = "SELECT newest.position FROM (
             SELECT (SELECT sent.position FROM outgoing AS sent
                 WHERE sent.room_num = servers.room_num AND sent.position > ?2
@@ -44,6 +49,11 @@ starling_db::statements! {
                 ORDER BY sent.position DESC LIMIT 1) AS position
             FROM room_servers AS servers WHERE servers.server = ?1 AND servers.until_position > ?2
             UNION ALL SELECT position FROM destination_events WHERE server = ?1 AND position > ?2
+            UNION ALL SELECT DISTINCT changes.position FROM room_servers AS servers
+                CROSS JOIN device_list_rooms AS noted CROSS JOIN device_changes AS changes
+            WHERE servers.server = ?1 AND servers.until_position = 9223372036854775807
+                AND noted.room_num = servers.room_num AND noted.position > ?2
+                AND changes.user_num = noted.user_num AND changes.position > ?2
         ) AS newest
         WHERE newest.position IS NOT NULL ORDER BY newest.position LIMIT ?3";
 }

@@ -13,6 +13,7 @@ use ruma_common::OwnedUserId;
 use starling_db::{Error, Row, Tx};
 
 use crate::accounts::{AccountKind, read_user_id};
+use crate::device_keys::{device_keys_delete, user_keys_delete};
 use crate::numbers::{DeviceNum, UserNum};
 use crate::pushers::{pusher_delete_of_device, pusher_delete_of_user};
 
@@ -165,6 +166,34 @@ pub struct EndedSession {
     pub tokens: Vec<TokenHash>,
 }
 
+/// What ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Sessions, each of another device.
+    pub sessions: Vec<EndedSession>,
+    /// The ids of devices that are gone and had keys, by which others know them.
+    pub devices: Vec<String>,
+}
+
+impl Ended {
+    /// This and the other.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.sessions.extend(other.sessions);
+        self.devices.extend(other.devices);
+        self
+    }
+}
+
+impl From<EndedSession> for Ended {
+    fn from(session: EndedSession) -> Self {
+        Self {
+            sessions: vec![session],
+            devices: Vec::new(),
+        }
+    }
+}
+
 /// A session that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
@@ -253,14 +282,18 @@ pub fn device_seen(
     Ok(())
 }
 
-/// Deletes `device`, its access tokens and its pushers.
+/// Deletes `device`, its access tokens, its pushers and its keys.
 ///
 /// # Errors
 /// When the database fails.
-pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession, Error> {
-    let ended = device_tokens_delete(tx, device)?;
+pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Ended, Error> {
+    let session = device_tokens_delete(tx, device)?;
+    let known = device_keys_delete(tx, device)?;
     tx.execute(&DEVICE_DELETE, &[device.into()])?;
-    Ok(ended)
+    Ok(Ended {
+        sessions: vec![session],
+        devices: known.into_iter().collect(),
+    })
 }
 
 /// Deletes the access and refresh tokens and the pushers of `device`, which stays.
@@ -283,7 +316,8 @@ fn device_tokens(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Vec<TokenHash>, E
     })
 }
 
-/// Deletes all devices of `user`, but `keep`, and their access tokens and pushers. The answer holds those that had a session.
+/// Deletes all devices of `user`, but `keep`, and their access tokens, pushers and keys. The answer holds those that had a
+/// session.
 ///
 /// # Errors
 /// When the database fails.
@@ -291,14 +325,15 @@ pub fn user_devices_delete(
     tx: &mut Tx<'_>,
     user: UserNum,
     keep: Option<DeviceNum>,
-) -> Result<Vec<EndedSession>, Error> {
-    let ended = user_sessions(tx, user, keep)?;
+) -> Result<Ended, Error> {
+    let sessions = user_sessions(tx, user, keep)?;
     pusher_delete_of_user(tx, user, keep.unwrap_or(NO_DEVICE))?;
+    let devices = user_keys_delete(tx, user, keep.unwrap_or(NO_DEVICE))?;
     let params = [user.into(), keep.unwrap_or(NO_DEVICE).into()];
     tx.execute(&TOKEN_DELETE_OF_USER, &params)?;
     tx.execute(&REFRESH_DELETE_OF_USER, &params)?;
     tx.execute(&DEVICE_DELETE_OF_USER, &params)?;
-    Ok(ended)
+    Ok(Ended { sessions, devices })
 }
 
 /// The sessions of `user` but that of `but`, with their access tokens; they go on.

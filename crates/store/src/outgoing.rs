@@ -31,6 +31,13 @@ starling_db::statements! {
     /// The next events that go to one server each.
     DESTINATION_EVENTS_PAGE = "SELECT position, server FROM destination_events WHERE position > ?1
         ORDER BY position, server LIMIT ?2";
+    /// The next changes of local users' devices.
+    DEVICE_CHANGES_PAGE = "SELECT position, user_num FROM device_changes WHERE position > ?1 ORDER BY position LIMIT ?2";
+    /// The servers that are in a room with some local users.
+    SERVERS_OF_USERS = "SELECT DISTINCT memberships.user_num, servers.server
+        FROM {ints ?1} AS wanted CROSS JOIN memberships CROSS JOIN room_servers AS servers
+        WHERE memberships.user_num = wanted.value AND memberships.membership = 2
+            AND servers.room_num = memberships.room_num AND servers.until_position = 9223372036854775807";
     /// From where to where servers are in some rooms, of those that are there at a position or later.
     SERVERS_SINCE = "SELECT servers.room_num, servers.server, servers.from_position, servers.until_position
         FROM {ints ?1} AS wanted CROSS JOIN room_servers AS servers
@@ -107,10 +114,10 @@ impl OutgoingNotes {
     }
 }
 
-/// What the next events are, by the servers that they go to.
+/// What the next events and changes of devices are, by the servers that they go to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct OutgoingPage {
-    /// The positions of events, ascending, for each server.
+    /// The positions of events and of changes of devices, ascending, for each server.
     pub events: BTreeMap<OwnedServerName, BTreeSet<i64>>,
     /// All up to this position is in it, or was before.
     pub upto: i64,
@@ -214,7 +221,8 @@ impl Store {
         tx.after_commit(move || store.outgoing().note_entered(room, servers));
     }
 
-    fn wake_sender_after_commit(&self, tx: &mut Tx<'_>) {
+    /// After the commit, whoever sends to other servers is woken up.
+    pub(crate) fn wake_sender_after_commit(&self, tx: &mut Tx<'_>) {
         let store = self.clone();
         tx.after_commit(move || store.outgoing().changed.notify_one());
     }
@@ -248,20 +256,26 @@ pub fn outgoing_after(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Outgoin
     let mut to_servers = tx.query_all(&DESTINATION_EVENTS_PAGE, &params, |row| {
         Ok((row.int(0)?, server_name(row.text(1)?)?))
     })?;
+    let mut devices = tx.query_all(&DEVICE_CHANGES_PAGE, &params, |row| {
+        Ok((row.int(0)?, row.int(1)?))
+    })?;
     let is_full = |len: usize| u32::try_from(len).is_ok_and(|len| len >= limit);
     let last = |position: Option<i64>| position.unwrap_or(after);
     let last_to_rooms = last(to_rooms.last().map(|(position, ..)| *position));
     let last_to_servers = last(to_servers.last().map(|(position, _)| *position));
+    let last_device = last(devices.last().map(|(position, _)| *position));
     // Of a page that is full, what comes after its end isn't known. Events of one position are cut apart nowhere: each
     // has at most one row of the second kind.
     let ends = [
         is_full(to_rooms.len()).then_some(last_to_rooms),
         is_full(to_servers.len()).then_some(last_to_servers),
+        is_full(devices.len()).then_some(last_device),
     ];
     let end = ends.into_iter().flatten().min();
-    let upto = end.unwrap_or(last_to_rooms.max(last_to_servers));
+    let upto = end.unwrap_or(last_to_rooms.max(last_to_servers).max(last_device));
     to_rooms.retain(|(position, ..)| *position <= upto);
     to_servers.retain(|(position, _)| *position <= upto);
+    devices.retain(|(position, _)| *position <= upto);
     let mut page = OutgoingPage {
         events: BTreeMap::new(),
         upto,
@@ -271,7 +285,28 @@ pub fn outgoing_after(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Outgoin
         page.events.entry(server).or_default().insert(position);
     }
     spread(tx, &to_rooms, after, &mut page)?;
+    spread_devices(tx, &devices, &mut page)?;
     Ok(page)
+}
+
+/// Adds changes of users' devices to the page, for each server that is in a room with them.
+fn spread_devices(
+    tx: &mut Tx<'_>,
+    devices: &[(i64, i64)],
+    page: &mut OutgoingPage,
+) -> Result<(), Error> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let users: BTreeSet<i64> = devices.iter().map(|(_, user)| *user).collect();
+    let users: Vec<i64> = users.into_iter().collect();
+    tx.query(&SERVERS_OF_USERS, &[Value::Ints(&users)], &mut |row| {
+        let (user, server) = (row.int(0)?, server_name(row.text(1)?)?);
+        let of_user = devices.iter().filter(|(_, of)| *of == user);
+        let positions = of_user.map(|(position, _)| *position);
+        page.events.entry(server).or_default().extend(positions);
+        Ok(())
+    })
 }
 
 /// The position of an event, and the server that it came from.

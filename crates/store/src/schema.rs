@@ -85,6 +85,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0020_late_events",
             text: include_str!("migrations/0020_late_events.sql"),
         },
+        Migration {
+            name: "0021_keys",
+            text: include_str!("migrations/0021_keys.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,
@@ -145,6 +149,10 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::unread::note::STATEMENTS,
         crate::unread::watch::STATEMENTS,
         crate::user_words::STATEMENTS,
+        crate::cross_signing::STATEMENTS,
+        crate::device_keys::STATEMENTS,
+        crate::device_lists::STATEMENTS,
+        crate::one_time_keys::STATEMENTS,
     ]
     .concat()
 }

@@ -9,6 +9,7 @@ use crate::cache::{CacheSizes, EventCache};
 use crate::erased::Erased;
 use crate::ignored::IgnoredLists;
 use crate::names::Names;
+use crate::one_time_keys::KeyCountsCache;
 use crate::outgoing::OutgoingNotes;
 use crate::push_rules::RulesCache;
 use crate::rooms::RoomCache;
@@ -32,6 +33,7 @@ struct Shared {
     ignored: IgnoredLists,
     rulesets: RulesCache,
     unread: UnreadCache,
+    key_counts: KeyCountsCache,
     jobs: Notify,
     outgoing: OutgoingNotes,
     sizes: CacheSizes,
@@ -51,6 +53,7 @@ impl Store {
             ignored: IgnoredLists::new(sizes.ignored(), db.commits().clone()),
             rulesets: RulesCache::new(sizes.rulesets(), db.commits().clone()),
             unread: UnreadCache::new(sizes.unread(), db.commits().clone()),
+            key_counts: KeyCountsCache::new(db.commits().clone()),
             jobs: Notify::new(),
             outgoing: OutgoingNotes::default(),
             sizes,
@@ -117,6 +120,11 @@ impl Store {
     /// What users have not read.
     pub(crate) fn unread_cache(&self) -> &UnreadCache {
         &self.shared.unread
+    }
+
+    /// How many keys devices have.
+    pub(crate) fn key_counts_cache(&self) -> &KeyCountsCache {
+        &self.shared.key_counts
     }
 
     /// Told after the commit of a note of something to be done (see [`crate::jobs`]).

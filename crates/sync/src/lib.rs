@@ -4,6 +4,7 @@
 //! * [`Sync::initial_sync`], [`Sync::room_initial_sync`] and [`Sync::events`] answer what was there before it;
 //! * [`Sync::messages`] answers `/rooms/{roomId}/messages`, [`Sync::context`] `/rooms/{roomId}/context/{eventId}`;
 //! * [`Sync::relations`] and [`Sync::threads`] tell which events relate to others;
+//! * [`Sync::key_changes`] tells whose devices have changed;
 //! * [`Sync::closest_in_time`] finds an event by its time;
 //! * [`Sync::stored_filter`] finds a filter that a client has uploaded;
 //! * [`Filter`] and [`RoomEventFilter`] are what clients want to be told of.
@@ -12,6 +13,7 @@
 //! above it is told. The rules are in `docs/dev/streams.md`.
 
 mod context;
+mod device_lists;
 pub mod filter;
 mod json;
 mod messages;
@@ -36,6 +38,7 @@ use sync::SentMembers;
 use tokio::sync::watch;
 
 pub use context::ContextRequest;
+pub use device_lists::DeviceLists;
 pub use filter::{Filter, FilterError, RoomEventFilter};
 pub use messages::MessagesRequest;
 pub use notifications::NotificationsRequest;

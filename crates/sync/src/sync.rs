@@ -9,6 +9,7 @@ mod events;
 mod initial;
 mod invited;
 mod joined;
+mod keys;
 mod left;
 mod plan;
 mod presence;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::{Error, Filter, Reader, Sync};
 use answer::Answer;
+pub(crate) use answer::ROOMS_STEP;
 pub use events::EventsRequest;
 use plan::Plan;
 pub(crate) use sent_members::SentMembers;
@@ -171,7 +173,8 @@ impl Sync {
                 if !request.timeout.is_zero() {
                     self.pause_before_echo(answer.echoed()).await;
                 }
-                return Ok(answer.into_bytes(&scope));
+                let counts = keys::counts(&scope).await?;
+                return Ok(answer.into_bytes(&scope, &counts));
             }
             // When the time is up, all is looked at once more: not everybody is woken for everything.
             is_last = !self.wait(&scope, deadline).await;

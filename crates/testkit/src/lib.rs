@@ -5,6 +5,7 @@
 //!   it); without it such a test fails, it is never skipped.
 //! * [`World`] (feature `rooms`) is a server's rooms without its edge: users who create rooms, join and send.
 //! * [`Peer`] (feature `rooms`) is another server, as far as its events go.
+//! * [`TestDevice`] and [`CrossSigner`] (feature `forks`) make keys as clients do.
 //! * [`TestServer`] (feature `server`) is a server with its client API, called without sockets.
 //! * [`remote_by`] (feature `rooms`) is how such a server speaks to others, which a test plays.
 //! * [`TestDb::simulated`] is a database whose writer and disk are simulated: delays, faults, power cuts.
@@ -13,6 +14,8 @@
 
 #[cfg(feature = "database")]
 mod database;
+#[cfg(feature = "forks")]
+mod device;
 #[cfg(feature = "forks")]
 pub mod forks;
 #[cfg(feature = "rooms")]
@@ -27,10 +30,12 @@ mod world;
 
 #[cfg(feature = "database")]
 pub use database::{TestDb, on_each_engine};
+#[cfg(feature = "forks")]
+pub use device::{CrossSigner, TestDevice};
 #[cfg(feature = "rooms")]
 pub use peer::{Peer, Said};
 #[cfg(feature = "rooms")]
-pub use remote::remote_by;
+pub use remote::{client_by, remote_by};
 pub use seeds::seeds;
 #[cfg(feature = "server")]
 pub use server::{TestAnswer, TestServer};

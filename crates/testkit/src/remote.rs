@@ -17,6 +17,14 @@ pub(crate) fn own_key() -> Arc<SigningKey> {
 /// How `localhost` speaks to other servers, by this transport.
 #[must_use]
 pub fn remote_by(transport: Arc<dyn Transport>, store: &Store, clock: &Clock) -> Remote {
+    let client = client_by(transport, clock);
+    let keys = KeyRing::new(store.clone(), client.clone(), clock.clone(), Vec::new());
+    Remote::new(client, keys, Cpu::threads(2, 100))
+}
+
+/// Asks other servers in the name of `localhost`, by this transport.
+#[must_use]
+pub fn client_by(transport: Arc<dyn Transport>, clock: &Clock) -> FederationClient {
     let identity = Identity {
         server_name: owned_server_name!("localhost"),
         signing_key: own_key(),
@@ -26,7 +34,5 @@ pub fn remote_by(transport: Arc<dyn Transport>, store: &Store, clock: &Clock) ->
         max_ms: 3_600_000,
     };
     let health = Health::new(backoff, clock.clone(), Chance::seeded(9));
-    let client = FederationClient::new(identity, transport, health);
-    let keys = KeyRing::new(store.clone(), client.clone(), clock.clone(), Vec::new());
-    Remote::new(client, keys, Cpu::threads(2, 100))
+    FederationClient::new(identity, transport, health)
 }

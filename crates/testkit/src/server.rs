@@ -15,6 +15,7 @@ use starling_client_api::{Parts, State};
 use starling_config::{Config, Listener, RegistrationMode};
 use starling_db::Db;
 use starling_delivery::Jobs;
+use starling_e2ee::{Keys, KeysParts};
 use starling_ephemeral::Ephemeral;
 use starling_events::RoomVersion;
 use starling_http::{Edge, RateLimiter, Shutdown};
@@ -28,7 +29,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::database::TestDb;
-use crate::remote::{own_key, remote_by};
+use crate::remote::{client_by, own_key, remote_by};
 
 /// When the clock of a test's server starts, in milliseconds since 1970.
 const START_MS: i64 = 1_700_000_000_000;
@@ -173,6 +174,9 @@ impl TestServer {
             password_cost: cost.expect("argon2 allows this cost"),
             access_token_lifetime: config.sessions.access_token_lifetime(),
         });
+        let client = transport
+            .as_ref()
+            .map(|transport| client_by(Arc::clone(transport), &clock));
         let rooms = Rooms::new(starling_rooms::Parts {
             store: store.clone(),
             bus: bus.clone(),
@@ -191,6 +195,12 @@ impl TestServer {
             clock: clock.clone(),
             has_presence: config.presence.enabled,
         });
+        let keys = Keys::new(KeysParts {
+            store: store.clone(),
+            bus: bus.clone(),
+            server_name: owned_server_name!("localhost"),
+            remote: client,
+        });
         let jobs = Jobs::new(store.clone(), rooms.clone(), clock.clone());
         let limiter = RateLimiter::new(&config.rate_limits, clock.clone());
         let state = State::new(Parts {
@@ -199,6 +209,7 @@ impl TestServer {
             accounts,
             rooms,
             ephemeral,
+            keys,
             sync: Sync::new(store.clone(), bus, clock.clone(), stopping),
             search: Search::new(store, owned_server_name!("localhost")),
             clock: clock.clone(),

@@ -152,7 +152,7 @@ pub(super) fn event(error: starling_sync::Error) -> MatrixError {
 }
 
 /// Reading what is told to clients.
-pub(super) fn sync(error: starling_sync::Error) -> MatrixError {
+pub(crate) fn sync(error: starling_sync::Error) -> MatrixError {
     let message = error.to_string();
     match error {
         starling_sync::Error::NotAToken(_) => not_a_token(),

@@ -1,12 +1,14 @@
 //! Endpoints of accounts and of the server itself.
 
 mod account_data;
+mod cross_signing;
 mod deactivate;
 mod devices;
 mod fallback;
 mod filter;
 mod guests;
 mod interactive_auth;
+mod keys;
 mod login;
 mod login_token;
 mod moderation;

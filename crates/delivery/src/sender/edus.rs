@@ -11,11 +11,13 @@ use starling_bus::Presence;
 use starling_store::outgoing::OutgoingReceipt;
 use starling_store::receipts::ReceiptThread;
 
+use super::transaction::MOST_PDUS;
+
 /// Of receipts, so many are in a transaction.
 const MOST_OF_RECEIPTS: usize = 20;
 
-/// A transaction has at most 100, with the receipts that a server has missed.
-const MOST_EDUS: usize = 100 - MOST_OF_RECEIPTS;
+/// A transaction has at most 100, with the receipts that a server has missed, and a change of a device in place of each event.
+const MOST_EDUS: usize = 100 - MOST_OF_RECEIPTS - MOST_PDUS;
 
 /// So many users' presence is in one transaction.
 const MOST_PRESENCES: usize = 100;

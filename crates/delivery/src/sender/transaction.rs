@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ruma_common::{OwnedServerName, ServerName};
 use serde_json::Value;
 use starling_db::{Error, Tx};
+use starling_e2ee::outgoing_changes;
 use starling_outbound::{RemoteError, Request};
 use starling_store::EventNum;
 use starling_store::destinations::missed_after;
@@ -169,12 +170,20 @@ impl Transaction {
     }
 }
 
-/// The events at positions, which are their numbers.
+/// The events at positions, which are their numbers, and the changes of devices at the others.
 async fn these(parts: &SenderParts, positions: &[i64]) -> Result<Contents, Error> {
     let numbers: Vec<EventNum> = positions.iter().copied().map(EventNum).collect();
+    let events = parts.store.events_load(&numbers).await?;
+    let mut edus = Vec::new();
+    if events.len() < positions.len() {
+        let (store, positions) = (parts.store.clone(), positions.to_vec());
+        let read = move |tx: &mut Tx<'_>| outgoing_changes(&store, tx, &positions);
+        edus = parts.store.db().read("outgoing_devices", read).await?;
+    }
     Ok(Contents {
-        events: parts.store.events_load(&numbers).await?,
+        events,
         upto: positions.last().copied(),
+        edus,
         ..Contents::default()
     })
 }
@@ -194,6 +203,11 @@ async fn missed(
         let missed = missed_after(tx, &server, after, MOST_PDUS)?;
         let numbers: Vec<EventNum> = missed.positions.iter().copied().map(EventNum).collect();
         let events = store.events_read(tx, &numbers)?;
+        let mut told = if events.len() < numbers.len() {
+            outgoing_changes(&store, tx, &missed.positions)?
+        } else {
+            Vec::new()
+        };
         let mut edus = Edus::default();
         if missed.is_all {
             let since = (receipts_after, now_ms - OLD_RECEIPT_MS);
@@ -205,11 +219,12 @@ async fn missed(
                 }
             }
         }
+        told.extend(edus.take(now_ms).edus);
         Ok(Contents {
             events,
             upto: missed.positions.last().copied(),
             is_all: missed.is_all,
-            edus: edus.take(now_ms).edus,
+            edus: told,
         })
     };
     parts.store.db().scan("missed", read).await

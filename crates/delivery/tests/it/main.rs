@@ -1,6 +1,7 @@
 //! Tests of what goes to other servers.
 #![cfg(test)]
 
+mod devices;
 mod edus;
 mod events;
 mod support;

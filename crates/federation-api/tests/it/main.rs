@@ -1,6 +1,7 @@
 //! Tests of the server-server API: by behaviour, through the router in process, on both engines.
 #![cfg(test)]
 
+mod device_keys;
 mod events;
 mod history;
 mod invite;

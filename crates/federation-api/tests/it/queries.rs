@@ -90,7 +90,7 @@ async fn other_queries_find_nothing() {
 
 /// `GET /_matrix/federation/v1/user/devices/{userId}`
 #[tokio::test]
-async fn no_device_has_keys_yet() {
+async fn who_has_no_keys_has_no_devices_for_others() {
     on_servers(async |server| {
         server.user("alice").await;
         let peer = server.peer("peer.example", 1);

@@ -158,6 +158,7 @@ impl Here {
             accounts: server.state.accounts.clone(),
             rooms: server.state.rooms.clone(),
             ephemeral: server.state.ephemeral.clone(),
+            device_keys: server.state.keys.clone(),
             keys: KeyRing::new(store, client.clone(), clock.clone(), Vec::new()),
             client,
             old_keys: Vec::new(),

@@ -75,6 +75,7 @@ pub(crate) fn announce_after_commit(
 ) {
     let (bus, room) = (bus.clone(), appended.event.room.0);
     let (readers, memberships) = (appended.readers.clone(), appended.memberships.clone());
+    let moves_members = appended.moves_members;
     let speaker = is_message(&appended.event).then_some(appended.event.sender.0);
     tx.after_commit(move || {
         let is_gone = |change: &&MembershipChange| change.membership != Membership::Join;
@@ -90,6 +91,9 @@ pub(crate) fn announce_after_commit(
         let mut topics = vec![Topic::Room(room)];
         if !readers.is_empty() {
             topics.push(Topic::Receipts(room));
+        }
+        if moves_members {
+            topics.push(Topic::Devices(room));
         }
         let reading = |user: UserNum| Topic::Reading { user: user.0, room };
         topics.extend(readers.into_iter().map(reading));

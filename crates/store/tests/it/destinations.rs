@@ -30,7 +30,7 @@ fn two() -> OwnedServerName {
 }
 
 /// Appends an event; where it stands.
-async fn append(store: &Store, new: NewEvent) -> i64 {
+pub(crate) async fn append(store: &Store, new: NewEvent) -> i64 {
     let before = store.room(ROOM).await.unwrap().unwrap();
     let writing = store.clone();
     let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {

@@ -6,6 +6,7 @@ mod caches;
 mod destinations;
 mod history;
 mod jobs;
+mod keys;
 mod push_rules;
 mod receipts;
 mod relations;

@@ -8,6 +8,7 @@ use starling_db::Tx;
 use starling_store::account_data::{AccountData, GLOBAL};
 use starling_store::events::Event;
 use starling_store::history::Viewer;
+use starling_store::one_time_keys::KeyCounts;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::{EventNum, KeyNum, RoomNum};
 
@@ -18,8 +19,9 @@ use super::joined::Joined;
 use super::plan::{Plan, Section};
 use super::room::{Part, Told};
 use super::unread::Recount;
-use super::{Scope, account_data, ephemeral, invited, left, presence, unread};
+use super::{Scope, account_data, ephemeral, invited, keys, left, presence, unread};
 use crate::Error;
+use crate::device_lists::DeviceLists;
 use crate::json::Object;
 
 /// So many rooms are read in one transaction: it bounds how long that is open.
@@ -30,6 +32,7 @@ pub(crate) const ROOMS_STEP: usize = 32;
 pub(crate) struct Answer {
     account_data: Vec<AccountData>,
     presence: Vec<Presence>,
+    device_lists: DeviceLists,
     rooms: Rooms,
 }
 
@@ -87,6 +90,7 @@ impl Answer {
         let mut answer = Self {
             account_data: account_data::wanted(&global, &scope.filter.account_data, user_id),
             presence: presence::of_plan(scope, &plan),
+            device_lists: std::mem::take(&mut plan.device_lists),
             rooms: Rooms::default(),
         };
         let rooms: Vec<(RoomNum, Section)> = std::mem::take(&mut plan.rooms).into_iter().collect();
@@ -125,11 +129,12 @@ impl Answer {
         } = &self.rooms;
         self.account_data.is_empty()
             && self.presence.is_empty()
+            && self.device_lists.is_empty()
             && [invite, join, knock, leave].into_iter().all(Vec::is_empty)
     }
 
     /// The whole answer: the client has then been told all up to where `scope` goes.
-    pub(crate) fn into_bytes(self, scope: &Scope) -> Vec<u8> {
+    pub(crate) fn into_bytes(self, scope: &Scope, counts: &KeyCounts) -> Vec<u8> {
         let Rooms {
             invite,
             join,
@@ -148,6 +153,8 @@ impl Answer {
         let mut object = Object::begin(&mut out);
         object.key(&mut out, "account_data");
         account_data::write(&mut out, &self.account_data);
+        keys::write_lists(&mut object, &mut out, &self.device_lists);
+        keys::write_counts(&mut object, &mut out, counts);
         object.string(&mut out, "next_batch", &scope.next_batch().to_string());
         object.key(&mut out, "presence");
         presence::write(&mut out, &self.presence, scope.asker.now_ms);

@@ -22,6 +22,7 @@ use super::ephemeral::Changed;
 use super::unread::Recount;
 use super::{Scope, receipts, typing};
 use crate::Error;
+use crate::device_lists::{self, DeviceLists};
 
 /// What an answer is about.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) ephemeral: Changed,
     /// Rooms of which counts are told in any case, and why.
     pub(crate) recounts: BTreeMap<RoomNum, Recount>,
+    /// Whose devices have changed.
+    pub(crate) device_lists: DeviceLists,
     /// Whether it may be about all of the user's rooms: nobody knows in which of them something has happened.
     pub(crate) is_broad: bool,
 }
@@ -217,6 +220,8 @@ struct Heard {
     receipts: Vec<RoomNum>,
     /// Rooms in which the user has.
     read: Vec<RoomNum>,
+    /// Whether somebody who shares a room with the user, or the user, may have other devices, or have come or gone.
+    devices: bool,
     /// Whether that is all.
     only_rooms: bool,
 }
@@ -227,6 +232,7 @@ impl Heard {
             grown: Vec::new(),
             receipts: Vec::new(),
             read: Vec::new(),
+            devices: false,
             only_rooms: true,
         };
         for (_, topic) in changes {
@@ -238,7 +244,11 @@ impl Heard {
                     heard.receipts.push(RoomNum(*room));
                     heard.read.push(RoomNum(*room));
                 }
-                Topic::User(_) | Topic::Device(_) => heard.only_rooms = false,
+                Topic::User(_) | Topic::Devices(_) => {
+                    heard.devices = true;
+                    heard.only_rooms = false;
+                }
+                Topic::Device(_) => heard.only_rooms = false,
             }
         }
         heard
@@ -322,6 +332,9 @@ fn incremental(
         ..Plan::default()
     };
     plan.add_account_data(account_data_changed(tx, user, since, upto)?);
+    if heard.as_ref().is_none_or(|heard| heard.devices) {
+        plan.device_lists = device_lists::read(tx, &scope.store, &scope.reader, (since, upto))?;
+    }
     if let Some(rules) = push_rules_changed(tx, user, since, upto)? {
         plan.add_account_data(vec![push_rules(scope, &rules)]);
     }

@@ -11,6 +11,7 @@ pub(super) fn cases() -> Vec<Case> {
         PRESENCE,
         PRIVATE,
         DEVICES,
+        KEYS,
         ADMINISTRATION,
     ];
     let mut cases = tables.map(table).concat();
@@ -29,6 +30,8 @@ fn bodies() -> Vec<Case> {
         ("alice", "POST", "account/deactivate"),
         ("alice", "POST", "delete_devices"),
         ("alice", "PUT", "devices/PHONE"),
+        ("alice", "POST", "keys/query"),
+        ("alice", "POST", "keys/claim"),
         ("alice", "PUT", "profile/{alice}/displayname"),
         ("alice", "PUT", "presence/{alice}/status"),
         ("alice", "PUT", "user/{alice}/account_data/org.example"),
@@ -329,6 +332,32 @@ const DEVICES: &str = r#"
     alice POST account/deactivate {"auth":[]} 400 M_BAD_JSON
     alice POST account/deactivate {"erase":"yes"} 400 M_BAD_JSON
     alice POST /_matrix/client/v1/login/get_token {"auth":{"type":"m.login.password","user":"alice","password":"wrong"}} 401 M_FORBIDDEN
+"#;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#key-management-api>
+const KEYS: &str = r#"
+    alice POST keys/upload {"device_keys":1} 400 M_INVALID_PARAM
+    alice POST keys/upload {"device_keys":{}} 400 M_INVALID_PARAM
+    alice POST keys/upload {"one_time_keys":[]} 400 M_BAD_JSON
+    alice POST keys/upload {"one_time_keys":{"x:{3000}":"y"}} 400 M_INVALID_PARAM
+    alice POST keys/upload {"one_time_keys":{"x:y":1}} 400 M_INVALID_PARAM
+    alice POST keys/upload {"fallback_keys":{"x":"y"}} 400 M_INVALID_PARAM
+    nobody POST keys/upload {} 401 M_MISSING_TOKEN
+    alice POST keys/query {} 400 M_BAD_JSON
+    alice POST keys/query {"device_keys":{"{alice}":"PHONE"}} 400 M_BAD_JSON
+    alice POST keys/query {"device_keys":{"alice":[]}} 400 M_INVALID_PARAM
+    alice POST keys/claim {} 400 M_BAD_JSON
+    alice POST keys/claim {"one_time_keys":{"{alice}":["PHONE"]}} 400 M_BAD_JSON
+    alice POST keys/claim {"one_time_keys":{"@a\u0000:localhost":{}}} 400 M_INVALID_PARAM
+    alice POST keys/device_signing/upload {} 400 M_MISSING_PARAM
+    alice POST keys/device_signing/upload {"master_key":[]} 400 M_INVALID_PARAM
+    alice POST keys/device_signing/upload {"master_key":{"user_id":"{alice}","usage":["master"],"keys":{}}} 400 M_INVALID_PARAM
+    alice POST keys/device_signing/upload {"self_signing_key":{"user_id":"{bob}"}} 400 M_INVALID_PARAM
+    nobody POST keys/device_signing/upload {} 401 M_MISSING_TOKEN
+    alice POST keys/signatures/upload {"alice":{}} 400 M_INVALID_PARAM
+    alice POST keys/signatures/upload {"{alice}":[]} 400 M_BAD_JSON
+    alice GET keys/changes?from=s1_0 - 400 M_MISSING_PARAM
+    alice GET keys/changes?from=x&to=y - 400 M_INVALID_PARAM
 "#;
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#server-administration>

@@ -375,6 +375,22 @@ impl Grammar {
                 "username": format!("new{}", self.chance.number()), "password": "x", "auth": { "type": "m.login.dummy" },
                 "inhibit_login": false, "device_id": "x", "initial_device_display_name": "x",
             }),
+            "v3/keys/upload" => json!({
+                "device_keys": { "user_id": alice, "device_id": device, "algorithms": ["x"], "keys": {}, "signatures": {} },
+                "one_time_keys": { "signed_curve25519:A": { "key": "x" } }, "fallback_keys": { "x:y": "z" },
+            }),
+            "v3/keys/query" => {
+                json!({ "device_keys": { alice: [], bob: [device] }, "timeout": 10 })
+            }
+            "v3/keys/claim" => {
+                json!({ "one_time_keys": { alice: { device: "signed_curve25519" } } })
+            }
+            "v3/keys/device_signing/upload" => json!({
+                "master_key": { "user_id": alice, "usage": ["master"], "keys": { "ed25519:x": "x" } }, "auth": auth,
+            }),
+            "v3/keys/signatures/upload" => {
+                json!({ alice: { device: {} }, bob: { "x": { "signatures": {} } } })
+            }
             "v3/refresh" => json!({ "refresh_token": "x" }),
             "v3/account/password" => {
                 json!({ "new_password": name, "logout_devices": false, "auth": auth })

@@ -1,0 +1,106 @@
+//! What servers are told of changed devices and cross-signing keys.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use starling_e2ee::{CrossSigningUpload, KeyUpload, KeyUsage, Keys, KeysParts, Owner};
+use starling_store::SCHEMA;
+use starling_testkit::{CrossSigner, TestDb, TestDevice, on_each_engine};
+
+use crate::support::{Manner, Setting, seconds};
+
+const ONE: &str = "one.example";
+
+fn keys(setting: &Setting) -> Keys {
+    Keys::new(KeysParts {
+        store: setting.world.store.clone(),
+        bus: setting.world.bus.clone(),
+        server_name: "localhost".try_into().unwrap(),
+        remote: None,
+    })
+}
+
+fn owner(setting: &Setting) -> Owner {
+    Owner {
+        user: setting.alice.user,
+        user_id: setting.alice.user_id.clone(),
+        device: setting.alice.device,
+        device_id: Arc::from("PHONE"),
+    }
+}
+
+/// Alice's device gets other keys.
+async fn upload(setting: &Setting, seed: u8) -> Value {
+    let device = TestDevice::new("@alice:localhost", "PHONE", seed);
+    let none = Map::new();
+    let upload = KeyUpload::read(Some(device.keys()), &none, &none).unwrap();
+    let uploaded = keys(setting).upload(&owner(setting), upload).await;
+    uploaded.unwrap();
+    device.keys()
+}
+
+#[tokio::test]
+async fn servers_that_share_a_room_are_told_of_each_change_with_the_one_before() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        setting.join_remote("@a:one.example").await;
+        let running = setting.start();
+        let first = upload(&setting, 1).await;
+        let told = setting.next().await;
+        assert_eq!(told.server, ONE);
+        let [told] = &told.edus("m.device_list_update")[..] else {
+            panic!("one update: {told:?}");
+        };
+        let id = &told["stream_id"];
+        assert!(id.is_i64());
+        let wanted = json!({
+            "user_id": "@alice:localhost", "device_id": "PHONE", "stream_id": id, "prev_id": [], "keys": first,
+        });
+        assert_eq!(*told, wanted);
+        upload(&setting, 2).await;
+        let next = setting.next().await.edus("m.device_list_update");
+        assert_eq!(next[0]["prev_id"], json!([id]));
+        let signer = CrossSigner::new("@alice:localhost", 1);
+        let usages = [KeyUsage::Master, KeyUsage::SelfSigning, KeyUsage::UserSigning];
+        let all = usages.map(|usage| (usage, Some(signer.key_object(usage.word()))));
+        let owner = owner(&setting);
+        let all = CrossSigningUpload::read(&owner, all).unwrap();
+        let uploaded = keys(&setting).upload_cross_signing(&owner, all, false).await;
+        uploaded.unwrap();
+        let told = setting.next().await.edus("m.signing_key_update");
+        let wanted = json!({
+            "user_id": "@alice:localhost", "master_key": signer.key_object("master"),
+            "self_signing_key": signer.key_object("self_signing"),
+        });
+        assert_eq!(told, [wanted], "the user-signing key is nobody else's");
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn changes_that_a_server_missed_are_told_when_it_is_up_again_the_last_of_each_device() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        setting.join_remote("@a:one.example").await;
+        setting.net.set(ONE, Manner::Down);
+        let running = setting.start();
+        upload(&setting, 1).await;
+        setting.next().await;
+        upload(&setting, 2).await;
+        let last = upload(&setting, 3).await;
+        running.crash().await;
+        // Also after a restart, and when it is up again.
+        let running = setting.start();
+        setting.net.set(ONE, Manner::Takes);
+        seconds(10).await;
+        let mut told = Vec::new();
+        while told.is_empty() {
+            told = setting.next().await.edus("m.device_list_update");
+        }
+        let current: Vec<&Value> = told.iter().map(|it| &it["keys"]).collect();
+        assert_eq!(current, [&last]);
+        running.stop().await;
+    })
+    .await;
+}

@@ -1,0 +1,171 @@
+//! Telling other servers of changed devices, and hearing it of them.
+//! <https://spec.matrix.org/v1.19/server-server-api/#device-management>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma_common::{OwnedUserId, ServerName, UserId};
+use serde_json::{Map, Value, json};
+use starling_db::{Error, Positions, Tx, Write};
+use starling_store::device_lists::{
+    CROSS_SIGNING, DeviceListChange, DeviceUpdate, device_updates, remote_devices_change, stream_id,
+};
+use starling_store::room_servers::rooms_of_server;
+use starling_store::{RoomNum, Store, UserNum};
+
+use crate::device_keys::{Asker, local_keys};
+use crate::keys::announce_change;
+use crate::remote::whole;
+use crate::{Keys, QueriedKeys};
+
+/// So many rooms are read at once to find those that a user is in.
+const ROOMS_STEP: usize = 100;
+
+/// A user's devices as other servers get them.
+#[derive(Debug)]
+pub struct DeviceSnapshot {
+    /// Which version of the list it is.
+    pub stream_id: i64,
+    /// Devices and cross-signing keys.
+    pub keys: QueriedKeys,
+}
+
+impl Keys {
+    /// The devices of a local user, all as of one moment.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn device_snapshot(&self, user: OwnedUserId) -> Result<DeviceSnapshot, Error> {
+        let store = self.store().clone();
+        let read = move |tx: &mut Tx<'_>| {
+            let number = store.names().user(tx, &user)?;
+            let keys = local_keys(&store, tx, Asker::Server, &whole([user.clone()]))?;
+            let stream_id = match number {
+                Some(number) => stream_id(tx, number)?,
+                None => 0,
+            };
+            Ok(DeviceSnapshot { stream_id, keys })
+        };
+        self.store().db().read("device_snapshot", read).await
+    }
+
+    /// Another server says that some of its users have other devices or cross-signing keys: who shares a room with them is
+    /// told. Of others nothing is remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn receive_changes(
+        &self,
+        origin: &ServerName,
+        mut users: BTreeSet<OwnedUserId>,
+    ) -> Result<(), Error> {
+        users.retain(|user| user.server_name() == origin);
+        if users.is_empty() {
+            return Ok(());
+        }
+        let whereabouts = self.whereabouts(origin, users).await?;
+        if whereabouts.is_empty() {
+            return Ok(());
+        }
+        let bus = self.parts().bus.clone();
+        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
+            for (user, rooms) in &whereabouts {
+                let position = remote_devices_change(tx, positions, *user, rooms)?;
+                let change = DeviceListChange {
+                    user: *user,
+                    position,
+                    rooms: rooms.clone(),
+                };
+                announce_change(tx, &bus, change);
+            }
+            Ok(())
+        };
+        let write = Write::new("remote_devices");
+        self.store()
+            .db()
+            .write_placed(write, |_| Ok(()), place)
+            .await
+    }
+
+    /// In which of the rooms that their server is in users are, of those who are in any.
+    async fn whereabouts(
+        &self,
+        origin: &ServerName,
+        users: BTreeSet<OwnedUserId>,
+    ) -> Result<BTreeMap<UserNum, Vec<RoomNum>>, Error> {
+        let (store, origin) = (self.store().clone(), origin.to_owned());
+        let read = move |tx: &mut Tx<'_>| {
+            let names = store.names();
+            let keys = names.keys(tx, users.iter().map(|user| user.as_str()))?;
+            let numbers = names.users(tx, users.iter().map(|user| &**user))?;
+            let mut found: BTreeMap<UserNum, Vec<RoomNum>> = BTreeMap::new();
+            if keys.is_empty() || numbers.is_empty() {
+                return Ok(found);
+            }
+            for rooms in rooms_of_server(tx, &origin)?.chunks(ROOMS_STEP) {
+                for room in store.rooms_read(tx, rooms)? {
+                    let has_joined = |user: &UserId| {
+                        let key = keys.get(user.as_str());
+                        key.is_some_and(|key| room.has_joined(*key))
+                    };
+                    let joined = numbers.iter().filter(|(user, _)| has_joined(user));
+                    for (_, number) in joined {
+                        found.entry(*number).or_default().push(room.room);
+                    }
+                }
+            }
+            Ok(found)
+        };
+        self.store().db().scan("device_whereabouts", read).await
+    }
+}
+
+/// What other servers are told of the changes of devices at these positions, as EDUs. Of a device that has been changed again
+/// since, its last change tells.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn outgoing_changes(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    positions: &[i64],
+) -> Result<Vec<Value>, Error> {
+    let updates = device_updates(tx, positions)?;
+    let users: BTreeSet<OwnedUserId> = updates.iter().map(|it| it.user_id.clone()).collect();
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut keys = local_keys(store, tx, Asker::Server, &whole(users))?;
+    Ok(updates
+        .into_iter()
+        .map(|update| edu(update, &mut keys))
+        .collect())
+}
+
+fn edu(update: DeviceUpdate, keys: &mut QueriedKeys) -> Value {
+    let DeviceUpdate {
+        position,
+        user_id,
+        device_id,
+        prev,
+    } = update;
+    if device_id == CROSS_SIGNING {
+        let mut content = Map::from_iter([("user_id".to_owned(), user_id.as_str().into())]);
+        let master = keys.master_keys.get(&user_id);
+        let self_signing = keys.self_signing_keys.get(&user_id);
+        let keys = [("master_key", master), ("self_signing_key", self_signing)];
+        let keys = keys.into_iter();
+        content.extend(keys.filter_map(|(name, key)| Some((name.to_owned(), key?.clone()))));
+        return json!({ "edu_type": "m.signing_key_update", "content": content });
+    }
+    let prev: Vec<i64> = prev.into_iter().collect();
+    let devices = keys.device_keys.get_mut(&user_id);
+    let content = match devices.and_then(|devices| devices.remove(&device_id)) {
+        Some(keys) => json!({
+            "user_id": user_id, "device_id": device_id, "stream_id": position, "prev_id": prev, "keys": keys,
+        }),
+        None => json!({
+            "user_id": user_id, "device_id": device_id, "stream_id": position, "prev_id": prev, "deleted": true,
+        }),
+    };
+    json!({ "edu_type": "m.device_list_update", "content": content })
+}

@@ -1,0 +1,231 @@
+//! When users' devices and cross-signing keys were changed, and who is to be told.
+//! <https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user>
+//!
+//! Of each device there is one row, of its last change, also when it is gone: of those that are gone, the last few are
+//! remembered. What others learn from a change is read when they ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma_common::{OwnedUserId, UserId};
+use starling_db::{Error, Positions, Tx, Value};
+
+use crate::accounts::read_user_id;
+use crate::names::types;
+use crate::numbers::{EventNum, KeyNum, RoomNum, UserNum};
+use crate::store::Store;
+
+starling_db::statements! {
+    /// The last change of a user's devices.
+    STREAM_ID = "SELECT MAX(position) FROM device_changes WHERE user_num = ?1 AND length(device_id) > 0";
+    /// A change of a device.
+    DEVICE_CHANGE_SET = "INSERT INTO device_changes (position, user_num, device_id, prev) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (user_num, device_id) DO UPDATE SET position = excluded.position, prev = excluded.prev";
+    /// Forgets all but the last of a user's devices that are gone.
+    GONE_DEVICES_FORGET = "DELETE FROM device_changes WHERE user_num = ?1 AND length(device_id) > 0
+        AND NOT EXISTS (SELECT 1 FROM devices WHERE devices.user_num = device_changes.user_num
+            AND devices.device_id = device_changes.device_id)
+        AND position <= (SELECT gone.position FROM device_changes AS gone WHERE gone.user_num = ?1
+            AND length(gone.device_id) > 0
+            AND NOT EXISTS (SELECT 1 FROM devices WHERE devices.user_num = gone.user_num
+                AND devices.device_id = gone.device_id)
+            ORDER BY gone.position DESC LIMIT 1 OFFSET ?2)";
+    /// Notes a change in the rooms that a local user is in.
+    ROOMS_NOTE = "INSERT INTO device_list_rooms (room_num, user_num, position)
+        SELECT room_num, user_num, CAST(?2 AS BIGINT) FROM memberships WHERE user_num = ?1 AND membership = 2
+        ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position RETURNING room_num";
+    /// Notes a change in some rooms.
+    ROOMS_NOTE_REMOTE = "INSERT INTO device_list_rooms (room_num, user_num, position)
+        SELECT rooms.value, CAST(?1 AS BIGINT), CAST(?2 AS BIGINT) FROM {ints ?3} AS rooms WHERE 1 = 1
+        ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position";
+    /// Some changes.
+    DEVICE_UPDATES = "SELECT changes.position, users.user_id, changes.device_id, changes.prev
+        FROM {ints ?1} AS wanted CROSS JOIN device_changes AS changes CROSS JOIN users
+        WHERE changes.position = wanted.value AND users.user_num = changes.user_num ORDER BY changes.position";
+    /// Whose devices were changed, of those in the rooms that a user is in.
+    CHANGED_FOR = "SELECT DISTINCT users.user_id FROM memberships CROSS JOIN device_list_rooms AS changed CROSS JOIN users
+        WHERE memberships.user_num = ?1 AND memberships.membership = 2 AND changed.room_num = memberships.room_num
+            AND changed.position > ?2 AND changed.position <= ?3 AND users.user_num = changed.user_num";
+    /// Whether a user's own devices were changed.
+    CHANGED_OWN = "SELECT 1 FROM device_changes WHERE user_num = ?1 AND position > ?2 AND position <= ?3 LIMIT 1";
+    /// Whose keys a user sees other signatures of than before.
+    CHANGED_SIGNATURES = "SELECT users.user_id FROM signature_changes AS changed
+        JOIN users ON users.user_num = changed.user_num
+        WHERE changed.signer_num = ?1 AND changed.position > ?2 AND changed.position <= ?3";
+    /// Of which members the state of some rooms was changed, and what it was before.
+    MEMBERS_CHANGED = "SELECT deltas.room_num, deltas.key_num, deltas.old_event
+        FROM {ints ?1} AS wanted CROSS JOIN state_deltas AS deltas
+        WHERE deltas.room_num = wanted.value AND deltas.position > ?2 AND deltas.position <= ?3
+            AND deltas.type_num = ?4 ORDER BY deltas.position";
+}
+
+/// So many devices of a user that are gone are remembered. A server that has missed more notices it by those that it is told
+/// of.
+const GONE_REMEMBERED: i64 = 100;
+
+/// Stands in place of a device's id for the user's cross-signing keys.
+pub const CROSS_SIGNING: &str = "";
+
+/// That a user's devices were changed, and who is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceListChange {
+    /// Whose devices.
+    pub user: UserNum,
+    /// The position of the last of the changes.
+    pub position: i64,
+    /// The rooms that the user is in.
+    pub rooms: Vec<RoomNum>,
+}
+
+/// Members of rooms whom the state was changed of, each with the event that held the key before, if one did.
+pub type ChangedMembers = BTreeMap<(RoomNum, KeyNum), Option<EventNum>>;
+
+/// A change of a device, as other servers are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceUpdate {
+    /// Its position.
+    pub position: i64,
+    /// Whose device.
+    pub user_id: OwnedUserId,
+    /// The device, or [`CROSS_SIGNING`].
+    pub device_id: String,
+    /// The change before of any of the user's devices.
+    pub prev: Option<i64>,
+}
+
+/// Those of the changes at some positions that are the last of their devices.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn device_updates(tx: &mut Tx<'_>, positions: &[i64]) -> Result<Vec<DeviceUpdate>, Error> {
+    tx.query_all(&DEVICE_UPDATES, &[Value::Ints(positions)], |row| {
+        Ok(DeviceUpdate {
+            position: row.int(0)?,
+            user_id: read_user_id(row, 1)?,
+            device_id: row.utf8(2)?.to_owned(),
+            prev: row.opt_int(3)?,
+        })
+    })
+}
+
+/// Notes that a user of another server, who is in `rooms`, has other devices. The answer is the position.
+///
+/// # Errors
+/// When the database fails.
+pub fn remote_devices_change(
+    tx: &mut Tx<'_>,
+    positions: &mut Positions,
+    user: UserNum,
+    rooms: &[RoomNum],
+) -> Result<i64, Error> {
+    let position = positions.give()?;
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let params = [user.into(), position.into(), Value::Ints(&rooms)];
+    tx.execute(&ROOMS_NOTE_REMOTE, &params)?;
+    Ok(position)
+}
+
+/// The last change of the devices of `user`; 0 when there was none.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn stream_id(tx: &mut Tx<'_>, user: UserNum) -> Result<i64, Error> {
+    let found = tx.query_one(&STREAM_ID, &[user.into()], |row| row.opt_int(0))?;
+    Ok(found.flatten().unwrap_or(0))
+}
+
+/// Whose devices were changed after `since` and up to `upto`, of those who are, or were then, in a room with `user`; and
+/// `user`, whose name is `user_id`, too.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn device_lists_changed(
+    tx: &mut Tx<'_>,
+    (user, user_id): (UserNum, &UserId),
+    since: i64,
+    upto: i64,
+) -> Result<BTreeSet<String>, Error> {
+    let params = [user.into(), since.into(), upto.into()];
+    let mut changed = BTreeSet::new();
+    for statement in [&CHANGED_FOR, &CHANGED_SIGNATURES] {
+        tx.query(statement, &params, &mut |row| {
+            changed.insert(row.text(0)?.to_owned());
+            Ok(())
+        })?;
+    }
+    if tx.query_one(&CHANGED_OWN, &params, |_| Ok(()))?.is_some() {
+        changed.insert(user_id.to_string());
+    }
+    Ok(changed)
+}
+
+/// The members of `rooms` that the current state was changed of after `since` and up to `upto`: each with the event that held
+/// the key at `since`, if one did.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn members_changed(
+    tx: &mut Tx<'_>,
+    rooms: &[RoomNum],
+    since: i64,
+    upto: i64,
+) -> Result<ChangedMembers, Error> {
+    let mut changed = BTreeMap::new();
+    if rooms.is_empty() {
+        return Ok(changed);
+    }
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let params = [
+        Value::Ints(&rooms),
+        since.into(),
+        upto.into(),
+        types::MEMBER.into(),
+    ];
+    tx.query(&MEMBERS_CHANGED, &params, &mut |row| {
+        let key = (RoomNum(row.int(0)?), KeyNum(row.int(1)?));
+        let before = row.opt_int(2)?.map(EventNum);
+        changed.entry(key).or_insert(before);
+        Ok(())
+    })?;
+    Ok(changed)
+}
+
+impl Store {
+    /// Notes that devices of a local user were changed, or are gone; [`CROSS_SIGNING`] stands for the cross-signing keys.
+    /// After the commit, whoever sends to other servers is woken up; clients are to be woken by the caller.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn device_list_change(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &mut Positions,
+        user: UserNum,
+        device_ids: &BTreeSet<String>,
+    ) -> Result<DeviceListChange, Error> {
+        let mut last = Some(stream_id(tx, user)?).filter(|last| *last > 0);
+        for device_id in device_ids {
+            let position = positions.give()?;
+            let is_device = device_id != CROSS_SIGNING;
+            let params = [
+                position.into(),
+                user.into(),
+                device_id.as_bytes().into(),
+                last.filter(|_| is_device).into(),
+            ];
+            tx.execute_one(&DEVICE_CHANGE_SET, &params)?;
+            if is_device {
+                last = Some(position);
+            }
+        }
+        tx.execute(&GONE_DEVICES_FORGET, &[user.into(), GONE_REMEMBERED.into()])?;
+        let position = positions.last();
+        let params: [Value<'_>; 2] = [user.into(), position.into()];
+        let rooms = tx.query_all(&ROOMS_NOTE, &params, |row| Ok(RoomNum(row.int(0)?)))?;
+        self.wake_sender_after_commit(tx);
+        Ok(DeviceListChange {
+            user,
+            position,
+            rooms,
+        })
+    }
+}
