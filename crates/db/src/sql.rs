@@ -12,6 +12,7 @@ use crate::engine::Dialect;
 /// | `{ints ?1}` | `rarray(?1)` | `unnest($1::bigint[])`, each as a sub-select with one column, `value` |
 /// | `{texts ?1}`, `{blobs ?1}` | the same | the same for `text[]`, `bytea[]` |
 /// | `{pairs ?1}` | `json_each(?1)` | `jsonb_array_elements`: of a JSON text, a list of pairs of integers ([`pairs`]), as a sub-select with the columns `one` and `other` |
+/// | `{zip ints ?1 blobs ?2}` | these lists beside each other | the same: a sub-select with the columns `c1`, `c2` and so on. All are equally long |
 /// | `{bytes}` | `BLOB` | `BYTEA` |
 /// | `{id}` | `INTEGER PRIMARY KEY AUTOINCREMENT` | an identity column |
 /// | `{key}` | `INTEGER PRIMARY KEY`, the row's own number: no index beside the table | `BIGINT PRIMARY KEY` |
@@ -116,6 +117,7 @@ fn spell(name: &str, dialect: Dialect) -> String {
         ("ints", Dialect::Postgres) => format!("(SELECT unnest(${number}::BIGINT[]) AS value)"),
         ("texts", Dialect::Postgres) => format!("(SELECT unnest(${number}::TEXT[]) AS value)"),
         ("blobs", Dialect::Postgres) => format!("(SELECT unnest(${number}::BYTEA[]) AS value)"),
+        ("zip", _) => zip(placeholder, dialect),
         ("pairs", Dialect::Sqlite) => {
             format!("(SELECT value ->> 0 AS one, value ->> 1 AS other FROM json_each(?{number}))")
         }
@@ -135,5 +137,52 @@ fn spell(name: &str, dialect: Dialect) -> String {
         ("keyed", Dialect::Postgres) => String::new(),
         // An unknown word stays as it is, and the engine refuses the statement.
         _ => format!("{{{name}}}"),
+    }
+}
+
+/// Lists beside each other: `lists` is `ints ?1 blobs ?2`. For SQLite the elements are numbered, and those with the same number
+/// brought together: to join the lists would go through each for every element of another.
+fn zip(lists: &str, dialect: Dialect) -> String {
+    let words: Vec<&str> = lists.split(' ').collect();
+    let lists = words.chunks(2).filter_map(|list| match list {
+        [kind, placeholder] => Some((*kind, *placeholder)),
+        _ => None,
+    });
+    let numbered = lists
+        .enumerate()
+        .map(|(at, (kind, placeholder))| (at + 1, kind, placeholder));
+    match dialect {
+        Dialect::Sqlite => {
+            let (mut columns, mut elements) = (Vec::new(), Vec::new());
+            for (at, _, placeholder) in numbered {
+                columns.push(format!("MAX(CASE k WHEN {at} THEN value END) AS c{at}"));
+                elements.push(format!(
+                    "SELECT {at} AS k, row_number() OVER () AS n, value FROM rarray({placeholder})"
+                ));
+            }
+            format!(
+                "(SELECT {} FROM ({}) GROUP BY n)",
+                columns.join(", "),
+                elements.join(" UNION ALL ")
+            )
+        }
+        Dialect::Postgres => {
+            let (mut columns, mut arrays) = (Vec::new(), Vec::new());
+            for (at, kind, placeholder) in numbered {
+                let kind = match kind {
+                    "ints" => "BIGINT",
+                    "texts" => "TEXT",
+                    _ => "BYTEA",
+                };
+                columns.push(format!("c{at}"));
+                let number = placeholder.trim_start_matches('?');
+                arrays.push(format!("${number}::{kind}[]"));
+            }
+            format!(
+                "(SELECT {columns} FROM unnest({}) AS zipped ({columns}))",
+                arrays.join(", "),
+                columns = columns.join(", "),
+            )
+        }
     }
 }

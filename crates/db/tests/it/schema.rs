@@ -45,6 +45,7 @@ starling_db::statements! {
     PAIRS_BY_IDS = "SELECT id FROM pairs WHERE id IN {ints ?1} ORDER BY id";
     PAIRS_BY_NAMES = "SELECT id FROM pairs WHERE name IN {texts ?1} ORDER BY id";
     PAIRS_BY_DATA = "SELECT id FROM pairs WHERE data IN {blobs ?1} ORDER BY id";
+    PAIRS_ADD = "INSERT INTO pairs (id, name, data) SELECT c1, c2, c3 FROM {zip ints ?1 texts ?2 blobs ?3} AS added";
     NUMBERED_ADD = "INSERT INTO numbered (name) VALUES (?1) ON CONFLICT (name) DO NOTHING RETURNING id";
 }
 

@@ -4,8 +4,8 @@ use starling_db::{Db, Error, Row, Sql, Tx, Value, Write};
 use starling_testkit::on_each_engine;
 
 use crate::schema::{
-    Answer, NUMBERED_ADD, PAIR_ADD, PAIR_ADD_DATA, PAIR_ROW, PAIR_SET, PAIRS_BY_DATA, PAIRS_BY_IDS,
-    PAIRS_BY_NAMES, SCHEMA, pair_ids,
+    Answer, NUMBERED_ADD, PAIR_ADD, PAIR_ADD_DATA, PAIR_ROW, PAIR_SET, PAIRS_ADD, PAIRS_BY_DATA,
+    PAIRS_BY_IDS, PAIRS_BY_NAMES, SCHEMA, pair_ids,
 };
 
 type Read = fn(&dyn Row) -> Answer<()>;
@@ -109,6 +109,41 @@ async fn lists_select_their_members_and_empty_ones_nothing() {
             find(test.db(), &PAIRS_BY_DATA, || Value::Blobs(&[])).await,
             none
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_beside_each_other_are_rows() {
+    on_each_engine(&SCHEMA, |test| async move {
+        let wanted: Vec<Pair> = (0_i64..700)
+            .map(|id: i64| {
+                (
+                    id,
+                    format!("name {}", 700 - id),
+                    Some(id.to_be_bytes().to_vec()),
+                )
+            })
+            .collect();
+        let pairs = wanted.clone();
+        let body = move |tx: &mut Tx<'_>| {
+            let ids: Vec<i64> = pairs.iter().map(|it| it.0).collect();
+            let names: Vec<&str> = pairs.iter().map(|it| it.1.as_str()).collect();
+            let data: Vec<&[u8]> = pairs.iter().filter_map(|it| it.2.as_deref()).collect();
+            let lists = [Value::Ints(&ids), Value::Texts(&names), Value::Blobs(&data)];
+            let added = tx.execute(&PAIRS_ADD, &lists)?;
+            let none = [Value::Ints(&[]), Value::Texts(&[]), Value::Blobs(&[])];
+            Ok::<_, Error>((added, tx.execute(&PAIRS_ADD, &none)?))
+        };
+        let added = test.db().write(Write::new("add"), body).await;
+        assert_eq!(added.unwrap(), (700, 0));
+        for wanted in [&wanted[0], &wanted[350], &wanted[699]] {
+            let id = wanted.0;
+            let found = test
+                .db()
+                .read("row", move |tx| tx.query_one(&PAIR_ROW, &[id.into()], pair));
+            assert_eq!(found.await.unwrap().as_ref(), Some(wanted));
+        }
     })
     .await;
 }
