@@ -46,6 +46,8 @@ pub enum Topic {
     User(i64),
     /// This device alone.
     Device(i64),
+    /// This device alone: messages to it have come.
+    ToDevice(i64),
     /// Everybody who is in this room: of who is there, somebody has other devices, or somebody came or went. Listeners
     /// remember it without the room (0).
     Devices(i64),
@@ -287,7 +289,7 @@ impl Listeners {
                 Topic::User(user) | Topic::Reading { user, .. } => {
                     self.users.get(user).map_or(&[][..], Vec::as_slice)
                 }
-                Topic::Device(device) => self
+                Topic::Device(device) | Topic::ToDevice(device) => self
                     .devices
                     .get(device)
                     .map_or(&[][..], std::slice::from_ref),

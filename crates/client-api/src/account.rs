@@ -21,9 +21,11 @@ mod push_rules;
 mod pushers;
 mod refresh;
 mod register;
+mod room_keys;
 mod tags;
 mod third_party_ids;
 mod third_party_networks;
+mod to_device;
 mod user_directory;
 mod versions;
 mod voip;
@@ -66,6 +68,8 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(pushers::routes())
         .merge(keys::routes())
         .merge(cross_signing::routes())
+        .merge(to_device::routes())
+        .merge(room_keys::routes())
 }
 
 /// Those that other servers and services ask.

@@ -40,6 +40,7 @@ use starling_sync::Reader;
 
 use crate::State;
 
+pub(crate) use error::content as content_refusal;
 pub(crate) use error::sync as sync_error;
 
 /// The largest body of an event, in bytes: an event has at most 64 KiB, and JSON may write each as six.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use starling_accounts::Accounts;
 use starling_config::Config;
 use starling_e2ee::Keys;
+use starling_e2ee::{KeyBackups, ToDevice};
 use starling_ephemeral::Ephemeral;
 use starling_http::{RateLimiter, Shutdown};
 use starling_rooms::Rooms;
@@ -29,6 +30,10 @@ pub struct Parts {
     pub ephemeral: Ephemeral,
     /// The keys of devices.
     pub keys: Keys,
+    /// Messages from device to device.
+    pub to_device: ToDevice,
+    /// Backups of room keys.
+    pub key_backups: KeyBackups,
     /// What clients are told.
     pub sync: Sync,
     /// Finding users.

@@ -28,6 +28,7 @@ use starling_runtime::{Chance, Clock};
 use starling_store::Store;
 use starling_store::destinations::{Destinations, destinations, destinations_set};
 use starling_store::outgoing::outgoing_after;
+use starling_store::to_device::outgoing_to_device_servers;
 use tokio::task::JoinSet;
 
 use news::TypingTold;
@@ -156,31 +157,29 @@ impl Work {
 
     /// Reads where all are, and from there on. Returns once that is done.
     async fn start(&mut self) {
-        loop {
-            match self
-                .parts
-                .store
-                .db()
-                .read("destinations", destinations)
-                .await
-            {
-                Ok(stored) => {
+        let read =
+            |tx: &mut Tx<'_>| Ok::<_, Error>((destinations(tx)?, outgoing_to_device_servers(tx)?));
+        let to_device = loop {
+            match self.parts.store.db().read("destinations", read).await {
+                Ok((stored, to_device)) => {
                     self.stored = stored;
-                    break;
+                    break to_device;
                 }
                 Err(error) => self.put_off(&error),
             }
             tokio::time::sleep(self.until_next()).await;
-        }
-        let count = u64::try_from(self.stored.behind.len()).unwrap_or(u64::MAX);
+        };
+        let count = self.stored.behind.len().max(to_device.len());
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
         let spread_ms = count.saturating_mul(APART_MS);
         let (clock, chance) = (&self.parts.clock, &self.parts.chance);
-        let turn_ms = || {
+        let mut turn_ms = || {
             let later_ms = chance.within(0..spread_ms);
             clock.now_ms().saturating_add_unsigned(later_ms)
         };
         let behind = (self.stored.upto, self.stored.behind.clone());
-        self.queues.start(behind, turn_ms);
+        self.queues.start(behind, &mut turn_ms);
+        self.queues.start_to_device(to_device, turn_ms);
         self.read_log().await;
     }
 
@@ -188,13 +187,11 @@ impl Work {
     fn fill(&mut self) {
         let now_ms = self.parts.clock.now_ms();
         while self.sending.len() < MOST_SENDING
-            && let Some((server, wanted, told)) = self.queues.next(now_ms)
+            && let Some(next) = self.queues.next(now_ms)
         {
             self.next_txn += 1;
             let attempt = Attempt {
-                server,
-                wanted,
-                told,
+                next,
                 txn_id: format!("{}-{}", self.boot, self.next_txn),
             };
             self.sending.spawn(attempt.make(Arc::clone(&self.parts)));
@@ -216,6 +213,9 @@ impl Work {
     /// Gives what is new in the log to the servers that it goes to.
     async fn read_log(&mut self) {
         self.read_at_ms = None;
+        for server in self.parts.store.outgoing().take_to_device() {
+            self.queues.has_to_device(server);
+        }
         loop {
             let after = self.queues.upto();
             let read = move |tx: &mut Tx<'_>| outgoing_after(tx, after, PAGE);

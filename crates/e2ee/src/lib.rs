@@ -4,7 +4,10 @@
 //! * [`Keys::upload`], [`Keys::query`] and [`Keys::claim`] take and give devices' keys;
 //! * [`Keys::upload_cross_signing`] and [`Keys::upload_signatures`] take users' cross-signing keys, and what is signed with them;
 //! * [`outgoing_changes`] is what other servers are told, [`Keys::receive_changes`] takes what they tell.
+//! * [`ToDevice`] keeps messages from device to device until they have arrived, here or at another server;
+//! * [`KeyBackups`] keeps what clients back up of the keys of rooms.
 
+mod backup;
 mod cross_signing;
 mod device_keys;
 mod device_lists;
@@ -13,7 +16,12 @@ mod one_time_keys;
 mod remote;
 mod signatures;
 mod signed;
+mod to_device;
 
+pub use backup::{
+    AllKeys, BackupError, KeyBackups, KeyData, MAX_BACKUP_BYTES, MAX_SESSION_BYTES, MOST_BACKUPS,
+    NewKeys, RoomKeys,
+};
 pub use cross_signing::{CrossSigningError, CrossSigningUpload};
 pub use device_keys::{Asker, KeyQuery, KeyUpload, QueriedKeys};
 pub use device_lists::{DeviceSnapshot, outgoing_changes};
@@ -22,3 +30,8 @@ pub use one_time_keys::{ClaimedKeys, KeyClaim, MOST_CLAIMED, MOST_ONE_TIME_KEYS}
 pub use remote::{Failures, LONGEST_PATIENCE, USUAL_PATIENCE};
 pub use signatures::{MOST_SIGNED, SignatureError, SignatureFailures, SignedKeys};
 pub use starling_store::cross_signing::KeyUsage;
+pub use starling_store::key_backup::{BackedUpKey, Backup, KeyScope};
+pub use to_device::{
+    Addressed, MAX_MESSAGE_BYTES, MOST_ADDRESSED, MOST_WAITING, MOST_WAITING_OUTSIDE, Messages,
+    MessagesError, Sending, ToDevice, ToDeviceParts,
+};

@@ -122,6 +122,7 @@ async fn receive_edu(api: &State, origin: &ServerName, edu: Edu) -> Result<(), E
             let presences = read_presences(&edu.content);
             api.ephemeral.receive_presences(origin, presences).await?;
         }
+        Some("m.direct_to_device") => api.to_device.receive(origin, &edu.content).await?,
         _ => {}
     }
     Ok(())

@@ -8,6 +8,7 @@ use ruma_common::ServerName;
 use starling_accounts::Accounts;
 use starling_config::Config;
 use starling_e2ee::Keys;
+use starling_e2ee::ToDevice;
 use starling_ephemeral::Ephemeral;
 use starling_events::VerifyingKey;
 use starling_events::server_keys::OldKey;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub ephemeral: Ephemeral,
     /// The keys of devices.
     pub device_keys: Keys,
+    /// Messages from device to device.
+    pub to_device: ToDevice,
     /// Who we are to other servers, and which of them are up.
     pub client: FederationClient,
     /// The keys of other servers.

@@ -100,7 +100,9 @@ enum Attempt {
         prev: bool,
     },
     /// The room's policy server has to be asked.
-    Unsigned { room: Arc<RoomSnapshot> },
+    Unsigned {
+        room: Arc<RoomSnapshot>,
+    },
 }
 
 /// What was found out about an event while it is received.
@@ -253,7 +255,9 @@ impl Rooms {
                         None if self.lacks_policy_signature(&snapshot, pdu).await? => {
                             return Ok(Attempt::Unsigned { room: snapshot });
                         }
-                        Some(false) => decided.soft_fail("the room's policy server has not signed it"),
+                        Some(false) => {
+                            decided.soft_fail("the room's policy server has not signed it")
+                        }
                         None | Some(true) => {}
                     }
                 }

@@ -12,6 +12,7 @@ use starling_client_api::{Parts, State};
 use starling_config::{Config, Listener, Serves};
 use starling_db::Db;
 use starling_delivery::{Jobs, Sender, SenderParts};
+use starling_e2ee::{KeyBackups, ToDevice, ToDeviceParts};
 use starling_e2ee::{Keys, KeysParts};
 use starling_ephemeral::Ephemeral;
 use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
@@ -110,6 +111,8 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         accounts: state.accounts.clone(),
         rooms: state.rooms.clone(),
         ephemeral: state.ephemeral.clone(),
+        to_device: state.to_device.clone(),
+        key_backups: state.key_backups.clone(),
         bus: opened.bus.clone(),
         clock: opened.clock.clone(),
         shutdown: shutdown.clone(),
@@ -184,6 +187,7 @@ fn federation_state(state: &State, federation: Federation) -> starling_federatio
         rooms: state.rooms.clone(),
         ephemeral: state.ephemeral.clone(),
         device_keys: state.keys.clone(),
+        to_device: state.to_device.clone(),
         client: federation.client,
         keys: federation.keys,
         old_keys: federation.old_keys,
@@ -247,6 +251,13 @@ fn state(
         server_name: server_name.clone(),
         remote: client,
     });
+    let to_device = ToDevice::new(ToDeviceParts {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        chance: chance.clone(),
+        server_name: server_name.clone(),
+    });
     State::new(Parts {
         config: Arc::new(config.clone()),
         store: store.clone(),
@@ -254,6 +265,8 @@ fn state(
         rooms,
         ephemeral,
         keys,
+        to_device,
+        key_backups: KeyBackups::new(store.clone()),
         sync: Sync::new(store.clone(), bus.clone(), clock.clone(), stopping),
         search: Search::new(store.clone(), server_name.clone()),
         clock: clock.clone(),

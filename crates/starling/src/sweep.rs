@@ -5,6 +5,7 @@ use std::time::Duration;
 use starling_accounts::Accounts;
 use starling_bus::Bus;
 use starling_db::Error;
+use starling_e2ee::{KeyBackups, ToDevice};
 use starling_ephemeral::Ephemeral;
 use starling_http::Shutdown;
 use starling_rooms::Rooms;
@@ -31,6 +32,8 @@ pub(crate) struct Sweeper {
     pub(crate) accounts: Accounts,
     pub(crate) rooms: Rooms,
     pub(crate) ephemeral: Ephemeral,
+    pub(crate) to_device: ToDevice,
+    pub(crate) key_backups: KeyBackups,
     pub(crate) bus: Bus,
     pub(crate) clock: Clock,
     pub(crate) shutdown: Shutdown,
@@ -59,6 +62,10 @@ impl Sweeper {
         let ephemeral = &self.ephemeral;
         self.all(|| ephemeral.sweep_waiting_receipts(before_ms, AT_ONCE.into()))
             .await?;
+        let to_device = &self.to_device;
+        to_device.cut_queues(AT_ONCE).await?;
+        self.all(|| to_device.sweep_received(AT_ONCE)).await?;
+        self.key_backups.sweep().await?;
         self.all(|| accounts.sweep_interactive_sessions(AT_ONCE))
             .await?;
         self.all(|| accounts.sweep_login_tokens(AT_ONCE)).await?;

@@ -16,6 +16,7 @@ use crate::accounts::{AccountKind, read_user_id};
 use crate::device_keys::{device_keys_delete, user_keys_delete};
 use crate::numbers::{DeviceNum, UserNum};
 use crate::pushers::{pusher_delete_of_device, pusher_delete_of_user};
+use crate::to_device::{to_device_delete_of_device, to_device_delete_of_user};
 
 starling_db::statements! {
     /// A device, made unless it is there; one that is there keeps its name.
@@ -282,13 +283,14 @@ pub fn device_seen(
     Ok(())
 }
 
-/// Deletes `device`, its access tokens, its pushers and its keys.
+/// Deletes `device`, its access tokens, its pushers, its keys and what was sent to it.
 ///
 /// # Errors
 /// When the database fails.
 pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Ended, Error> {
     let session = device_tokens_delete(tx, device)?;
     let known = device_keys_delete(tx, device)?;
+    to_device_delete_of_device(tx, device)?;
     tx.execute(&DEVICE_DELETE, &[device.into()])?;
     Ok(Ended {
         sessions: vec![session],
@@ -316,8 +318,8 @@ fn device_tokens(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Vec<TokenHash>, E
     })
 }
 
-/// Deletes all devices of `user`, but `keep`, and their access tokens, pushers and keys. The answer holds those that had a
-/// session.
+/// Deletes all devices of `user`, but `keep`, and their access tokens, pushers, keys and what was sent to them. The answer
+/// holds those that had a session.
 ///
 /// # Errors
 /// When the database fails.
@@ -329,6 +331,7 @@ pub fn user_devices_delete(
     let sessions = user_sessions(tx, user, keep)?;
     pusher_delete_of_user(tx, user, keep.unwrap_or(NO_DEVICE))?;
     let devices = user_keys_delete(tx, user, keep.unwrap_or(NO_DEVICE))?;
+    to_device_delete_of_user(tx, user, keep.unwrap_or(NO_DEVICE))?;
     let params = [user.into(), keep.unwrap_or(NO_DEVICE).into()];
     tx.execute(&TOKEN_DELETE_OF_USER, &params)?;
     tx.execute(&REFRESH_DELETE_OF_USER, &params)?;

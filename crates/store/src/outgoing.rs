@@ -68,6 +68,8 @@ pub struct OutgoingNotes {
     receipts: Mutex<BTreeMap<RoomNum, i64>>,
     /// The servers that have come into rooms.
     entered: Mutex<BTreeSet<(RoomNum, OwnedServerName)>>,
+    /// The servers for which messages to devices wait since this was asked for last.
+    to_device: Mutex<BTreeSet<OwnedServerName>>,
 }
 
 /// Of so many servers it is noted that they have come into a room. What else comes in meanwhile isn't told who is there.
@@ -79,9 +81,29 @@ impl OutgoingNotes {
         self.is_open.store(true, Ordering::Release);
     }
 
+    /// Whether anybody sends to other servers.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
+    }
+
     /// Waits for something to send. What was noted before counts.
     pub async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// The servers for which messages to devices came since this was called last.
+    #[must_use]
+    pub fn take_to_device(&self) -> BTreeSet<OwnedServerName> {
+        std::mem::take(&mut *self.to_device.lock())
+    }
+
+    /// Wakes whoever sends: messages to devices of these servers are committed.
+    pub fn note_to_device(&self, servers: impl IntoIterator<Item = OwnedServerName>) {
+        if self.is_open() {
+            self.to_device.lock().extend(servers);
+            self.changed.notify_one();
+        }
     }
 
     /// The rooms in which somebody has read since this was called last, with a position that these receipts don't lie
@@ -230,7 +252,7 @@ impl Store {
     /// After the commit of a public receipt, whoever sends it is woken up. In rooms that are known to be of this server
     /// alone there is nobody to tell.
     pub(crate) fn receipt_goes_out(&self, tx: &mut Tx<'_>, room: RoomNum, position: i64) {
-        if !self.outgoing().is_open.load(Ordering::Acquire) {
+        if !self.outgoing().is_open() {
             return;
         }
         let store = self.clone();

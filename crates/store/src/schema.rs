@@ -89,6 +89,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0021_keys",
             text: include_str!("migrations/0021_keys.sql"),
         },
+        Migration {
+            name: "0022_to_device",
+            text: include_str!("migrations/0022_to_device.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,
@@ -117,6 +121,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::inbox::STATEMENTS,
         crate::interactive_sessions::STATEMENTS,
         crate::jobs::STATEMENTS,
+        crate::key_backup::STATEMENTS,
         crate::login_tokens::STATEMENTS,
         crate::memberships::STATEMENTS,
         crate::names::STATEMENTS,
@@ -143,6 +148,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::snapshots::STATEMENTS,
         crate::threads::STATEMENTS,
         crate::timeline::STATEMENTS,
+        crate::to_device::STATEMENTS,
         crate::transactions::STATEMENTS,
         crate::unread::counts::STATEMENTS,
         crate::unread::marks::STATEMENTS,

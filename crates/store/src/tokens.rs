@@ -34,6 +34,8 @@ pub enum Token {
     },
     /// All up to a position was told, and all that is not stored up to a moment. Elsewhere than in `/sync` it is as
     /// [`Token::Sync`].
+    ///
+    /// Messages to the device are capped in an answer, and kept until a token says that they came.
     Moment {
         /// The epoch of the log.
         epoch: i64,
@@ -41,6 +43,8 @@ pub enum Token {
         position: i64,
         /// The last moment of which was told.
         moment: Moment,
+        /// Where an answer had messages to the device: up to where they were told, which may be less far than all else.
+        to_device: Option<i64>,
     },
     /// The boundary just before a place.
     Before {
@@ -66,15 +70,20 @@ impl Token {
     /// [`NotAToken`] for any other text.
     pub fn parse(text: &str) -> Result<Self, NotAToken> {
         let numbers = text.get(1..).ok_or(NotAToken)?.split('_').map(canonical);
-        // No token has more numbers: the fifth is one too many.
-        let numbers: Option<Vec<i64>> = numbers.take(5).collect();
+        // No token has more numbers: the sixth is one too many.
+        let numbers: Option<Vec<i64>> = numbers.take(6).collect();
         let token = match (text.as_bytes().first(), numbers.as_deref()) {
             (Some(b's'), Some(&[epoch, position])) => Self::Sync { epoch, position },
-            (Some(b's'), Some(&[epoch, position, boot, count])) => Self::Moment {
-                epoch,
-                position,
-                moment: Moment { boot, count },
-            },
+            (Some(b's'), Some(&[epoch, position, boot, count, ref to_device @ ..]))
+                if to_device.len() <= 1 =>
+            {
+                Self::Moment {
+                    epoch,
+                    position,
+                    moment: Moment { boot, count },
+                    to_device: to_device.first().copied(),
+                }
+            }
             (Some(b't'), Some(&[epoch, major, minor])) => Self::Before {
                 epoch,
                 place: Place { major, minor },
@@ -84,8 +93,16 @@ impl Token {
         let is_sane = match token {
             Self::Sync { position, .. } => (0..=LAST).contains(&position),
             Self::Moment {
-                position, moment, ..
-            } => (0..=LAST).contains(&position) && moment.boot >= 1 && moment.count >= 0,
+                position,
+                moment,
+                to_device,
+                ..
+            } => {
+                (0..=LAST).contains(&position)
+                    && moment.boot >= 1
+                    && moment.count >= 0
+                    && to_device.is_none_or(|upto| (0..=position).contains(&upto))
+            }
             Self::Before { place, .. } => (0..=LAST).contains(&place.major),
         };
         if token.epoch() >= 1 && is_sane {
@@ -126,6 +143,15 @@ impl Token {
         }
     }
 
+    /// Up to where the messages to the device were told, where the answer had any.
+    #[must_use]
+    pub fn to_device(&self) -> Option<i64> {
+        match self {
+            Self::Moment { to_device, .. } => *to_device,
+            Self::Sync { .. } | Self::Before { .. } => None,
+        }
+    }
+
     /// Up to which moment all that is not stored was told, if it says so.
     #[must_use]
     pub fn moment(&self) -> Option<Moment> {
@@ -156,7 +182,14 @@ impl fmt::Display for Token {
                 epoch,
                 position,
                 moment: Moment { boot, count },
-            } => write!(f, "s{epoch}_{position}_{boot}_{count}"),
+                to_device,
+            } => {
+                write!(f, "s{epoch}_{position}_{boot}_{count}")?;
+                match to_device {
+                    Some(upto) => write!(f, "_{upto}"),
+                    None => Ok(()),
+                }
+            }
             Self::Before { epoch, place } => write!(f, "t{epoch}_{}_{}", place.major, place.minor),
         }
     }
@@ -181,6 +214,13 @@ mod tests {
                 epoch: 1,
                 position: 12,
                 moment: Moment { boot: 9, count: 0 },
+                to_device: None,
+            },
+            Token::Moment {
+                epoch: 1,
+                position: 12,
+                moment: Moment { boot: 9, count: 7 },
+                to_device: Some(12),
             },
             Token::Before {
                 epoch: 1,
@@ -222,7 +262,9 @@ mod tests {
             "s1_1_1",
             "s1_1_0_1",
             "s1_1_1_-1",
-            "s1_1_1_1_1",
+            "s1_1_1_1_2",
+            "s1_1_1_1_-1",
+            "s1_1_1_1_1_1",
             "s1_-1_1_1",
             "s0_1",
             "s1_-1",

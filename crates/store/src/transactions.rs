@@ -9,6 +9,9 @@ starling_db::statements! {
     /// Notes what a transaction id led to.
     TRANSACTION_INSERT = "INSERT INTO transactions (device_num, path, txn_id, event_num, created_at)
         VALUES (?1, ?2, ?3, ?4, ?5)";
+    /// Notes that a transaction id was used for what is no event, unless it was used before.
+    TRANSACTION_NOTE = "INSERT INTO transactions (device_num, path, txn_id, event_num, created_at)
+        VALUES (?1, ?2, ?3, 0, ?4) ON CONFLICT DO NOTHING";
     /// What a transaction id led to.
     TRANSACTION_READ = "SELECT event_num FROM transactions WHERE device_num = ?1 AND path = ?2 AND txn_id = ?3";
     /// The end of a stretch of the table that begins after a key.
@@ -58,6 +61,20 @@ pub fn transaction_insert(
     let [device, path, txn_id] = key(transaction);
     let params = [device, path, txn_id, event.into(), now_ms.into()];
     tx.execute_one(&TRANSACTION_INSERT, &params)
+}
+
+/// Notes that a transaction id was used for what is no event. False when it was used before.
+///
+/// # Errors
+/// When the database fails.
+pub fn transaction_note(
+    tx: &mut Tx<'_>,
+    transaction: &Transaction,
+    now_ms: i64,
+) -> Result<bool, Error> {
+    let [device, path, txn_id] = key(transaction);
+    let params = [device, path, txn_id, now_ms.into()];
+    Ok(tx.execute(&TRANSACTION_NOTE, &params)? == 1)
 }
 
 /// The event that a transaction id led to.

@@ -17,6 +17,7 @@ mod receipts;
 mod room;
 mod sent_members;
 mod summary;
+mod to_device;
 mod typing;
 mod unread;
 
@@ -99,6 +100,8 @@ pub(crate) struct Scope {
     pub(crate) since: Option<i64>,
     /// The position as of which it is answered.
     pub(crate) upto: i64,
+    /// The position up to which the device has messages to it; `None` where it isn't told of any.
+    pub(crate) to_device_after: Option<i64>,
     /// The same for what is not stored.
     pub(crate) moment: Moments,
     pub(crate) asker: Asker,
@@ -115,8 +118,8 @@ pub(crate) struct Moments {
 }
 
 impl Scope {
-    /// The token of an answer: all up to there was told.
-    fn next_batch(&self) -> Token {
+    /// The token of an answer: all up to there was told; of messages to the device, up to `to_device` if there were any.
+    fn next_batch(&self, to_device: Option<i64>) -> Token {
         Token::Moment {
             epoch: self.store.epoch(),
             position: self.upto,
@@ -124,12 +127,14 @@ impl Scope {
                 boot: self.bus.boot(),
                 count: self.moment.upto,
             },
+            to_device,
         }
     }
 
     /// Goes on from where it ended: all up to there was looked at, and nothing was to be told.
     fn go_on(&mut self, upto: i64, now_ms: i64) {
         self.since = Some(self.upto);
+        self.to_device_after = self.to_device_after.map(|_| self.upto);
         self.upto = upto;
         self.moment = Moments {
             since: Some(self.moment.upto),
@@ -161,6 +166,12 @@ impl Sync {
             };
             let moment = token.moment().filter(is_ours);
             scope.moment.since = moment.map(|moment| moment.count);
+            // No other answers than those of this endpoint tell messages to the device.
+            let told = token.moment().map_or(0, |_| token.position());
+            scope.to_device_after = Some(token.to_device().unwrap_or(told));
+            if let Some(upto) = token.to_device() {
+                to_device::acknowledge(&scope, upto).await?;
+            }
         }
         let mut is_last = request.timeout.is_zero() || request.full_state || scope.since.is_none();
         let mut has_waited = false;
@@ -211,6 +222,7 @@ impl Sync {
             sent_members: self.sent_members.clone(),
             since: None,
             upto: self.bus.head(),
+            to_device_after: Some(0),
             moment,
             bus: self.bus.clone(),
             listener: Arc::clone(listener),

@@ -15,6 +15,7 @@ use starling_client_api::{Parts, State};
 use starling_config::{Config, Listener, RegistrationMode};
 use starling_db::Db;
 use starling_delivery::Jobs;
+use starling_e2ee::{KeyBackups, ToDevice, ToDeviceParts};
 use starling_e2ee::{Keys, KeysParts};
 use starling_ephemeral::Ephemeral;
 use starling_events::RoomVersion;
@@ -201,6 +202,13 @@ impl TestServer {
             server_name: owned_server_name!("localhost"),
             remote: client,
         });
+        let to_device = ToDevice::new(ToDeviceParts {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            chance: chance.clone(),
+            server_name: owned_server_name!("localhost"),
+        });
         let jobs = Jobs::new(store.clone(), rooms.clone(), clock.clone());
         let limiter = RateLimiter::new(&config.rate_limits, clock.clone());
         let state = State::new(Parts {
@@ -210,6 +218,8 @@ impl TestServer {
             rooms,
             ephemeral,
             keys,
+            to_device,
+            key_backups: KeyBackups::new(store.clone()),
             sync: Sync::new(store.clone(), bus, clock.clone(), stopping),
             search: Search::new(store, owned_server_name!("localhost")),
             clock: clock.clone(),

@@ -68,7 +68,7 @@ pub(super) fn forget(error: SendError) -> MatrixError {
 }
 
 /// A body that is no content of an event.
-pub(super) fn content(error: JsonError) -> MatrixError {
+pub(crate) fn content(error: JsonError) -> MatrixError {
     let message = SendError::Content(error).to_string();
     match error {
         JsonError::NotUtf8 | JsonError::Syntax(_) => MatrixError::not_json(message),

@@ -21,9 +21,11 @@ mod pushers;
 mod refresh;
 mod register;
 mod registration_tokens;
+mod room_keys;
 mod server;
 mod tags;
 mod third_party_networks;
+mod to_device;
 mod user_directory;
 mod voip;
 

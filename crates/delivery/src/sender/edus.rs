@@ -16,8 +16,12 @@ use super::transaction::MOST_PDUS;
 /// Of receipts, so many are in a transaction.
 const MOST_OF_RECEIPTS: usize = 20;
 
-/// A transaction has at most 100, with the receipts that a server has missed, and a change of a device in place of each event.
-const MOST_EDUS: usize = 100 - MOST_OF_RECEIPTS - MOST_PDUS;
+/// And so many messages to devices.
+pub(super) const MOST_TO_DEVICE: usize = 20;
+
+/// A transaction has at most 100, with the receipts that a server has missed, messages to devices, and a change of a device in
+/// place of each event.
+const MOST_EDUS: usize = 100 - MOST_OF_RECEIPTS - MOST_TO_DEVICE - MOST_PDUS;
 
 /// So many users' presence is in one transaction.
 const MOST_PRESENCES: usize = 100;

@@ -13,6 +13,8 @@ pub(super) const MOST_KNOWN: usize = 1_000;
 pub(super) struct Queue {
     pub(super) events: Events,
     pub(super) edus: Edus,
+    /// Whether messages to devices may wait in the database.
+    pub(super) to_device: bool,
     pub(super) turn: Turn,
     /// Attempts in a row that have failed.
     pub(super) failures: u32,
@@ -63,6 +65,7 @@ impl Queue {
         Self {
             events: Events::Known(BTreeSet::new()),
             edus: Edus::default(),
+            to_device: false,
             turn: Turn::Idle,
             failures: 0,
             unanswered: None,
@@ -78,7 +81,7 @@ impl Queue {
 
     pub(super) fn is_empty(&self) -> bool {
         let has_all = matches!(&self.events, Events::Known(known) if known.is_empty());
-        has_all && self.edus.is_empty()
+        has_all && self.edus.is_empty() && !self.to_device
     }
 
     /// From now on its events come from the database, and what it missed of receipts, from the first on that it didn't get.

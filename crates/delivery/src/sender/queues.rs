@@ -11,7 +11,7 @@ use starling_store::outgoing::OutgoingPage;
 
 use super::edus::{Edus, Told};
 use super::queue::{Events, Missed, Queue, Turn};
-use super::transaction::{Attempted, MOST_PDUS, Outcome, Wanted};
+use super::transaction::{Attempted, MOST_PDUS, Next, Outcome, Wanted};
 
 /// So many transactions to servers that lag behind are under way.
 const MOST_TO_BEHIND: usize = 250;
@@ -68,6 +68,32 @@ impl Queues {
         }
     }
 
+    /// For these servers messages to devices wait; those that have no turn yet get one at a time of `turn_ms`.
+    pub(super) fn start_to_device(
+        &mut self,
+        servers: BTreeSet<OwnedServerName>,
+        mut turn_ms: impl FnMut() -> i64,
+    ) {
+        for server in servers {
+            let queue = self.servers.entry(server.clone());
+            let queue = queue.or_insert_with(Queue::new);
+            queue.to_device = true;
+            if queue.turn == Turn::Idle {
+                let until_ms = turn_ms();
+                queue.turn = Turn::Waiting { until_ms };
+                self.retries.insert((until_ms, server));
+            }
+        }
+    }
+
+    /// Messages to devices of a server wait in the database.
+    pub(super) fn has_to_device(&mut self, server: OwnedServerName) {
+        let queue = self.servers.entry(server.clone());
+        let queue = queue.or_insert_with(Queue::new);
+        queue.to_device = true;
+        self.ready.add(server, queue);
+    }
+
     /// Up to where the log was read.
     pub(super) fn upto(&self) -> i64 {
         self.upto
@@ -96,7 +122,7 @@ impl Queues {
     }
 
     /// Who is next, and what it gets.
-    pub(super) fn next(&mut self, now_ms: i64) -> Option<(OwnedServerName, Wanted, Told)> {
+    pub(super) fn next(&mut self, now_ms: i64) -> Option<Next> {
         while let Some((server, is_behind)) = self.ready.next() {
             let Some(queue) = self.servers.get_mut(&server) else {
                 continue;
@@ -115,13 +141,20 @@ impl Queues {
                     (wanted, queue.edus.take(now_ms))
                 }
             };
+            let is_new = !matches!(wanted, Wanted::Again(_));
+            let to_device = is_new && std::mem::take(&mut queue.to_device);
             queue.turn = Turn::Sending {
                 newest: queue.newest(),
                 first_receipt: told.first_receipt,
                 is_behind,
             };
             self.ready.sending += usize::from(is_behind);
-            return Some((server, wanted, told));
+            return Some(Next {
+                server,
+                wanted,
+                told,
+                to_device,
+            });
         }
         None
     }
@@ -132,6 +165,7 @@ impl Queues {
             server,
             upto,
             is_all,
+            to_device,
             outcome,
         } = attempted;
         let Entry::Occupied(mut entry) = self.servers.entry(server.clone()) else {
@@ -148,6 +182,7 @@ impl Queues {
         };
         self.ready.sending -= usize::from(is_behind);
         queue.turn = Turn::Idle;
+        queue.to_device |= to_device;
         match outcome {
             Outcome::Sent => {
                 queue.has_got(upto, is_all, newest);
@@ -277,6 +312,7 @@ mod tests {
             server: server.clone(),
             upto: None,
             is_all: false,
+            to_device: false,
             outcome: Outcome::Failed(None),
         };
         queues.ended(failed, now_ms, Some(now_ms + 1_000));
@@ -330,9 +366,9 @@ mod tests {
         assert_eq!(tried, MOST_TO_BEHIND);
         let well = OwnedServerName::try_from("well.example").unwrap();
         queues.add(page(10, std::slice::from_ref(&well)));
-        assert_eq!(queues.next(0).map(|(server, ..)| server), Some(well));
+        assert_eq!(queues.next(0).map(|next| next.server), Some(well));
         fail(&mut queues, &server(0), 0);
-        let next = queues.next(0).map(|(server, ..)| server);
+        let next = queues.next(0).map(|next| next.server);
         assert!(
             next.is_some_and(|next| next != server(0)),
             "the next of them"
@@ -351,7 +387,7 @@ mod tests {
         queues.pass(999);
         assert!(queues.next(999).is_none(), "it is left alone");
         queues.pass(1_000);
-        let (_, wanted, _) = queues.next(1_000).unwrap();
+        let wanted = queues.next(1_000).unwrap().wanted;
         let missed = (4, 5);
         assert!(
             matches!(wanted, Wanted::Missed { after, receipts_after } if (after, receipts_after) == missed),
@@ -363,6 +399,7 @@ mod tests {
             server: server.clone(),
             upto,
             is_all: true,
+            to_device: false,
             outcome: Outcome::Sent,
         };
         queues.ended(got(Some(5)), 1_000, None);

@@ -7,15 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use ruma_common::{OwnedServerName, ServerName};
 use serde_json::Value;
-use starling_db::{Error, Tx};
+use starling_db::{Error, Tx, Write};
 use starling_e2ee::outgoing_changes;
 use starling_outbound::{RemoteError, Request};
 use starling_store::EventNum;
 use starling_store::destinations::missed_after;
 use starling_store::events::Event;
 use starling_store::outgoing::receipts_missed;
+use starling_store::to_device::{
+    WaitingMessage, outgoing_to_device_delete, outgoing_to_device_read,
+};
 
-use super::edus::{Edus, Told};
+use super::edus::{Edus, MOST_TO_DEVICE, Told};
 use super::{SenderParts, is_of};
 
 /// A transaction has at most so many.
@@ -41,15 +44,24 @@ pub(super) enum Wanted {
     Again(Box<Transaction>),
 }
 
-/// An attempt to send something.
+/// What a server gets next.
 #[derive(Debug)]
-pub(super) struct Attempt {
-    /// To whom.
+pub(super) struct Next {
+    /// The server.
     pub(super) server: OwnedServerName,
     /// Which events.
     pub(super) wanted: Wanted,
     /// What else.
     pub(super) told: Told,
+    /// Whether messages to devices may wait for it.
+    pub(super) to_device: bool,
+}
+
+/// An attempt to send something.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// What, and to whom.
+    pub(super) next: Next,
     /// The id of a new transaction.
     pub(super) txn_id: String,
 }
@@ -61,6 +73,8 @@ pub(super) struct Transaction {
     body: Bytes,
     /// The position of its last event.
     upto: Option<i64>,
+    /// The positions of the messages to devices in it, which go when the server has them.
+    to_device: Vec<i64>,
 }
 
 /// How an attempt ended.
@@ -72,6 +86,8 @@ pub(super) struct Attempted {
     pub(super) upto: Option<i64>,
     /// Whether nothing else was missed.
     pub(super) is_all: bool,
+    /// Whether messages to devices may still wait, of those that were to be in it.
+    pub(super) to_device: bool,
     /// Whether the server has it.
     pub(super) outcome: Outcome,
 }
@@ -93,24 +109,35 @@ struct Contents {
     upto: Option<i64>,
     is_all: bool,
     edus: Vec<Value>,
+    /// Messages to devices.
+    to_device: Vec<WaitingMessage>,
+    /// Whether there are more of them.
+    has_more_to_device: bool,
 }
 
 impl Attempt {
     /// Sends it.
     pub(super) async fn make(self, parts: Arc<SenderParts>) -> Attempted {
-        let Self {
+        let Self { next, txn_id } = self;
+        let Next {
             server,
             wanted,
             told,
-            txn_id,
-        } = self;
+            to_device,
+        } = next;
         let contents = match wanted {
-            Wanted::Again(transaction) => return send(&parts, server, *transaction, false).await,
+            Wanted::Again(transaction) => {
+                return send(&parts, server, *transaction, (false, false)).await;
+            }
             Wanted::These(positions) => these(&parts, &positions).await,
             Wanted::Missed {
                 after,
                 receipts_after,
             } => missed(&parts, server.clone(), (after, receipts_after)).await,
+        };
+        let contents = match contents {
+            Ok(contents) if to_device => with_to_device(&parts, &server, contents).await,
+            other => other,
         };
         let mut contents = match contents {
             Ok(contents) => contents,
@@ -120,22 +147,52 @@ impl Attempt {
                     server,
                     upto: None,
                     is_all: false,
+                    to_device,
                     outcome: Outcome::Failed(None),
                 };
             }
         };
         contents.edus.extend(told.edus);
         let is_all = contents.is_all;
-        if contents.events.is_empty() && contents.edus.is_empty() {
+        if contents.is_empty() {
             return Attempted {
                 server,
                 upto: contents.upto,
                 is_all,
+                to_device: false,
                 outcome: Outcome::Sent,
             };
         }
         let transaction = Transaction::new(&parts, txn_id, &contents);
-        send(&parts, server, transaction, is_all).await
+        let rest = (is_all, contents.has_more_to_device);
+        send(&parts, server, transaction, rest).await
+    }
+}
+
+impl Contents {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.edus.is_empty() && self.to_device.is_empty()
+    }
+
+    /// The EDUs, each in canonical form, with commas between them.
+    fn write_edus(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        for message in &self.to_device {
+            separate(out, start);
+            out.extend_from_slice(br#"{"content":"#);
+            out.extend_from_slice(&message.json);
+            out.extend_from_slice(br#","edu_type":"m.direct_to_device"}"#);
+        }
+        for edu in &self.edus {
+            separate(out, start);
+            out.extend_from_slice(edu.to_string().as_bytes());
+        }
+    }
+}
+
+fn separate(out: &mut Vec<u8>, start: usize) {
+    if out.len() > start {
+        out.push(b',');
     }
 }
 
@@ -144,9 +201,10 @@ impl Transaction {
     fn new(parts: &SenderParts, id: String, contents: &Contents) -> Self {
         let mut body = Vec::with_capacity(1024);
         body.push(b'{');
-        if !contents.edus.is_empty() {
-            let edus: Vec<String> = contents.edus.iter().map(Value::to_string).collect();
-            body.extend(format!(r#""edus":[{}],"#, edus.join(",")).into_bytes());
+        if !contents.edus.is_empty() || !contents.to_device.is_empty() {
+            body.extend_from_slice(br#""edus":["#);
+            contents.write_edus(&mut body);
+            body.extend_from_slice(b"],");
         }
         // The name of a server has nothing in it that JSON escapes.
         let head = format!(
@@ -166,6 +224,7 @@ impl Transaction {
             id,
             body: body.into(),
             upto: contents.upto,
+            to_device: contents.to_device.iter().map(|it| it.position).collect(),
         }
     }
 }
@@ -225,25 +284,65 @@ async fn missed(
             upto: missed.positions.last().copied(),
             is_all: missed.is_all,
             edus: told,
+            ..Contents::default()
         })
     };
     parts.store.db().scan("missed", read).await
 }
 
+/// Adds the messages to devices that wait for a server.
+async fn with_to_device(
+    parts: &SenderParts,
+    server: &ServerName,
+    contents: Contents,
+) -> Result<Contents, Error> {
+    let server = server.to_owned();
+    let limit = u32::try_from(MOST_TO_DEVICE).unwrap_or(u32::MAX);
+    let read = move |tx: &mut Tx<'_>| outgoing_to_device_read(tx, &server, limit);
+    let to_device = parts.store.db().read("outgoing_to_device", read).await?;
+    Ok(Contents {
+        has_more_to_device: to_device.len() >= MOST_TO_DEVICE,
+        to_device,
+        ..contents
+    })
+}
+
+/// The server has these messages to devices. After a crash before that is stored, it gets them once more, and knows them by
+/// their ids.
+async fn forget_to_device(parts: &SenderParts, positions: Vec<i64>) -> Result<(), Error> {
+    if positions.is_empty() {
+        return Ok(());
+    }
+    let delete = move |tx: &mut Tx<'_>| outgoing_to_device_delete(tx, &positions);
+    let write = Write::new("outgoing_to_device_delete").relaxed();
+    parts.store.db().write(write, delete).await
+}
+
+/// Sends a transaction; `rest` is whether nothing else was missed, and whether more messages to devices wait.
 async fn send(
     parts: &SenderParts,
     server: OwnedServerName,
     transaction: Transaction,
-    is_all: bool,
+    (is_all, has_more_to_device): (bool, bool),
 ) -> Attempted {
     let uri = format!("/_matrix/federation/v1/send/{}", transaction.id);
     let request = Request::put(uri, transaction.body.clone()).patience(PATIENCE);
     let answer = parts.client.request(&server, request).await;
     let upto = transaction.upto;
+    let mut to_device = has_more_to_device || !transaction.to_device.is_empty();
     let outcome = match answer {
         Ok(answer) => {
             log_refused(&server, &answer);
-            Outcome::Sent
+            match forget_to_device(parts, transaction.to_device).await {
+                Ok(()) => {
+                    to_device = has_more_to_device;
+                    Outcome::Sent
+                }
+                Err(error) => {
+                    tracing::warn!(%error, %server, "messages to devices are sent once more");
+                    Outcome::Failed(None)
+                }
+            }
         }
         Err(error) => {
             tracing::debug!(%error, %server, "a transaction was not taken");
@@ -255,6 +354,7 @@ async fn send(
         server,
         upto,
         is_all,
+        to_device,
         outcome,
     }
 }

@@ -5,3 +5,4 @@ mod devices;
 mod edus;
 mod events;
 mod support;
+mod to_device;

@@ -13,3 +13,4 @@ mod routes;
 mod send;
 mod signed;
 mod support;
+mod to_device;

@@ -159,6 +159,7 @@ impl Here {
             rooms: server.state.rooms.clone(),
             ephemeral: server.state.ephemeral.clone(),
             device_keys: server.state.keys.clone(),
+            to_device: server.state.to_device.clone(),
             keys: KeyRing::new(store, client.clone(), clock.clone(), Vec::new()),
             client,
             old_keys: Vec::new(),

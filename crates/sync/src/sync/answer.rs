@@ -18,6 +18,7 @@ use super::invited::{Shown, Stripped};
 use super::joined::Joined;
 use super::plan::{Plan, Section};
 use super::room::{Part, Told};
+use super::to_device::ToDeviceTold;
 use super::unread::Recount;
 use super::{Scope, account_data, ephemeral, invited, keys, left, presence, unread};
 use crate::Error;
@@ -34,6 +35,7 @@ pub(crate) struct Answer {
     presence: Vec<Presence>,
     device_lists: DeviceLists,
     rooms: Rooms,
+    to_device: ToDeviceTold,
 }
 
 /// The members of each object of rooms, without the object's braces.
@@ -92,6 +94,7 @@ impl Answer {
             presence: presence::of_plan(scope, &plan),
             device_lists: std::mem::take(&mut plan.device_lists),
             rooms: Rooms::default(),
+            to_device: std::mem::take(&mut plan.to_device),
         };
         let rooms: Vec<(RoomNum, Section)> = std::mem::take(&mut plan.rooms).into_iter().collect();
         for numbers in rooms.chunks(ROOMS_STEP) {
@@ -130,6 +133,7 @@ impl Answer {
         self.account_data.is_empty()
             && self.presence.is_empty()
             && self.device_lists.is_empty()
+            && self.to_device.is_empty()
             && [invite, join, knock, leave].into_iter().all(Vec::is_empty)
     }
 
@@ -155,7 +159,8 @@ impl Answer {
         account_data::write(&mut out, &self.account_data);
         keys::write_lists(&mut object, &mut out, &self.device_lists);
         keys::write_counts(&mut object, &mut out, counts);
-        object.string(&mut out, "next_batch", &scope.next_batch().to_string());
+        let next_batch = scope.next_batch(self.to_device.told_upto(scope.upto));
+        object.string(&mut out, "next_batch", &next_batch.to_string());
         object.key(&mut out, "presence");
         presence::write(&mut out, &self.presence, scope.asker.now_ms);
         object.key(&mut out, "rooms");
@@ -167,6 +172,7 @@ impl Answer {
             out.push(b'}');
         }
         out.push(b'}');
+        self.to_device.write(&mut object, &mut out);
         out.push(b'}');
         out
     }

@@ -71,6 +71,7 @@ impl Sync {
         };
         let (listener, _watch) = self.ear(reader, one).await?;
         let mut scope = self.scope(reader, &SyncRequest::default(), &listener);
+        scope.to_device_after = None;
         let from = request.from.as_deref();
         let from = from.map(|from| self.token(from, scope.upto)).transpose()?;
         let start = from.map_or(scope.upto, |from| from.position());

@@ -99,6 +99,7 @@ impl Sync {
         let listener = self.listener(reader).await?;
         Ok(Scope {
             has_room_ids: true,
+            to_device_after: None,
             ..self.scope(reader, &request, &listener)
         })
     }

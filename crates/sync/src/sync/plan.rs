@@ -19,6 +19,7 @@ use starling_store::unread::rooms_behind;
 use starling_store::{RoomNum, UserNum};
 
 use super::ephemeral::Changed;
+use super::to_device::ToDeviceTold;
 use super::unread::Recount;
 use super::{Scope, receipts, typing};
 use crate::Error;
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) recounts: BTreeMap<RoomNum, Recount>,
     /// Whose devices have changed.
     pub(crate) device_lists: DeviceLists,
+    /// Messages to the device.
+    pub(crate) to_device: ToDeviceTold,
     /// Whether it may be about all of the user's rooms: nobody knows in which of them something has happened.
     pub(crate) is_broad: bool,
 }
@@ -100,15 +103,22 @@ impl Plan {
         scope: &Scope,
         changes: Option<Vec<(i64, Topic)>>,
     ) -> Result<Self, Error> {
+        let heard = changes.as_deref();
+        let heard = heard.map(|changes| Heard::new(scope, changes));
+        let has_to_device = heard.as_ref().is_none_or(|heard| heard.to_device);
+        let mut plan = Self::of_heard(scope, heard).await?;
+        plan.to_device = ToDeviceTold::read(scope, has_to_device).await?;
+        Ok(plan)
+    }
+
+    /// What to tell of all but messages to the device; `heard` is what the listener has heard, if it remembers.
+    async fn of_heard(scope: &Scope, heard: Option<Heard>) -> Result<Self, Error> {
         let db = scope.store.db();
         let scope = scope.clone();
         let Some(since) = scope.since else {
             return db.scan("sync_initial", move |tx| initial(tx, &scope)).await;
         };
         let typing = typing::changed(&scope);
-        let heard = changes
-            .as_deref()
-            .map(|changes| Heard::new(&scope, changes));
         match heard {
             Some(heard) if heard.only_rooms && !scope.full_state => {
                 let mut plan = Self::default();
@@ -222,6 +232,8 @@ struct Heard {
     read: Vec<RoomNum>,
     /// Whether somebody who shares a room with the user, or the user, may have other devices, or have come or gone.
     devices: bool,
+    /// Whether messages to the device have come.
+    to_device: bool,
     /// Whether that is all.
     only_rooms: bool,
 }
@@ -233,6 +245,7 @@ impl Heard {
             receipts: Vec::new(),
             read: Vec::new(),
             devices: false,
+            to_device: false,
             only_rooms: true,
         };
         for (_, topic) in changes {
@@ -249,6 +262,7 @@ impl Heard {
                     heard.only_rooms = false;
                 }
                 Topic::Device(_) => heard.only_rooms = false,
+                Topic::ToDevice(_) => heard.to_device = true,
             }
         }
         heard

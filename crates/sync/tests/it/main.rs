@@ -14,5 +14,6 @@ mod poll;
 mod server;
 mod state;
 mod summary;
+mod to_device;
 mod tokens;
 mod unsigned;

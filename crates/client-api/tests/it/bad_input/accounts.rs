@@ -12,6 +12,8 @@ pub(super) fn cases() -> Vec<Case> {
         PRIVATE,
         DEVICES,
         KEYS,
+        TO_DEVICE,
+        ROOM_KEYS,
         ADMINISTRATION,
     ];
     let mut cases = tables.map(table).concat();
@@ -36,6 +38,8 @@ fn bodies() -> Vec<Case> {
         ("alice", "PUT", "presence/{alice}/status"),
         ("alice", "PUT", "user/{alice}/account_data/org.example"),
         ("alice", "POST", "user/{alice}/filter"),
+        ("alice", "PUT", "sendToDevice/m.a/1"),
+        ("alice", "POST", "room_keys/version"),
         ("admin", "PUT", "/_matrix/client/v1/admin/lock/{alice}"),
     ];
     let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
@@ -393,4 +397,51 @@ const PRESENCE: &str = r#"
     alice GET presence/%40a%00%3Alocalhost/status - 403 M_FORBIDDEN
     alice GET presence/%FF/status - 400 M_INVALID_PARAM
     guest PUT presence/{alice}/status {"presence":"online"} 403 M_GUEST_ACCESS_FORBIDDEN
+"#;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging>
+const TO_DEVICE: &str = r#"
+    nobody PUT sendToDevice/m.a/1 {"messages":{}} 401 M_MISSING_TOKEN
+    alice PUT sendToDevice/m.a/1 - 400 M_NOT_JSON
+    alice PUT sendToDevice/m.a/1 {} 400 M_MISSING_PARAM
+    alice PUT sendToDevice/m.a/1 {"messages":null} 400 M_BAD_JSON
+    alice PUT sendToDevice/m.a/1 {"messages":{"{bob}":1}} 400 M_BAD_JSON
+    alice PUT sendToDevice/m.a/1 {"messages":{"{bob}":{"*":1}}} 400 M_BAD_JSON
+    alice PUT sendToDevice/m.a/1 {"messages":{"{bob}":{"*":{"n":1.5}}}} 400 M_BAD_JSON
+    alice PUT sendToDevice/{256}/1 {"messages":{"{bob}":{"*":{}}}} 400 M_INVALID_PARAM
+    alice PUT sendToDevice/m.a/{3000} {"messages":{"{bob}":{"*":{}}}} 400 M_INVALID_PARAM
+"#;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
+const ROOM_KEYS: &str = r#"
+    nobody GET room_keys/version - 401 M_MISSING_TOKEN
+    guest GET room_keys/version - 403 M_GUEST_ACCESS_FORBIDDEN
+    alice GET room_keys/version - 404 M_NOT_FOUND
+    alice GET room_keys/version/1 - 404 M_NOT_FOUND
+    alice GET room_keys/version/%00 - 404 M_NOT_FOUND
+    alice POST room_keys/version {} 400 M_BAD_JSON
+    alice POST room_keys/version {"algorithm":"a"} 400 M_BAD_JSON
+    alice POST room_keys/version {"algorithm":1,"auth_data":{}} 400 M_BAD_JSON
+    alice POST room_keys/version {"algorithm":"a","auth_data":[]} 400 M_BAD_JSON
+    alice POST room_keys/version {"algorithm":"","auth_data":{}} 400 M_INVALID_PARAM
+    alice POST room_keys/version {"algorithm":"{3000}","auth_data":{}} 400 M_INVALID_PARAM
+    alice PUT room_keys/version/1 {"algorithm":"a","auth_data":{}} 404 M_NOT_FOUND
+    alice PUT room_keys/version/1 {"algorithm":"a","auth_data":{},"version":"2"} 400 M_INVALID_PARAM
+    alice DELETE room_keys/version/1 - 404 M_NOT_FOUND
+    alice GET room_keys/keys - 400 M_MISSING_PARAM
+    alice GET room_keys/keys?version=1 - 404 M_NOT_FOUND
+    alice GET room_keys/keys/{room}?version=1 - 404 M_NOT_FOUND
+    alice GET room_keys/keys/{room}/s?version=1 - 404 M_NOT_FOUND
+    alice DELETE room_keys/keys?version=1 - 404 M_NOT_FOUND
+    alice PUT room_keys/keys {"rooms":{}} 400 M_MISSING_PARAM
+    alice PUT room_keys/keys?version=1 {} 400 M_BAD_JSON
+    alice PUT room_keys/keys?version=1 {"rooms":{"{room}":{}}} 400 M_BAD_JSON
+    alice PUT room_keys/keys?version=1 {"rooms":{"{room}":{"sessions":{"s":{}}}}} 400 M_BAD_JSON
+    alice PUT room_keys/keys/{room}?version=1 {"sessions":[]} 400 M_BAD_JSON
+    alice PUT room_keys/keys/{room}/s?version=1 {} 400 M_BAD_JSON
+    alice PUT room_keys/keys/{room}/s?version=1 {"first_message_index":-1,"forwarded_count":0,"is_verified":true,"session_data":{}} 400 M_INVALID_PARAM
+    alice PUT room_keys/keys/{room}/s?version=1 {"first_message_index":0,"forwarded_count":0,"is_verified":1,"session_data":{}} 400 M_BAD_JSON
+    alice PUT room_keys/keys/{room}/s?version=1 {"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":"x"} 400 M_BAD_JSON
+    alice PUT room_keys/keys/{room}/{3000}?version=1 {"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":{}} 413 M_TOO_LARGE
+    alice PUT room_keys/keys/{room}/s?version=1 {"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":{}} 404 M_NOT_FOUND
 "#;

@@ -110,7 +110,8 @@ const TYPES: [&str; 18] = [
 ];
 
 /// Parameters of queries.
-const QUERY: [&str; 32] = [
+const QUERY: [&str; 33] = [
+    "version",
     "dir",
     "limit",
     "from",
@@ -234,6 +235,8 @@ impl Grammar {
             "ruleId" => &[".m.rule.master", ".m.rule.message", "none"],
             "protocol" => &["irc", "x"],
             "tag" => &["m.favourite", "u.work"],
+            "version" => &["1", "1", "2", "x"],
+            "sessionId" => &["session", "other"],
             "keyName" => &["displayname", "avatar_url", "org.example"],
             "authType" => &[
                 "m.login.dummy",
@@ -284,6 +287,7 @@ impl Grammar {
                 "9223372036854775807",
                 "-9223372036854775808",
             ],
+            "version" => &["1", "1", "2", "x"],
             "include" => &["all", "participated"],
             "room_id" => &[room, "!unknown:localhost"],
             "set_presence" => &["online", "offline", "unavailable"],
@@ -408,7 +412,24 @@ impl Grammar {
                 "room": { "timeline": { "limit": 3, "types": ["m.*"], "not_senders": [bob] }, "rooms": [room] },
                 "event_fields": ["content.body"], "event_format": "client",
             }),
+            "v3/sendToDevice/{eventType}/{txnId}" => json!({
+                "messages": { alice: { "*": { "n": 1 } }, bob: { device: {} }, "@a:elsewhere": { "x": {} } },
+            }),
+            _ if ending.starts_with("v3/room_keys/") => self.wanted_of_backup(ending),
             _ => self.wanted_of_room(path, ending),
+        }
+    }
+
+    /// What a route wants that is of backups of keys.
+    fn wanted_of_backup(&self, ending: &str) -> Value {
+        let key = json!({
+            "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": { "x": "x" },
+        });
+        match ending.trim_start_matches("v3/room_keys/") {
+            "keys" => json!({ "rooms": { &self.known.room: { "sessions": { "session": key } } } }),
+            "keys/{roomId}" => json!({ "sessions": { "session": key } }),
+            "keys/{roomId}/{sessionId}" => key,
+            _ => json!({ "algorithm": "m.x", "auth_data": { "x": "x" } }),
         }
     }
 

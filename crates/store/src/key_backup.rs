@@ -1,0 +1,323 @@
+//! Backups of room keys: what clients encrypt and keep here, so that no message is lost with a device.
+//! <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
+
+use starling_db::{Error, Row, Tx, Value};
+
+use crate::numbers::UserNum;
+
+starling_db::statements! {
+    /// The newest version that was ever given out, if any.
+    BACKUP_LAST = "SELECT version FROM key_backups WHERE user_num = ?1 ORDER BY version DESC LIMIT 1";
+    /// The newest backup.
+    BACKUP_CURRENT = "SELECT version, algorithm, auth_data, etag, key_count FROM key_backups
+        WHERE user_num = ?1 AND is_deleted = 0 ORDER BY version DESC LIMIT 1";
+    /// A backup.
+    BACKUP_READ = "SELECT version, algorithm, auth_data, etag, key_count FROM key_backups
+        WHERE user_num = ?1 AND version = ?2 AND is_deleted = 0";
+    /// A new backup.
+    BACKUP_INSERT = "INSERT INTO key_backups (user_num, version, algorithm, auth_data, etag, key_count, is_deleted)
+        VALUES (?1, ?2, ?3, ?4, 0, 0, 0)";
+    /// What a backup says of how its keys are encrypted.
+    BACKUP_SET_AUTH = "UPDATE key_backups SET auth_data = ?3 WHERE user_num = ?1 AND version = ?2 AND is_deleted = 0";
+    /// The keys of a backup have changed.
+    BACKUP_CHANGED = "UPDATE key_backups SET etag = etag + 1, key_count = key_count + ?3
+        WHERE user_num = ?1 AND version = ?2";
+    /// The end of a backup.
+    BACKUP_DELETE = "UPDATE key_backups SET is_deleted = 1, algorithm = ?3, auth_data = ?3
+        WHERE user_num = ?1 AND version = ?2 AND is_deleted = 0";
+    /// The oldest backups of who has too many.
+    BACKUPS_BEYOND = "SELECT version FROM key_backups WHERE user_num = ?1 AND is_deleted = 0
+        ORDER BY version DESC LIMIT 100 OFFSET ?2";
+    /// Deleted backups that still have keys.
+    BACKUPS_TO_EMPTY = "SELECT user_num, version FROM key_backups WHERE is_deleted = 1 AND key_count > 0
+        ORDER BY user_num, version LIMIT ?1";
+    /// How many of some keys are there.
+    KEYS_COUNT = "SELECT COUNT(*) FROM {zip blobs ?3 blobs ?4} AS wanted CROSS JOIN backed_up_keys AS kept
+        WHERE kept.user_num = ?1 AND kept.version = ?2 AND kept.room_id = wanted.c1 AND kept.session_id = wanted.c2";
+    /// Keeps keys: of those that are there already, the better ones.
+    KEYS_PUT = "INSERT INTO backed_up_keys
+            (user_num, version, room_id, session_id, is_verified, first_message_index, forwarded_count, session_data)
+        SELECT ?1, ?2, c1, c2, c3, c4, c5, c6
+            FROM {zip blobs ?3 blobs ?4 ints ?5 ints ?6 ints ?7 blobs ?8} AS keys WHERE 1 = 1
+        ON CONFLICT (user_num, version, room_id, session_id) DO UPDATE SET
+            is_verified = excluded.is_verified, first_message_index = excluded.first_message_index,
+            forwarded_count = excluded.forwarded_count, session_data = excluded.session_data
+        WHERE (excluded.is_verified, backed_up_keys.first_message_index, backed_up_keys.forwarded_count)
+            > (backed_up_keys.is_verified, excluded.first_message_index, excluded.forwarded_count)";
+    /// One key.
+    KEY_READ = "SELECT room_id, session_id, is_verified, first_message_index, forwarded_count, session_data
+        FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3 AND session_id = ?4";
+    /// The next keys of a room.
+    KEYS_OF_ROOM = "SELECT room_id, session_id, is_verified, first_message_index, forwarded_count, session_data
+        FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3 AND session_id > ?4
+        ORDER BY session_id LIMIT ?5";
+    /// The next keys of all rooms.
+    KEYS_OF_ALL = "SELECT room_id, session_id, is_verified, first_message_index, forwarded_count, session_data
+        FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND (room_id, session_id) > (?3, ?4)
+        ORDER BY room_id, session_id LIMIT ?5";
+    /// The end of a key.
+    KEY_DELETE = "DELETE FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3 AND session_id = ?4";
+    /// The end of some keys of a room.
+    KEYS_DELETE_OF_ROOM = "DELETE FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3
+        AND session_id IN (SELECT session_id FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3
+            ORDER BY session_id LIMIT ?4)";
+    /// The end of some keys of all rooms.
+    KEYS_DELETE_OF_ALL = "DELETE FROM backed_up_keys WHERE user_num = ?1 AND version = ?2
+        AND (room_id, session_id) IN (SELECT room_id, session_id FROM backed_up_keys WHERE user_num = ?1 AND version = ?2
+            ORDER BY room_id, session_id LIMIT ?3)";
+}
+
+/// A backup, without its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Which of the user's it is: from 1 on.
+    pub version: i64,
+    /// How its keys are encrypted.
+    pub algorithm: String,
+    /// What the algorithm needs to know: a JSON object.
+    pub auth_data: String,
+    /// Another number whenever its keys have changed.
+    pub etag: i64,
+    /// How many keys it has.
+    pub count: i64,
+}
+
+/// A key in a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackedUpKey {
+    /// The room that it is for, as the client named it.
+    pub room_id: String,
+    /// The session that it is of.
+    pub session_id: String,
+    /// Whether the device that backed it up has verified the one that it is from.
+    pub is_verified: bool,
+    /// The first message that it decrypts.
+    pub first_message_index: i64,
+    /// How often it was forwarded between devices.
+    pub forwarded_count: i64,
+    /// The key, encrypted: a JSON object.
+    pub session_data: String,
+}
+
+/// Which keys of a backup are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyScope {
+    /// All.
+    All,
+    /// Those of one room.
+    Room(String),
+    /// One of a room: of this session.
+    Session(String, String),
+}
+
+/// A user's newest backup.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn backup_current(tx: &mut Tx<'_>, user: UserNum) -> Result<Option<Backup>, Error> {
+    tx.query_one(&BACKUP_CURRENT, &[user.into()], backup)
+}
+
+/// A user's backup of this version, unless it was deleted.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn backup_read(tx: &mut Tx<'_>, user: UserNum, version: i64) -> Result<Option<Backup>, Error> {
+    tx.query_one(&BACKUP_READ, &[user.into(), version.into()], backup)
+}
+
+/// The last version that was given out to a user; 0 when none was.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn backup_last_version(tx: &mut Tx<'_>, user: UserNum) -> Result<i64, Error> {
+    let last = tx.query_one(&BACKUP_LAST, &[user.into()], |row| row.int(0))?;
+    Ok(last.unwrap_or(0))
+}
+
+/// Begins a backup: its version. Of who has more than `most` backups, the oldest are deleted.
+///
+/// # Errors
+/// When the database fails.
+pub fn backup_insert(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    (algorithm, auth_data): (&str, &str),
+    most: u32,
+) -> Result<i64, Error> {
+    let version = backup_last_version(tx, user)? + 1;
+    let params = [
+        user.into(),
+        version.into(),
+        algorithm.as_bytes().into(),
+        auth_data.as_bytes().into(),
+    ];
+    tx.execute_one(&BACKUP_INSERT, &params)?;
+    let params = [user.into(), i64::from(most).into()];
+    let beyond = tx.query_all(&BACKUPS_BEYOND, &params, |row| row.int(0))?;
+    // One at most, as each new one deletes what the last one left.
+    for old in beyond {
+        backup_delete(tx, user, old)?;
+    }
+    Ok(version)
+}
+
+/// Changes what a backup's algorithm needs to know. False when there is no such backup.
+///
+/// # Errors
+/// When the database fails.
+pub fn backup_set_auth_data(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    version: i64,
+    auth_data: &str,
+) -> Result<bool, Error> {
+    let params = [user.into(), version.into(), auth_data.as_bytes().into()];
+    Ok(tx.execute(&BACKUP_SET_AUTH, &params)? == 1)
+}
+
+/// Deletes a backup; its keys are left to [`backup_empty`]. False when there is none of this version (any longer).
+///
+/// # Errors
+/// When the database fails.
+pub fn backup_delete(tx: &mut Tx<'_>, user: UserNum, version: i64) -> Result<bool, Error> {
+    let params = [user.into(), version.into(), Value::Bytes(b"")];
+    Ok(tx.execute(&BACKUP_DELETE, &params)? == 1)
+}
+
+/// Deleted backups that still have keys, at most `limit`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn backups_to_empty(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<(UserNum, i64)>, Error> {
+    tx.query_all(&BACKUPS_TO_EMPTY, &[i64::from(limit).into()], |row| {
+        Ok((UserNum(row.int(0)?), row.int(1)?))
+    })
+}
+
+/// Keeps keys in a backup, each of another session; of a session that has one already, the better of both: verified rather
+/// than not, then from an earlier message on, then less often forwarded.
+///
+/// # Errors
+/// When the database fails.
+pub fn keys_put(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    version: i64,
+    keys: &[BackedUpKey],
+) -> Result<(), Error> {
+    let ints = |of: fn(&BackedUpKey) -> i64| keys.iter().map(of).collect::<Vec<i64>>();
+    let texts = |of: fn(&BackedUpKey) -> &String| {
+        let texts = keys.iter().map(|key| of(key).as_bytes());
+        texts.collect::<Vec<&[u8]>>()
+    };
+    let (rooms, sessions) = (texts(|key| &key.room_id), texts(|key| &key.session_id));
+    let named = [
+        user.into(),
+        version.into(),
+        Value::Blobs(&rooms),
+        Value::Blobs(&sessions),
+    ];
+    let known = tx.query_one(&KEYS_COUNT, &named, |row| row.int(0))?;
+    let new = i64::try_from(keys.len()).unwrap_or(i64::MAX) - known.unwrap_or(0);
+    let (verified, indexes, forwarded) = (
+        ints(|key| i64::from(key.is_verified)),
+        ints(|key| key.first_message_index),
+        ints(|key| key.forwarded_count),
+    );
+    let data = texts(|key| &key.session_data);
+    let [user, version, rooms, sessions] = named;
+    let params = [
+        user,
+        version,
+        rooms,
+        sessions,
+        Value::Ints(&verified),
+        Value::Ints(&indexes),
+        Value::Ints(&forwarded),
+        Value::Blobs(&data),
+    ];
+    if tx.execute(&KEYS_PUT, &params)? > 0 {
+        tx.execute_one(&BACKUP_CHANGED, &[user, version, new.into()])?;
+    }
+    Ok(())
+}
+
+/// The next keys of a backup, at most `limit`, ordered by room and session: those after a room and session.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn keys_read(
+    tx: &mut Tx<'_>,
+    (user, version): (UserNum, i64),
+    scope: &KeyScope,
+    (after_room, after_session): (&str, &str),
+    limit: u32,
+) -> Result<Vec<BackedUpKey>, Error> {
+    let (user, version) = (user.into(), version.into());
+    let (after, limit) = (after_session.as_bytes().into(), i64::from(limit).into());
+    match scope {
+        KeyScope::All => {
+            let params = [user, version, after_room.as_bytes().into(), after, limit];
+            tx.query_all(&KEYS_OF_ALL, &params, key)
+        }
+        KeyScope::Room(room) => {
+            let params = [user, version, room.as_bytes().into(), after, limit];
+            tx.query_all(&KEYS_OF_ROOM, &params, key)
+        }
+        KeyScope::Session(room, session) => {
+            let named = (room.as_bytes().into(), session.as_bytes().into());
+            tx.query_all(&KEY_READ, &[user, version, named.0, named.1], key)
+        }
+    }
+}
+
+/// Deletes keys of a backup, at most `most`. How many it deleted.
+///
+/// # Errors
+/// When the database fails.
+pub fn keys_delete(
+    tx: &mut Tx<'_>,
+    (user, version): (UserNum, i64),
+    scope: &KeyScope,
+    most: u32,
+) -> Result<u64, Error> {
+    let (user, version, limit) = (user.into(), version.into(), i64::from(most).into());
+    let deleted = match scope {
+        KeyScope::All => tx.execute(&KEYS_DELETE_OF_ALL, &[user, version, limit])?,
+        KeyScope::Room(room) => {
+            let params = [user, version, room.as_bytes().into(), limit];
+            tx.execute(&KEYS_DELETE_OF_ROOM, &params)?
+        }
+        KeyScope::Session(room, session) => {
+            let named = (room.as_bytes().into(), session.as_bytes().into());
+            tx.execute(&KEY_DELETE, &[user, version, named.0, named.1])?
+        }
+    };
+    if deleted > 0 {
+        let gone = i64::try_from(deleted).unwrap_or(i64::MAX);
+        tx.execute_one(&BACKUP_CHANGED, &[user, version, (-gone).into()])?;
+    }
+    Ok(deleted)
+}
+
+fn backup(row: &dyn Row) -> Result<Backup, Error> {
+    Ok(Backup {
+        version: row.int(0)?,
+        algorithm: row.utf8(1)?.to_owned(),
+        auth_data: row.utf8(2)?.to_owned(),
+        etag: row.int(3)?,
+        count: row.int(4)?,
+    })
+}
+
+fn key(row: &dyn Row) -> Result<BackedUpKey, Error> {
+    Ok(BackedUpKey {
+        room_id: row.utf8(0)?.to_owned(),
+        session_id: row.utf8(1)?.to_owned(),
+        is_verified: row.truth(2)?,
+        first_message_index: row.int(3)?,
+        forwarded_count: row.int(4)?,
+        session_data: row.utf8(5)?.to_owned(),
+    })
+}
