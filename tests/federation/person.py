@@ -41,6 +41,8 @@ class Person(Client):
         self.invited: dict[str, list[dict]] = {}
         self.knocked: dict[str, list[dict]] = {}
         self.presence: dict[str, dict] = {}
+        # Messages to the device.
+        self.messages: list[dict] = []
         self._since: str | None = None
 
     @classmethod
@@ -101,6 +103,13 @@ class Person(Client):
         path = ("rooms", room, "redact", event_id, secrets.token_hex(8))
         return self.put(*path, body={"reason": reason})["event_id"]
 
+    def device(self) -> str:
+        return self.get("account", "whoami")["device_id"]
+
+    def tell(self, whom: "Person", device: str, content: dict, kind: str = "org.example.test") -> None:
+        """Sends a message to a device."""
+        self.put("sendToDevice", kind, secrets.token_hex(8), body={"messages": {whom.user_id: {device: content}}})
+
     # What they see.
 
     def event(self, room: str, event_id: str) -> dict:
@@ -131,6 +140,7 @@ class Person(Client):
                 kept[room] = part[f"{section}_state"]["events"]
         for event in answer.get("presence", {}).get("events", []):
             self.presence[event["sender"]] = event["content"]
+        self.messages += answer.get("to_device", {}).get("events", [])
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Waits for what /sync must bring."""
