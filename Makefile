@@ -14,8 +14,8 @@ test: ## every check and test; the last line is the total
 test-long: ## the same with more rounds and seeds: ROUNDS=100 SEEDS=100
 	@ROUNDS=$${ROUNDS:-100} SEEDS=$${SEEDS:-100} scripts/test.sh
 
-bench: ## measure against Synapse, the least a server can do, and other code: an hour, in Markdown; ARGS="--target …"
+bench: ## measure against Synapse, the least a server can do, and other code: about an hour, in Markdown; ARGS="--target …"
 	@scripts/bench.sh $(ARGS)
 
-bench-short: ## the same in six minutes: SQLite only, small rooms
+bench-short: ## the same in eight minutes: SQLite only, small rooms
 	@scripts/bench.sh --short $(ARGS)

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use starling_bench::resident::authority::Authority;
+use starling_bench::resident::listener::Listening;
 use starling_bench::servers::Error;
 use starling_bench::servers::machine;
 use starling_bench::servers::plan::{FULL, Family, Plan, SHORT};
@@ -65,16 +68,19 @@ pub(crate) fn run(servers: &Servers) -> Result<(), Error> {
 /// What was measured, and what ended it early.
 async fn measure(servers: &Servers) -> Result<(Report, Result<(), Error>), Error> {
     let plan: Plan = if servers.short { SHORT } else { FULL };
+    let authority = Arc::new(Authority::new()?);
+    let listening = Listening::start(&authority).await?;
     let Started {
         sites,
         versions,
         mut missing,
-    } = start(servers).await?;
+    } = start(servers, &authority).await?;
     let mut run = Run {
         plan,
         only: servers.only.clone(),
         name: Chance::system()?.token(6).to_lowercase(),
         sites,
+        resident: Some((listening.resident.clone(), authority.client()?)),
         report: Report {
             machine: machine::describe(),
             versions,
@@ -125,11 +131,12 @@ impl Started {
     }
 }
 
-async fn start(servers: &Servers) -> Result<Started, Error> {
+async fn start(servers: &Servers, authority: &Arc<Authority>) -> Result<Started, Error> {
     machine::check_disk(&std::env::temp_dir())?;
     let programs = Programs {
         starling: servers.starling.clone(),
         synapse_python: servers.synapse_python.clone().unwrap_or_default(),
+        authority: Arc::clone(authority),
     };
     let cluster = match servers.postgres.as_deref().filter(|_| !servers.short) {
         Some(url) => Some(Cluster::at(url).await?),

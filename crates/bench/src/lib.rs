@@ -8,6 +8,7 @@
 pub mod events;
 pub mod floor;
 pub mod instructions;
+pub mod resident;
 pub mod room;
 pub mod servers;
 pub mod state_resolution;

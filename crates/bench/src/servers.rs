@@ -7,6 +7,8 @@ pub mod accounts;
 pub mod fan_out;
 pub mod growth;
 pub mod http;
+pub mod inbound;
+pub mod joins;
 pub mod machine;
 pub mod meter;
 pub mod plan;
@@ -23,6 +25,8 @@ pub mod user;
 
 use ::http::StatusCode;
 use thiserror::Error;
+
+use crate::resident::ResidentError;
 
 /// Why a server could not be measured.
 #[derive(Debug, Error)]
@@ -74,6 +78,17 @@ pub enum Error {
         /// Of how many.
         clients: usize,
     },
+    /// Messages of another server weren't shown in time.
+    #[error("{missing} of {events} messages from another server are not shown")]
+    NotReceived {
+        /// How many weren't.
+        missing: u64,
+        /// Of how many.
+        events: u64,
+    },
+    /// The server that rooms are joined through.
+    #[error("the other server: {0}")]
+    Resident(#[from] ResidentError),
     /// PostgreSQL.
     #[error("PostgreSQL: {0}")]
     Postgres(#[from] tokio_postgres::Error),

@@ -184,7 +184,7 @@ async fn listen(
 }
 
 /// The numbers that follow `mark` in an answer.
-fn numbers(body: &[u8], mark: &str) -> Vec<u64> {
+pub(super) fn numbers(body: &[u8], mark: &str) -> Vec<u64> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     text.split(mark)
         .skip(1)

@@ -1,6 +1,7 @@
-//! A client's connection: HTTP/1.1 with keep-alive, one request at a time.
+//! A client's connection, or another server's: HTTP/1.1 with keep-alive, one request at a time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -8,7 +9,11 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
+use tokio_rustls::TlsConnector;
 
 use super::Error;
 
@@ -29,6 +34,7 @@ pub struct Answer {
 pub struct Connection {
     address: SocketAddr,
     source: Option<SocketAddr>,
+    tls: Option<Arc<ClientConfig>>,
     open: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -42,6 +48,18 @@ impl Connection {
         Self {
             address,
             source: is_here.then(|| SocketAddr::new(source.into(), 0)),
+            tls: None,
+            open: None,
+        }
+    }
+
+    /// To a server that is named by this address, with TLS; not open yet.
+    #[must_use]
+    pub fn secure(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
+        Self {
+            address,
+            source: None,
+            tls: Some(tls),
             open: None,
         }
     }
@@ -51,7 +69,8 @@ impl Connection {
         self.open = None;
     }
 
-    /// Sends a request (`path` from the first slash on, `body` as JSON) and reads the whole answer.
+    /// Sends a request of the user with this access token (`path` from the first slash on, `body` as JSON) and reads the
+    /// whole answer.
     ///
     /// # Errors
     /// When the connection fails. It is tried once more if it failed before anything was sent.
@@ -62,7 +81,23 @@ impl Connection {
         token: Option<&str>,
         body: Option<Bytes>,
     ) -> Result<Answer, Error> {
-        let request = || self.as_request(method, path, token, body.clone());
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        self.authorized(method, path, authorization.as_deref(), body)
+            .await
+    }
+
+    /// As [`Connection::request`], with this `Authorization` header.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub async fn authorized(
+        &mut self,
+        method: &Method,
+        path: &str,
+        authorization: Option<&str>,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Error> {
+        let request = || self.as_request(method, path, authorization, body.clone());
         let request = (request()?, request()?);
         let mut sender = self.ready().await?;
         let answer = match sender.send_request(request.0).await {
@@ -83,15 +118,15 @@ impl Connection {
         &self,
         method: &Method,
         path: &str,
-        token: Option<&str>,
+        authorization: Option<&str>,
         body: Option<Bytes>,
     ) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.address.to_string());
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
@@ -116,10 +151,24 @@ impl Connection {
         }
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Its errors reach who waits for an answer.
-        tokio::spawn(connection);
-        sender.ready().await?;
-        Ok(sender)
+        match &self.tls {
+            Some(config) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                let name = ServerName::IpAddress(self.address.ip().into());
+                opened(connector.connect(name, stream).await?).await
+            }
+            None => opened(stream).await,
+        }
     }
+}
+
+async fn opened<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // Its errors reach who waits for an answer.
+    tokio::spawn(connection);
+    sender.ready().await?;
+    Ok(sender)
 }

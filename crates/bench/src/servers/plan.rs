@@ -19,6 +19,10 @@ pub enum Family {
     Idle,
     /// First syncs, syncs with nothing new, and syncs that catch up.
     Sync,
+    /// Joining large rooms of another server.
+    Join,
+    /// Messages from another server.
+    Inbound,
 }
 
 /// How much is measured, and for how long.
@@ -54,6 +58,14 @@ pub struct Plan {
     pub missed: u64,
     /// A server whose rooms, or missed events, take longer to make isn't measured with them.
     pub sync_patience: Duration,
+    /// How many members rooms of another server have that are joined: one scenario for each number.
+    pub joined_members: &'static [usize],
+    /// How many rooms another server sends messages of: one scenario for each number.
+    pub inbound_rooms: &'static [usize],
+    /// How many members these have.
+    pub inbound_members: usize,
+    /// How many messages it sends in a round.
+    pub inbound_events: u64,
     /// After so long a server isn't asked for more accounts, members or events: it is measured with what it has.
     pub patience: Duration,
     /// The same for those who listen, of whom there are many.
@@ -79,6 +91,10 @@ pub const FULL: Plan = Plan {
     sync: Duration::from_secs(2),
     missed: 10_000,
     sync_patience: Duration::from_mins(2),
+    joined_members: &[1000, 10_000],
+    inbound_rooms: &[1, 10],
+    inbound_members: 1000,
+    inbound_events: 1000,
     patience: Duration::from_mins(2),
     listener_patience: Duration::from_mins(4),
     settle: Duration::from_secs(3),
@@ -101,6 +117,10 @@ pub const SHORT: Plan = Plan {
     sync: Duration::from_millis(500),
     missed: 1000,
     sync_patience: Duration::from_secs(12),
+    joined_members: &[1000],
+    inbound_rooms: &[1, 10],
+    inbound_members: 100,
+    inbound_events: 500,
     patience: Duration::from_secs(15),
     listener_patience: Duration::from_secs(15),
     settle: Duration::from_secs(1),

@@ -43,6 +43,22 @@ impl Processes {
         self.alive().iter().map(|(pid, _)| memory_of(*pid)).sum()
     }
 
+    /// From now on the most memory is counted.
+    pub fn forget_most_memory(&self) {
+        for (pid, _) in self.alive() {
+            // Where that isn't allowed, it is the most since the start.
+            fs::write(format!("/proc/{pid}/clear_refs"), "5").ok();
+        }
+    }
+
+    /// The most memory that each of them has held since [`Processes::forget_most_memory`], in bytes; what several share
+    /// counts more than once.
+    #[must_use]
+    pub fn most_memory(&self) -> u64 {
+        let most = |pid| number_of_kilobytes(&format!("/proc/{pid}/status"), "VmHWM:");
+        self.alive().iter().map(|(pid, _)| most(*pid)).sum()
+    }
+
     fn alive(&self) -> Vec<(u32, Stat)> {
         let mut stats: HashMap<u32, Stat> = fs::read_dir("/proc")
             .into_iter()
@@ -80,10 +96,15 @@ fn stat_of(pid: u32) -> Option<Stat> {
 }
 
 fn memory_of(pid: u32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let kilobytes = rollup
+    number_of_kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+/// The number of a line of a file, in bytes.
+fn number_of_kilobytes(file: &str, what: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let kilobytes = text
         .lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
+        .find_map(|line| line.strip_prefix(what))
         .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }

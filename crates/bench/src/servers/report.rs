@@ -177,7 +177,7 @@ fn or_dash(value: Option<f64>) -> String {
 }
 
 /// The value in the middle, or the mean of the two.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;

@@ -1,5 +1,10 @@
 //! The whole benchmark: scenario after scenario, round after round, server after server.
 
+mod elsewhere;
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 use tokio::time::sleep;
 
 use super::Error;
@@ -11,6 +16,7 @@ use super::send::{self, Amount};
 use super::site::Site;
 use super::syncs::{self, Readers};
 use super::{accounts, fan_out};
+use crate::resident::Resident;
 
 /// A run on all servers.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub struct Run {
     pub name: String,
     /// The servers.
     pub sites: Vec<Site>,
+    /// The server whose rooms are joined, and how others are reached in its name; without it that isn't measured.
+    pub resident: Option<(Arc<Resident>, Arc<ClientConfig>)>,
     /// What was measured so far.
     pub report: Report,
     /// Is told what happens.
@@ -62,6 +70,9 @@ impl Run {
         self.memory("memory after all that, MB");
         if self.wants(Family::Idle) {
             self.idle().await;
+        }
+        if self.wants(Family::Join) || self.wants(Family::Inbound) {
+            self.elsewhere().await;
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Site {
     pub listened: Option<String>,
     /// Who syncs, where syncs are measured.
     pub readers: Option<Readers>,
+    /// Who joins rooms of another server, where that is measured.
+    pub guest: Option<User>,
     /// Why it is no longer measured, once it isn't.
     pub failure: Option<String>,
 }
@@ -52,6 +54,7 @@ impl Site {
             listeners: Vec::new(),
             listened: None,
             readers: None,
+            guest: None,
             failure: None,
         }
     }
@@ -60,6 +63,12 @@ impl Site {
     #[must_use]
     pub fn is_floor(&self) -> bool {
         self.server.as_ref().is_some_and(Server::is_floor)
+    }
+
+    /// Whether it knows other servers.
+    #[must_use]
+    pub fn has_federation(&self) -> bool {
+        self.target.federation.is_some()
     }
 
     /// It is measured no longer: `error` says why, on one line that fits into a table.
@@ -211,7 +220,8 @@ impl Site {
         self.target = server.target.clone();
         let listeners = self.listeners.iter_mut();
         let users = listeners.map(|listener| &mut listener.user);
-        users.chain(&mut self.users).for_each(User::hang_up);
+        let users = users.chain(&mut self.users).chain(&mut self.guest);
+        users.for_each(User::hang_up);
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Starts the servers that are measured, each with a fresh database, and ends them.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -17,6 +18,7 @@ use super::http::Connection;
 use super::postgres::{Cluster, Database};
 use super::processes::Processes;
 use super::target::Target;
+use crate::resident::authority::{ADDRESS, Authority};
 
 /// How long a server may take to answer for the first time. Synapse makes its tables then.
 const START_PATIENCE: Duration = Duration::from_mins(3);
@@ -89,6 +91,8 @@ pub struct Programs {
     pub starling: PathBuf,
     /// A Python that has Synapse.
     pub synapse_python: PathBuf,
+    /// Whom servers trust, and who certifies them.
+    pub authority: Arc<Authority>,
 }
 
 impl Server {
@@ -105,11 +109,18 @@ impl Server {
         };
         let config = place.folder.path().join("starling.toml");
         let text = format!(
-            "server_name = \"localhost\"\ndata_dir = '{data}'\n[database]\nurl = '{url}'\n\
+            "server_name = \"{name}\"\ndata_dir = '{data}'\n[database]\nurl = '{url}'\n\
              [[listeners]]\naddress = \"{}\"\nserves = [\"client\"]\n\
+             [[listeners]]\naddress = \"{name}\"\nserves = [\"federation\"]\n\
+             tls = {{ certificate = '{certificate}', key = '{key}' }}\n\
+             [outbound]\nextra_ca_files = ['{authority}']\nallow_private_addresses = true\n\
              [registration]\nmode = \"open\"\n[rate_limits]\nenabled = false\n",
             place.address,
+            name = place.federation,
             data = data.display(),
+            certificate = programs.authority.certificate().display(),
+            key = programs.authority.key().display(),
+            authority = programs.authority.file().display(),
         );
         fs::write(&config, text)?;
         let mut command = Command::new(&programs.starling);
@@ -127,7 +138,7 @@ impl Server {
     pub async fn synapse(programs: &Programs, cluster: Option<&Cluster>) -> Result<Self, Error> {
         let place = Place::new(Kind::Synapse, cluster).await?;
         let config = place.folder.path().join("homeserver.yaml");
-        fs::write(&config, synapse_configuration(&place))?;
+        fs::write(&config, synapse_configuration(&place, &programs.authority))?;
         fs::write(
             place.folder.path().join("log.yaml"),
             "version: 1\nhandlers: {console: {class: logging.StreamHandler}}\n\
@@ -219,6 +230,7 @@ struct Place {
     name: String,
     folder: TempDir,
     address: SocketAddr,
+    federation: SocketAddr,
     database: Option<Database>,
     database_processes: Option<Processes>,
 }
@@ -229,7 +241,8 @@ impl Place {
         let folder = TempDir::with_prefix("starling-bench.")?;
         fs::create_dir(data_of(&folder))?;
         // Free now; nobody else is expected to take it before the server does.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let free = || TcpListener::bind((ADDRESS, 0))?.local_addr();
+        let (address, federation) = (free()?, free()?);
         let (name, database) = match cluster {
             Some(cluster) => (
                 format!("{name}, PostgreSQL"),
@@ -243,6 +256,7 @@ impl Place {
             name,
             folder,
             address,
+            federation,
             database,
             database_processes: cluster.map(|cluster| cluster.processes.clone()),
         })
@@ -264,6 +278,7 @@ impl Place {
                 registration_token: None,
                 processes: Some(Processes::of(vec![child.id()])),
                 database: self.database_processes,
+                federation: (self.kind != Kind::Floor).then_some(self.federation),
             },
             version,
             kind: self.kind,
@@ -359,7 +374,7 @@ fn size_of(folder: &Path) -> std::io::Result<u64> {
 
 /// Limits of rate are off, as for the others. So is presence, as its documentation advises. Everything else is the default,
 /// and PostgreSQL as in the documentation of Synapse.
-fn synapse_configuration(place: &Place) -> String {
+fn synapse_configuration(place: &Place, authority: &Authority) -> String {
     let data = place.data();
     let database = match &place.database {
         None => format!(
@@ -380,7 +395,7 @@ fn synapse_configuration(place: &Place) -> String {
         format!("{{{}}}", limits.join(", "))
     };
     format!(
-        "server_name: localhost\n\
+        "server_name: '{name}'\n\
          report_stats: false\n\
          pid_file: '{pid}'\n\
          signing_key_path: '{key}'\n\
@@ -389,7 +404,15 @@ fn synapse_configuration(place: &Place) -> String {
          macaroon_secret_key: only-for-a-benchmark\n\
          form_secret: only-for-a-benchmark\n\
          listeners: [{{port: {port}, type: http, tls: false, bind_addresses: [127.0.0.1], \
-                       resources: [{{names: [client]}}]}}]\n\
+                       resources: [{{names: [client]}}]}}, \
+                      {{port: {federation}, type: http, tls: true, bind_addresses: ['{address}'], \
+                       resources: [{{names: [federation]}}]}}]\n\
+         tls_certificate_path: '{certificate}'\n\
+         tls_private_key_path: '{certificate_key}'\n\
+         federation_custom_ca_list: ['{trusted}']\n\
+         federation_ip_range_blacklist: []\n\
+         ip_range_blacklist: []\n\
+         rc_federation: {{sleep_limit: 1000000, reject_limit: 1000000, concurrent: 100}}\n\
          database: {database}\n\
          trusted_key_servers: []\n\
          presence: {{enabled: false}}\n\
@@ -406,6 +429,12 @@ fn synapse_configuration(place: &Place) -> String {
         log = place.folder.path().join("log.yaml").display(),
         media = data.join("media").display(),
         port = place.address.port(),
+        name = place.federation,
+        address = place.federation.ip(),
+        federation = place.federation.port(),
+        certificate = authority.certificate().display(),
+        certificate_key = authority.key().display(),
+        trusted = authority.file().display(),
         login = by(&["address", "account", "failed_attempts"]),
         joins = by(&["local", "remote"]),
     )

@@ -20,6 +20,8 @@ pub struct Target {
     pub processes: Option<Processes>,
     /// Those of its database, if that is a server of its own.
     pub database: Option<Processes>,
+    /// Where it is for other servers, which is its name too, if it knows others.
+    pub federation: Option<SocketAddr>,
 }
 
 impl Target {
@@ -55,6 +57,7 @@ impl FromStr for Target {
             registration_token: None,
             processes: None,
             database: None,
+            federation: None,
         };
         for part in parts {
             match part.split_once('=') {

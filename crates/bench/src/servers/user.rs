@@ -1,11 +1,13 @@
 //! A user of the measured server, and what users do.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -47,6 +49,16 @@ struct RoomCreated {
 #[derive(Deserialize)]
 struct SyncToken {
     next_batch: String,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    joined: HashMap<String, Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    end: Option<String>,
 }
 
 /// What a poll brought.
@@ -138,6 +150,58 @@ impl User {
         let path = format!("/_matrix/client/v3/rooms/{}/join", escaped(room));
         let answer = post(&mut self.connection, &path, Some(&self.token), &json!({})).await?;
         parsed::<RoomCreated>(&path, &answer).map(drop)
+    }
+
+    /// Joins a room of other servers through `via`.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn join_via(&mut self, room: &str, via: &str) -> Result<(), Error> {
+        let via = escaped(via);
+        let path = format!(
+            "/_matrix/client/v3/join/{}?via={via}&server_name={via}",
+            escaped(room)
+        );
+        let answer = post(&mut self.connection, &path, Some(&self.token), &json!({})).await?;
+        parsed::<RoomCreated>(&path, &answer).map(drop)
+    }
+
+    /// Checks that the server knows so many members of a room.
+    ///
+    /// # Errors
+    /// When it refuses, or knows more or fewer.
+    pub async fn check_members(&mut self, room: &str, wanted: usize) -> Result<(), Error> {
+        let path = format!("/_matrix/client/v3/rooms/{}/joined_members", escaped(room));
+        let token = Some(self.token.as_str());
+        let answer = self.connection.request(&Method::GET, &path, token, None);
+        let members: Members = parsed(&path, &answer.await?)?;
+        let known = members.joined.len();
+        if known == wanted {
+            return Ok(());
+        }
+        let error = format!("{known} members instead of {wanted}");
+        Err(Error::Malformed { path, error })
+    }
+
+    /// A page of a room's history, the newest event first, and where the next one begins.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn page_back(
+        &mut self,
+        room: &str,
+        from: Option<&str>,
+    ) -> Result<(Bytes, Option<String>), Error> {
+        let room = escaped(room);
+        let mut path = format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=100");
+        if let Some(from) = from {
+            write!(path, "&from={}", escaped(from)).ok();
+        }
+        let token = Some(self.token.as_str());
+        let answer = self.connection.request(&Method::GET, &path, token, None);
+        let answer = answer.await?;
+        let page: Page = parsed(&path, &answer)?;
+        Ok((answer.body, page.end))
     }
 
     /// Sends a message of about 80 letters that contains `text`; `transaction` must be new.
@@ -250,7 +314,8 @@ fn expect_success(path: &str, answer: &Answer) -> Result<(), Error> {
     })
 }
 
-fn parsed<T: for<'a> Deserialize<'a>>(path: &str, answer: &Answer) -> Result<T, Error> {
+/// What an answer says, if it is no refusal.
+pub(super) fn parsed<T: for<'a> Deserialize<'a>>(path: &str, answer: &Answer) -> Result<T, Error> {
     expect_success(path, answer)?;
     serde_json::from_slice(&answer.body).map_err(|error| Error::Malformed {
         path: path.to_owned(),

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod floor;
+mod resident;
 mod servers;
 
 use std::time::Duration;
@@ -46,7 +47,7 @@ fn events_are_the_same() {
 }
 
 /// The state that an event's auth events make.
-struct Cited<'a>(Vec<&'a Pdu>);
+pub(crate) struct Cited<'a>(pub(crate) Vec<&'a Pdu>);
 
 impl AuthState for Cited<'_> {
     fn get(&self, kind: &str, state_key: &str) -> Option<&Pdu> {

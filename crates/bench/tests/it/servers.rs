@@ -30,6 +30,10 @@ const PLAN: Plan = Plan {
     sync: MOMENT,
     listener_patience: Duration::from_mins(1),
     settle: MOMENT,
+    joined_members: &[],
+    inbound_rooms: &[],
+    inbound_members: 0,
+    inbound_events: 0,
     missed: 50,
     sync_patience: Duration::from_mins(1),
     patience: Duration::from_mins(1),
@@ -44,6 +48,7 @@ async fn measure(floor: &Running, only: Vec<Family>) -> Report {
         only,
         name: "test".to_owned(),
         sites: vec![Site::new(target, None)],
+        resident: None,
         report: Report::default(),
         progress: |_| {},
     };
@@ -165,6 +170,7 @@ async fn a_server_that_fails_is_noted_and_the_others_are_measured() {
         sites: addresses
             .map(|address| Site::new(target(address), None))
             .into(),
+        resident: None,
         report: Report::default(),
         progress: |_| {},
     };
