@@ -256,7 +256,7 @@ impl Rooms {
                             return Ok(Attempt::Unsigned { room: snapshot });
                         }
                         Some(false) => {
-                            decided.soft_fail("the room's policy server has not signed it")
+                            decided.soft_fail("the room's policy server has not signed it");
                         }
                         None | Some(true) => {}
                     }

@@ -125,7 +125,8 @@ impl CrossSigner {
         let mut signed = signed(object, &self.user_id, key);
         // These keys are called by their public parts, which the names of a server's keys can't hold.
         let name = format!("ed25519:{}", key.verifying_key().to_base64());
-        let of_user = signed["signatures"][&self.user_id].as_object_mut();
+        let signatures = signed.get_mut("signatures");
+        let of_user = signatures.and_then(|it| it.get_mut(&self.user_id)?.as_object_mut());
         let of_user = of_user.expect("a signature");
         let signature = of_user.remove("ed25519:x").expect("a signature");
         of_user.insert(name, signature);
@@ -133,8 +134,9 @@ impl CrossSigner {
     }
 
     fn key(&self, usage: &str) -> &SigningKey {
-        let at = USAGES.iter().position(|it| *it == usage);
-        &self.keys[at.expect("a usage")]
+        let mut keys = USAGES.iter().zip(&self.keys);
+        let found = keys.find(|(it, _)| **it == usage);
+        found.expect("a usage").1
     }
 }
 

@@ -227,17 +227,8 @@ impl TestServer {
             limiter,
             shutdown,
         });
-        let edge = Edge {
-            clock,
-            chance,
-            health: Arc::new(|| Box::pin(async { Ok(()) })),
-            limiter: state.limiter.clone(),
-            metrics: None,
-        };
-        let routes = starling_client_api::routes().merge(starling_client_api::federation_routes());
-        let routes = routes.into_router(state.clone());
         Self {
-            app: edge.app(&Listener::default(), routes),
+            app: app(&state, (clock, chance)),
             jobs,
             state,
             stop_sync,
@@ -332,6 +323,19 @@ impl TestServer {
         self.state.shutdown.begin();
         self.stop_sync.send_replace(true);
     }
+}
+
+fn app(state: &State, (clock, chance): (Clock, Chance)) -> Router {
+    let edge = Edge {
+        clock,
+        chance,
+        health: Arc::new(|| Box::pin(async { Ok(()) })),
+        limiter: state.limiter.clone(),
+        metrics: None,
+    };
+    let routes = starling_client_api::routes().merge(starling_client_api::federation_routes());
+    let routes = routes.into_router(state.clone());
+    edge.app(&Listener::default(), routes)
 }
 
 /// Two servers on one database must not make the same tokens.

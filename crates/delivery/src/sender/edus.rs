@@ -16,12 +16,14 @@ use super::transaction::MOST_PDUS;
 /// Of receipts, so many are in a transaction.
 const MOST_OF_RECEIPTS: usize = 20;
 
-/// And so many messages to devices.
-pub(super) const MOST_TO_DEVICE: usize = 20;
+/// So many messages to devices, where there is room.
+pub(super) const MOST_TO_DEVICE: usize = 40;
 
-/// A transaction has at most 100, with the receipts that a server has missed, messages to devices, and a change of a device in
-/// place of each event.
-const MOST_EDUS: usize = 100 - MOST_OF_RECEIPTS - MOST_TO_DEVICE - MOST_PDUS;
+/// A transaction has at most so many of all.
+pub(super) const MOST_OF_ALL: usize = 100;
+
+/// With the receipts that a server has missed, and a change of a device in place of each event.
+const MOST_EDUS: usize = MOST_OF_ALL - MOST_OF_RECEIPTS - MOST_PDUS;
 
 /// So many users' presence is in one transaction.
 const MOST_PRESENCES: usize = 100;

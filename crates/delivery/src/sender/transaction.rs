@@ -18,7 +18,7 @@ use starling_store::to_device::{
     WaitingMessage, outgoing_to_device_delete, outgoing_to_device_read,
 };
 
-use super::edus::{Edus, MOST_TO_DEVICE, Told};
+use super::edus::{Edus, MOST_OF_ALL, MOST_TO_DEVICE, Told};
 use super::{SenderParts, is_of};
 
 /// A transaction has at most so many.
@@ -136,7 +136,11 @@ impl Attempt {
             } => missed(&parts, server.clone(), (after, receipts_after)).await,
         };
         let contents = match contents {
-            Ok(contents) if to_device => with_to_device(&parts, &server, contents).await,
+            Ok(contents) if to_device => {
+                let others = contents.edus.len() + told.edus.len();
+                let most = MOST_OF_ALL.saturating_sub(others).min(MOST_TO_DEVICE);
+                with_to_device(&parts, &server, contents, most).await
+            }
             other => other,
         };
         let mut contents = match contents {
@@ -290,18 +294,19 @@ async fn missed(
     parts.store.db().scan("missed", read).await
 }
 
-/// Adds the messages to devices that wait for a server.
+/// Adds the messages to devices that wait for a server, at most so many.
 async fn with_to_device(
     parts: &SenderParts,
     server: &ServerName,
     contents: Contents,
+    most: usize,
 ) -> Result<Contents, Error> {
     let server = server.to_owned();
-    let limit = u32::try_from(MOST_TO_DEVICE).unwrap_or(u32::MAX);
+    let limit = u32::try_from(most).unwrap_or(u32::MAX);
     let read = move |tx: &mut Tx<'_>| outgoing_to_device_read(tx, &server, limit);
     let to_device = parts.store.db().read("outgoing_to_device", read).await?;
     Ok(Contents {
-        has_more_to_device: to_device.len() >= MOST_TO_DEVICE,
+        has_more_to_device: to_device.len() >= most,
         to_device,
         ..contents
     })

@@ -17,7 +17,8 @@ async fn backups(db: &TestDb) -> KeyBackups {
 }
 
 async fn create(backups: &KeyBackups) -> i64 {
-    let created = backups.create(USER, "alg".to_owned(), &raw(&json!({ "a": 1 })));
+    let data = raw(&json!({ "a": 1 }));
+    let created = backups.create(USER, "alg".to_owned(), &data);
     created.await.unwrap()
 }
 
@@ -114,9 +115,10 @@ async fn keys_go_to_the_newest_backup_only() {
         assert!(unknown(backups.delete(USER, 4).await));
         assert!(unknown(backups.delete(USER, 0).await));
         assert!(unknown(backups.get(USER, Some(second)).await.map(drop)));
-        let other = backups.update((USER, 3), "other".to_owned(), &raw(&json!({})));
+        let data = raw(&json!({ "b": 2 }));
+        let other = backups.update((USER, 3), "other".to_owned(), &data);
         assert!(matches!(other.await, Err(BackupError::OtherAlgorithm)));
-        let update = backups.update((USER, 3), "alg".to_owned(), &raw(&json!({ "b": 2 })));
+        let update = backups.update((USER, 3), "alg".to_owned(), &data);
         update.await.unwrap();
         assert_eq!(
             backups.get(USER, None).await.unwrap().auth_data,

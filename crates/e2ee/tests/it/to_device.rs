@@ -113,11 +113,10 @@ async fn a_request_that_comes_again_changes_nothing() {
         let (alice, bob) = (person(&world, "alice").await, person(&world, "bob").await);
         let to =
             messages(&json!({ "@bob:localhost": { "PHONE": {} }, "@c:one.example": { "D": {} } }));
-        let both = (
+        let both = tokio::join!(
             send(&world, &alice, "1", &to),
-            send(&world, &alice, "1", &to),
+            send(&world, &alice, "1", &to)
         );
-        let both = tokio::join!(both.0, both.1);
         both.0.and(both.1).unwrap();
         drop(world);
         db.reopen().await;

@@ -278,14 +278,14 @@ async fn who_shares_a_room_is_told_of_other_devices() {
             Value::Null,
             "Carol is in no room with her"
         );
-        let changes = async |from: &str, to: &str| {
+        let told = async |from: &str, to: &str| {
             bob.get(&format!("keys/changes?from={from}&to={to}"))
                 .await
                 .ok()
         };
-        assert_eq!(changes(&since, &next).await, changed);
+        assert_eq!(told(&since, &next).await, changed);
         assert_eq!(
-            changes(&next, &next).await,
+            told(&next, &next).await,
             json!({ "changed": [], "left": [] })
         );
         // The same keys again are no change.
