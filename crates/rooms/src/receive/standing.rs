@@ -143,8 +143,14 @@ pub(super) fn standing(
         missing,
         own: own.map(|own| own.num),
     };
-    decide(store, tx, (room, pdu), named, before)
-        .map(|decided| Standing::Decided(Box::new(decided)))
+    let decided = decide(store, tx, (room, pdu), named, before)?;
+    // What the room's state rests on already stays accepted, whatever is said of where it stands; the create event, which
+    // history leads to in the end, is such.
+    let rests_on = own.is_some_and(|own| own.status == Status::Accepted);
+    if rests_on && decided.status != Status::Accepted {
+        return Ok(Standing::Known);
+    }
+    Ok(Standing::Decided(Box::new(decided)))
 }
 
 /// The events that an event names, as far as they are here.

@@ -7,7 +7,7 @@ use starling_events::{EventReference, Pdu, RoomVersion};
 use starling_outbound::Transport;
 use starling_rooms::{Actor, Received};
 use starling_store::SCHEMA;
-use starling_store::events::Event;
+use starling_store::events::{Event, Status};
 use starling_store::timeline::{Direction, START, Stretch, end_of};
 use starling_testkit::{TestDb, World, on_each_engine};
 
@@ -414,6 +414,40 @@ async fn a_redaction_in_older_history_redacts() {
         let found = found.unwrap();
         assert!(found.redacted_by.is_some());
         assert_eq!(value(&found.pdu)["content"], json!({}));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_state_rests_on_stays_accepted_when_it_comes_again() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (alice, mut graph) = joined(&at, RoomVersion::V7).await;
+        // The resident server gives all from the creation on.
+        let last = say(&mut graph, 0);
+        let next = say(&mut graph, 1);
+        at.net.add(RESIDENT, resident(&graph, usize::MAX));
+        assert_eq!(receive(&at, &next).await, Received::Accepted);
+        for event in &graph.events {
+            receive(&at, event).await;
+        }
+        let id = last.event_id().to_owned();
+        let store = at.world.store.clone();
+        let all: Vec<String> = all_ids(&graph.events)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let read = move |tx: &mut starling_db::Tx<'_>| {
+            let ids: Vec<&str> = all.iter().map(String::as_str).collect();
+            store.events_by_id(tx, &ids)
+        };
+        let events = at.world.store.db().read("events", read).await.unwrap();
+        assert_eq!(events.len(), graph.events.len());
+        for event in events {
+            assert_eq!(event.status, Status::Accepted, "{}", event.pdu.kind());
+        }
+        let said = at.world.say(&alice, &graph.room_id, "so").await.unwrap();
+        assert_ne!(said, id);
     })
     .await;
 }
