@@ -14,10 +14,23 @@ pub(crate) fn own_key() -> Arc<SigningKey> {
     Arc::new(SigningKey::generate([7; 32], "test").expect("a key"))
 }
 
+/// As whom tests' servers go.
+#[cfg(feature = "server")]
+pub(crate) fn own_identity() -> Identity {
+    Identity {
+        server_name: owned_server_name!("localhost"),
+        signing_key: own_key(),
+    }
+}
+
 /// How `localhost` speaks to other servers, by this transport.
 #[must_use]
 pub fn remote_by(transport: Arc<dyn Transport>, store: &Store, clock: &Clock) -> Remote {
-    let client = client_by(transport, clock);
+    remote_of(client_by(transport, clock), store, clock)
+}
+
+/// How `localhost` speaks to other servers, by this client.
+pub(crate) fn remote_of(client: FederationClient, store: &Store, clock: &Clock) -> Remote {
     let keys = KeyRing::new(store.clone(), client.clone(), clock.clone(), Vec::new());
     Remote::new(client, keys, Cpu::threads(2, 100))
 }

@@ -7,7 +7,6 @@ use axum::body::{Body, Bytes};
 use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use ruma_common::owned_server_name;
 use serde_json::{Value, json};
 use starling_accounts::{Accounts, PasswordCost, Setup};
 use starling_bus::Bus;
@@ -20,8 +19,8 @@ use starling_e2ee::{Keys, KeysParts};
 use starling_ephemeral::Ephemeral;
 use starling_events::RoomVersion;
 use starling_http::{Edge, RateLimiter, Shutdown};
-use starling_outbound::Transport;
-use starling_rooms::Rooms;
+use starling_outbound::{FederationClient, Identity, Transport};
+use starling_rooms::{Remote, Rooms};
 use starling_runtime::{Chance, Clock, Cpu};
 use starling_search::Search;
 use starling_store::{CacheSizes, Store};
@@ -30,7 +29,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::database::TestDb;
-use crate::remote::{client_by, own_key, remote_by};
+use crate::remote::{client_by, own_identity, remote_of};
 
 /// When the clock of a test's server starts, in milliseconds since 1970.
 const START_MS: i64 = 1_700_000_000_000;
@@ -40,6 +39,8 @@ const START_MS: i64 = 1_700_000_000_000;
 pub struct TestServer {
     /// What its handlers work with.
     pub state: State,
+    /// Who wakes up.
+    pub bus: Bus,
     /// What is to be done afterwards; nothing is until a test says so.
     pub jobs: Jobs,
     app: Router,
@@ -107,8 +108,12 @@ impl TestServer {
     /// As [`TestServer::start_with`].
     pub async fn start_on(db: &TestDb, config: Config, transport: Arc<dyn Transport>) -> Self {
         let clock = Clock::simulated(START_MS);
+        let store = store_over(db.db().clone()).await;
+        let client = client_by(transport, &clock);
+        let remote = remote_of(client.clone(), &store, &clock);
         let means = (Cpu::in_place(), chance(), clock);
-        Self::build(db.db().clone(), config, means, Some(transport)).await
+        let outside = Some((client, remote));
+        Self::build(store, config, means, (own_identity(), outside)).await
     }
 
     /// As [`TestServer::start_with`], where no time passes: what a limit of rate refuses stays refused.
@@ -149,17 +154,17 @@ impl TestServer {
     }
 
     async fn over(db: Db, config: Config, means: (Cpu, Chance, Clock)) -> Self {
-        Self::build(db, config, means, None).await
+        let store = store_over(db).await;
+        Self::build(store, config, means, (own_identity(), None)).await
     }
 
-    async fn build(
-        db: Db,
+    pub(crate) async fn build(
+        store: Store,
         config: Config,
         (cpu, chance, clock): (Cpu, Chance, Clock),
-        transport: Option<Arc<dyn Transport>>,
+        (identity, outside): (Identity, Option<(FederationClient, Remote)>),
     ) -> Self {
-        let (head, epoch) = db.head().await.expect("the head is read");
-        let store = Store::new(db, epoch, CacheSizes::new(16 << 20));
+        let (head, _) = store.db().head().await.expect("the head is read");
         let bus = Bus::new(head, chance.number());
         let shutdown = Shutdown::new();
         let (stop_sync, stopping) = watch::channel(false);
@@ -171,24 +176,22 @@ impl TestServer {
             clock: clock.clone(),
             chance: chance.clone(),
             cpu,
-            server_name: owned_server_name!("localhost"),
+            server_name: identity.server_name.clone(),
             password_cost: cost.expect("argon2 allows this cost"),
             access_token_lifetime: config.sessions.access_token_lifetime(),
         });
-        let client = transport
-            .as_ref()
-            .map(|transport| client_by(Arc::clone(transport), &clock));
+        let (client, remote) = outside.unzip();
         let rooms = Rooms::new(starling_rooms::Parts {
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
-            server_name: owned_server_name!("localhost"),
-            signing_key: own_key(),
+            server_name: identity.server_name.clone(),
+            signing_key: identity.signing_key,
             default_version: RoomVersion::parse(&config.rooms.default_version)
                 .expect("a known room version"),
             forget_on_leave: config.rooms.forget_on_leave,
-            remote: transport.map(|transport| remote_by(transport, &store, &clock)),
+            remote,
         });
         let ephemeral = Ephemeral::new(starling_ephemeral::Parts {
             store: store.clone(),
@@ -199,7 +202,7 @@ impl TestServer {
         let keys = Keys::new(KeysParts {
             store: store.clone(),
             bus: bus.clone(),
-            server_name: owned_server_name!("localhost"),
+            server_name: identity.server_name.clone(),
             remote: client,
         });
         let to_device = ToDevice::new(ToDeviceParts {
@@ -207,7 +210,7 @@ impl TestServer {
             bus: bus.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
-            server_name: owned_server_name!("localhost"),
+            server_name: identity.server_name.clone(),
         });
         let jobs = Jobs::new(store.clone(), rooms.clone(), clock.clone());
         let limiter = RateLimiter::new(&config.rate_limits, clock.clone());
@@ -220,8 +223,8 @@ impl TestServer {
             keys,
             to_device,
             key_backups: KeyBackups::new(store.clone()),
-            sync: Sync::new(store.clone(), bus, clock.clone(), stopping),
-            search: Search::new(store, owned_server_name!("localhost")),
+            sync: Sync::new(store.clone(), bus.clone(), clock.clone(), stopping),
+            search: Search::new(store, identity.server_name),
             clock: clock.clone(),
             chance: chance.clone(),
             limiter,
@@ -231,6 +234,7 @@ impl TestServer {
             app: app(&state, (clock, chance)),
             jobs,
             state,
+            bus,
             stop_sync,
         }
     }
@@ -336,6 +340,12 @@ fn app(state: &State, (clock, chance): (Clock, Chance)) -> Router {
     let routes = starling_client_api::routes().merge(starling_client_api::federation_routes());
     let routes = routes.into_router(state.clone());
     edge.app(&Listener::default(), routes)
+}
+
+/// A store over a database.
+pub(crate) async fn store_over(db: Db) -> Store {
+    let (_, epoch) = db.head().await.expect("the head is read");
+    Store::new(db, epoch, CacheSizes::new(16 << 20))
 }
 
 /// Two servers on one database must not make the same tokens.

@@ -12,5 +12,6 @@ mod queries;
 mod routes;
 mod send;
 mod signed;
+mod simulation;
 mod support;
 mod to_device;
