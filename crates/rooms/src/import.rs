@@ -9,7 +9,8 @@ use starling_db::{Error, Tx, Write};
 use starling_events::{Pdu, RoomVersion};
 use starling_stateres::check;
 use starling_store::append::{Fork, NewEvent};
-use starling_store::outliers::events_known;
+use starling_store::events::Status;
+use starling_store::outliers::{Outlier, events_known};
 use starling_store::remote_invites::{room_adopt, room_is_joined};
 use starling_store::rooms::RoomSnapshot;
 use starling_store::state_map::StateMap;
@@ -31,10 +32,11 @@ pub(crate) struct ImportedRoom {
     pub(crate) room_id: OwnedRoomId,
     /// The event by which a user of this server joins it.
     pub(crate) join: Pdu,
-    /// The state before that.
-    pub(crate) state: Vec<Pdu>,
-    /// The events that allow the state and the join.
-    pub(crate) auth_chain: Vec<Pdu>,
+    /// The events of the state before that and those that allow them and the join: each is allowed by those that it cites, and
+    /// comes after them.
+    pub(crate) events: Vec<Pdu>,
+    /// Which of them are the state.
+    pub(crate) state: Vec<OwnedEventId>,
 }
 
 impl Rooms {
@@ -48,8 +50,8 @@ impl Rooms {
             version,
             room_id,
             join,
+            events,
             state,
-            auth_chain,
         } = imported;
         // Its create event was checked: what an invite said of the version counts no longer.
         let know = move |tx: &mut Tx<'_>| room_adopt(tx, &room_id, version);
@@ -64,14 +66,17 @@ impl Rooms {
             drop(turn);
             return self.join_too(room, join).await;
         }
-        let ids = state.iter().map(|pdu| pdu.event_id().to_owned()).collect();
-        let all = auth_chain.into_iter().chain(state).collect();
-        self.store_outliers(room, all).await?;
+        let allowed = |pdu| Outlier {
+            pdu,
+            status: Status::Accepted,
+        };
+        let events = events.into_iter().map(allowed).collect();
+        self.store_judged(room, events).await?;
         let names = self.store().names();
         names
             .intern_ahead(self.store().db(), names_of(&join))
             .await?;
-        let before = self.state_of(room, ids).await.map_err(|error| {
+        let before = self.state_of(room, state).await.map_err(|error| {
             SendError::Forbidden(format!("the room cannot be taken over: {error}"))
         })?;
         for _ in 0..ATTEMPTS {

@@ -32,7 +32,7 @@ starling_db::statements! {
         (SELECT device_num FROM devices WHERE user_num = ?1 AND device_num <> ?2)";
     /// Devices for which too much waits.
     TO_DEVICE_OVERFULL = "SELECT device_num, COUNT(*), CAST(SUM(size) AS BIGINT) FROM to_device GROUP BY device_num
-        HAVING COUNT(*) > ?1 OR SUM(size) > ?2 ORDER BY device_num";
+        HAVING COUNT(*) > ?1 OR CAST(SUM(size) AS BIGINT) > ?2 ORDER BY device_num";
     /// The sizes of the oldest messages for a device.
     TO_DEVICE_SIZES = "SELECT position, size FROM to_device WHERE device_num = ?1 ORDER BY position LIMIT ?2";
     /// Messages for other servers.
@@ -46,7 +46,7 @@ starling_db::statements! {
     OUTGOING_TO_DEVICE_SERVERS = "SELECT DISTINCT server FROM to_device_outgoing ORDER BY server";
     /// Servers for which too much waits.
     OUTGOING_TO_DEVICE_OVERFULL = "SELECT server, COUNT(*), CAST(SUM(size) AS BIGINT) FROM to_device_outgoing GROUP BY server
-        HAVING COUNT(*) > ?1 OR SUM(size) > ?2 ORDER BY server";
+        HAVING COUNT(*) > ?1 OR CAST(SUM(size) AS BIGINT) > ?2 ORDER BY server";
     /// The sizes of the oldest messages for a server.
     OUTGOING_TO_DEVICE_SIZES = "SELECT position, size FROM to_device_outgoing WHERE server = ?1 ORDER BY position LIMIT ?2";
     /// Notes that a message of another server came, unless that is known.

@@ -10,7 +10,7 @@ use starling_accounts::Session;
 use starling_e2ee::{
     CrossSigningError, CrossSigningUpload, KeyUsage, MOST_SIGNED, SignatureError, SignedKeys,
 };
-use starling_http::{Auth, Authenticated, Json, JsonBytes, MatrixError, Routes};
+use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Routes};
 
 use super::keys::{invalid_signature, owner, user};
 use crate::State;
@@ -23,11 +23,13 @@ pub(super) fn routes() -> Routes<State> {
             Auth::User,
             upload,
         )
+        .limit(Limited::AccountChange)
         .post(
             "/_matrix/client/v3/keys/signatures/upload",
             Auth::User,
             sign,
         )
+        .limit(Limited::AccountChange)
 }
 
 #[derive(Deserialize)]

@@ -37,7 +37,7 @@ pub(super) fn routes() -> Routes<State> {
         .body_limit(UPLOAD_BYTES)
         .post("/_matrix/client/v3/keys/query", Auth::Guest, query)
         .post("/_matrix/client/v3/keys/claim", Auth::Guest, claim)
-        .get("/_matrix/client/v3/keys/changes", Auth::Guest, changes)
+        .get("/_matrix/client/v3/keys/changes", Auth::User, changes)
 }
 
 pub(super) fn owner(session: &Session) -> Owner {

@@ -71,6 +71,9 @@ const OPEN_TO_GUESTS: &[&str] = &[
     "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
     "GET /_matrix/client/v3/sync",
     "POST /_matrix/client/v3/join/{roomIdOrAlias}",
+    "POST /_matrix/client/v3/keys/claim",
+    "POST /_matrix/client/v3/keys/query",
+    "POST /_matrix/client/v3/keys/upload",
     "POST /_matrix/client/v3/publicRooms",
     "POST /_matrix/client/v3/rooms/{roomId}/join",
     "POST /_matrix/client/v3/rooms/{roomId}/leave",
@@ -80,6 +83,7 @@ const OPEN_TO_GUESTS: &[&str] = &[
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}",
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
     "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+    "PUT /_matrix/client/v3/sendToDevice/{eventType}/{txnId}",
 ];
 
 /// The routes of the table that this holds for, sorted.
@@ -128,9 +132,17 @@ fn what_puts_events_into_rooms_or_changes_accounts_is_limited() {
         "pushrules",
         "forget",
         "logout",
+        "room_keys",
+        "keys/upload",
     ];
-    let ephemeral = ["receipt", "read_markers", "typing", "presence"];
-    let questions = ["publicRooms", "user_directory"];
+    let ephemeral = [
+        "receipt",
+        "read_markers",
+        "typing",
+        "presence",
+        "sendToDevice",
+    ];
+    let questions = ["publicRooms", "user_directory", "keys/query", "keys/claim"];
     let is_other = |name: &&String| {
         let mut words = private.iter().chain(&ephemeral).chain(&questions);
         words.any(|word| name.contains(word))

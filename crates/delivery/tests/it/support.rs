@@ -110,7 +110,7 @@ pub(crate) struct Setting {
     pub(crate) net: Arc<Net>,
     pub(crate) client: FederationClient,
     received: mpsc::UnboundedReceiver<Received>,
-    chance: Chance,
+    pub(crate) chance: Chance,
 }
 
 impl Setting {

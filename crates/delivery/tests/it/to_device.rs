@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use starling_db::Tx;
 use starling_e2ee::{Messages, Sending, ToDevice, ToDeviceParts};
 use starling_events::CanonicalObject;
-use starling_runtime::Chance;
 use starling_store::SCHEMA;
 use starling_store::to_device::outgoing_to_device_read;
 use starling_testkit::{TestDb, on_each_engine};
@@ -21,7 +20,7 @@ fn to_device(setting: &Setting) -> ToDevice {
         store: setting.world.store.clone(),
         bus: setting.world.bus.clone(),
         clock: setting.world.clock.clone(),
-        chance: Chance::seeded(11),
+        chance: setting.chance.clone(),
         server_name: server("localhost"),
     })
 }

@@ -220,7 +220,7 @@ mod tests {
         } });
         let all = messages(&body).unwrap();
         let all: Vec<&Addressed> = all.0.iter().collect();
-        for (most, expected) in [(10_000, 1), (40, 2), (0, 3)] {
+        for (most, expected) in [(10_000, 1), (50, 2), (0, 3)] {
             let mut ids = 0;
             let edus = edus(&sending(), &all, most, || {
                 ids += 1;

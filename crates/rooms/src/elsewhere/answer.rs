@@ -144,23 +144,21 @@ fn accept(join: Pdu, state: Vec<Pdu>, chain: Vec<Pdu>) -> Result<ImportedRoom, S
     }
     check(version, &join, &current)
         .map_err(|error| format!("the room's state doesn't allow the join: {error}"))?;
-    let holding: Vec<bool> = (0..all.len()).map(|number| holds(&number)).collect();
+    let state = current.0.values();
+    let mut state: Vec<OwnedEventId> = state.map(|pdu| pdu.event_id().to_owned()).collect();
+    state.sort_unstable();
     let mut all: Vec<Option<Pdu>> = all.into_iter().map(Some).collect();
-    let (mut state, mut auth_chain) = (Vec::new(), Vec::new());
-    for number in order {
-        let event = all.get_mut(number).and_then(Option::take);
-        match (holding.get(number), allowed.get(number)) {
-            (Some(true), _) => state.extend(event),
-            (_, Some(true)) => auth_chain.extend(event),
-            _ => {}
-        }
-    }
+    let kept = order
+        .into_iter()
+        .filter(|number| allowed.get(*number) == Some(&true));
+    let events = kept.filter_map(|number| all.get_mut(number)?.take());
+    let events: Vec<Pdu> = events.collect();
     Ok(ImportedRoom {
         version,
         room_id: join.room_id().to_owned(),
         join,
+        events,
         state,
-        auth_chain,
     })
 }
 

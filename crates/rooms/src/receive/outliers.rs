@@ -1,6 +1,6 @@
 //! Storing events of other servers that only tell of the state: each is checked against those that it cites.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId};
@@ -19,6 +19,9 @@ use crate::rooms::Rooms;
 /// So many are stored by one transaction.
 const STEP: usize = 100;
 
+/// So many of these are queued before the first is waited for.
+const AHEAD: usize = 16;
+
 impl Rooms {
     /// Stores events of a room without a place, whose signatures were checked: those that aren't here yet and whose auth
     /// events are, or are among them. Gives the numbers of all that are here then.
@@ -30,18 +33,37 @@ impl Rooms {
         let store = self.store().clone();
         let judge = move |tx: &mut Tx<'_>| judged(&store, tx, room, &events);
         let outliers = self.store().db().scan("judge_outliers", judge).await?;
+        self.store_judged(room, outliers).await
+    }
+
+    /// As [`Rooms::store_outliers`], of events that were judged, each after those that it cites.
+    pub(crate) async fn store_judged(
+        &self,
+        room: RoomNum,
+        outliers: Vec<Outlier>,
+    ) -> Result<HashMap<OwnedEventId, EventNum>, Error> {
+        let (db, names) = (self.store().db(), self.store().names());
         let mut numbers = HashMap::with_capacity(outliers.len());
+        let mut under_way = VecDeque::with_capacity(AHEAD);
         for step in outliers.chunks(STEP) {
-            let names = step.iter().flat_map(|outlier| names_of(&outlier.pdu));
-            let names = names.collect();
-            let db = self.store().db();
-            self.store().names().intern_ahead(db, names).await?;
+            let new = step.iter().flat_map(|outlier| names_of(&outlier.pdu));
+            names.intern_ahead(db, new.collect()).await?;
+            if under_way.len() == AHEAD
+                && let Some(first) = under_way.pop_front()
+            {
+                numbers.extend(first.await?);
+            }
             let (store, step) = (self.store().clone(), step.to_vec());
-            let stored = db.write_placed(
+            let slot = db.slot().await?;
+            // In order, and many share a commit.
+            under_way.push_back(slot.submit(
                 Write::new("outliers"),
                 |_| Ok::<_, Error>(()),
                 move |tx, positions, ()| store.outliers_insert(tx, positions, room, &step),
-            );
+                || {},
+            ));
+        }
+        for stored in under_way {
             numbers.extend(stored.await?);
         }
         Ok(numbers)

@@ -89,7 +89,7 @@ async fn keys_must_be_the_users_and_signed_by_the_master_key() {
         let own = CrossSigner::new(&alice.user_id, 1);
         let other = CrossSigner::new(&alice.user_id, 10);
         let bobs = CrossSigner::new("@bob:localhost", 1);
-        let mut unsigned = own.key_object("self_signing");
+        let mut unsigned = own.key_object("user_signing");
         unsigned.as_object_mut().unwrap().remove("signatures");
         let mut two = own.key_object("master");
         two["keys"]["ed25519:x"] = "x".into();
