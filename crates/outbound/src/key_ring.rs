@@ -291,8 +291,6 @@ impl KeyRing {
         if let Some(answer) = asking.get(server).and_then(WeakShared::upgrade) {
             return answer;
         }
-        let now_ms = self.parts.clock.now_ms();
-        self.parts.asked.insert(server.clone(), now_ms);
         let (ring, asked) = (self.clone(), server.clone());
         let answer = async move {
             let document = ring.fetch(&asked, manner).await;
@@ -326,6 +324,8 @@ impl KeyRing {
             .patience(PATIENCE)
             .answer_bytes(MAX_KEY_DOCUMENT_BYTES);
         let _may_ask = self.pass(manner).await?;
+        let now_ms = self.parts.clock.now_ms();
+        self.parts.asked.insert(server.to_owned(), now_ms);
         let body = if manner.is_eager {
             client.try_unsigned(server, request).await
         } else {

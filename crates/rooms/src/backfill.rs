@@ -8,7 +8,7 @@ use std::time::Duration;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
 use starling_db::{Error, Positions, Tx, Write};
 use starling_events::Pdu;
-use starling_stateres::RoomPower;
+use starling_stateres::{RoomPower, can_redact};
 use starling_store::backfill::Older;
 use starling_store::events::{Status, Visibility};
 use starling_store::gaps::{Gap, gap_delete, gap_newest};
@@ -283,7 +283,15 @@ fn older_in(
         } else {
             None
         };
-        let redaction = redaction(store, tx, (snapshot.room, pdu), power.as_ref())?;
+        let mut redaction = redaction(store, tx, (snapshot.room, pdu), power.as_ref())?;
+        if let Some(target) = &redaction.redacts
+            && target.place.is_some_and(|place| place >= gap.place)
+        {
+            // What was said later than that is also for the room to protect: who had the power once may have lost it.
+            let now = store.power_in(tx, &snapshot.state)?;
+            let may = now.is_some_and(|now| can_redact(pdu, &target.pdu, &now));
+            redaction.redacts = redaction.redacts.filter(|_| may);
+        }
         older.push(Older {
             event: known.num,
             visibility: *visibility,

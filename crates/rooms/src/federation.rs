@@ -66,6 +66,15 @@ pub(crate) fn closed_to_servers(
     Ok(closed.map(|event| event.room).collect())
 }
 
+/// What a server may look at.
+struct Until {
+    room: RoomNum,
+    /// The events that it may look at, with what led to them.
+    events: Vec<OwnedEventId>,
+    /// Whether it is in the room.
+    is_member: bool,
+}
+
 impl Rooms {
     /// Whether users of other servers can't ever come into a room of this server.
     ///
@@ -105,39 +114,45 @@ impl Rooms {
         Ok(room)
     }
 
-    /// As [`Rooms::room_for`], to look at what led to some events: also for a server of which one of them put a user out of the
-    /// room. It must be able to check that.
+    /// As [`Rooms::room_for`], to look at what led to some events: also for a server of which some of them put a user out of the
+    /// room, which must be able to check that. Gives those that it may look at so.
     async fn room_until(
         &self,
         server: &ServerName,
         room_id: &RoomId,
-        events: &[OwnedEventId],
-    ) -> Result<RoomNum, ServerReadError> {
-        let refused = match self.room_for(server, room_id).await {
-            Ok(room) => return Ok(room.room),
-            Err(error @ ServerReadError::NotInRoom) => error,
+        events: Vec<OwnedEventId>,
+    ) -> Result<Until, ServerReadError> {
+        match self.room_for(server, room_id).await {
+            Ok(room) => {
+                return Ok(Until {
+                    room: room.room,
+                    events,
+                    is_member: true,
+                });
+            }
+            Err(ServerReadError::NotInRoom) => {}
             Err(other) => return Err(other),
-        };
+        }
         let room = self.room(room_id, ServerReadError::NotInRoom).await?.room;
-        let (store, asking, events) = (
-            self.store().clone(),
-            server.to_owned(),
-            events.iter().take(MAX_UNTIL).cloned().collect::<Vec<_>>(),
-        );
+        let (store, asking) = (self.store().clone(), server.to_owned());
         let read = move |tx: &mut Tx<'_>| {
-            let ids: Vec<&str> = events.iter().map(|id| id.as_str()).collect();
-            let mut events = store.events_by_id(tx, &ids)?;
+            let ids = events.iter().take(MAX_UNTIL).map(|id| id.as_str());
+            let mut events = store.events_by_id(tx, &ids.collect::<Vec<_>>())?;
             events.retain(|event| event.room == room);
-            visibility::puts_out(&store, tx, &asking, &events)
+            visibility::putting_out(&store, tx, &asking, &events)
         };
-        if !self.store().db().read("server_put_out", read).await? {
-            return Err(refused);
+        let events = self.store().db().read("server_put_out", read).await?;
+        if events.is_empty() {
+            return Err(ServerReadError::NotInRoom);
         }
-        if self.is_server_allowed(room_id, server).await? {
-            Ok(room)
-        } else {
-            Err(ServerReadError::Denied)
+        if !self.is_server_allowed(room_id, server).await? {
+            return Err(ServerReadError::Denied);
         }
+        Ok(Until {
+            room,
+            events,
+            is_member: false,
+        })
     }
 
     /// Whether the room's access control list lets a server take part; so does a room that isn't here.

@@ -29,6 +29,7 @@ use starling_store::state_map::StateMap;
 
 pub use inbox::MAX_WAITING;
 pub(crate) use inbox::Running;
+pub(crate) use merge::Merging;
 pub(crate) use outliers::names_of;
 pub(crate) use standing::redaction;
 pub(crate) use standing::witnesses;
@@ -244,6 +245,7 @@ impl Rooms {
         let snapshot = snapshot.ok_or(ReceiveError::UnknownRoom)?;
         match self.standing(&snapshot, pdu, found.before.as_ref()).await? {
             Standing::Known => Ok(Attempt::Received(Received::Known)),
+            Standing::Doubtful => Err(ReceiveError::Missing("a state that allows it")),
             Standing::Missing { auth, prev } => Ok(Attempt::Missing {
                 room: snapshot,
                 auth,
@@ -262,7 +264,7 @@ impl Rooms {
                     }
                 }
                 decided.fork.forwards_from = forwards_from;
-                let stored = self.store_decided(&snapshot, pdu, *decided).await?;
+                let stored = self.store_decided(&snapshot, *decided).await?;
                 Ok(stored.map_or(Attempt::Moved, Attempt::Received))
             }
         }
@@ -286,21 +288,20 @@ impl Rooms {
     async fn store_decided(
         &self,
         snapshot: &Arc<RoomSnapshot>,
-        pdu: &Pdu,
         decided: Decided,
     ) -> Result<Option<Received>, Error> {
         let reason = decided.reason.clone().unwrap_or_default();
         match decided.status {
             Status::Accepted => {
-                let appended = self.append_fork(snapshot, pdu, decided).await?;
+                let appended = self.append_fork(snapshot, decided).await?;
                 Ok(appended.then_some(Received::Accepted))
             }
             Status::SoftFailed => {
-                self.store_refused(snapshot, pdu, decided).await?;
+                self.store_refused(snapshot, decided).await?;
                 Ok(Some(Received::SoftFailed(reason)))
             }
             Status::Rejected => {
-                self.store_refused(snapshot, pdu, decided).await?;
+                self.store_refused(snapshot, decided).await?;
                 Ok(Some(Received::Rejected(reason)))
             }
         }
@@ -309,15 +310,14 @@ impl Rooms {
     async fn append_fork(
         &self,
         snapshot: &Arc<RoomSnapshot>,
-        pdu: &Pdu,
         decided: Decided,
     ) -> Result<bool, Error> {
         let is_redacted = decided.fork.redacted_by.is_some();
         let new = NewEvent {
             pdu: if is_redacted {
-                pdu.redacted()
+                decided.pdu.redacted()
             } else {
-                pdu.clone()
+                decided.pdu
             },
             fork: Some(Arc::new(decided.fork)),
             auth: Vec::new(),
@@ -366,10 +366,9 @@ impl Rooms {
     async fn store_refused(
         &self,
         snapshot: &Arc<RoomSnapshot>,
-        pdu: &Pdu,
         decided: Decided,
     ) -> Result<(), Error> {
-        let (store, snapshot, pdu) = (self.store().clone(), Arc::clone(snapshot), pdu.clone());
+        let (store, snapshot, pdu) = (self.store().clone(), Arc::clone(snapshot), decided.pdu);
         let write = Write::new("refused").locking([snapshot.room.0]);
         let place =
             move |tx: &mut starling_db::Tx<'_>, positions: &mut starling_db::Positions, ()| {

@@ -18,7 +18,7 @@ use crate::federation::ServersOfRooms;
 use crate::hierarchy::Spaces;
 use crate::pipeline::Heads;
 use crate::policy::Policies;
-use crate::receive::{Running, Turns};
+use crate::receive::{Merging, Running, Turns};
 use crate::remote::Remote;
 use crate::transaction::InFlight;
 
@@ -57,6 +57,7 @@ pub struct Rooms {
     pub(crate) turns: Arc<Turns>,
     pub(crate) running: Arc<Running>,
     pub(crate) coming: Arc<Coming>,
+    pub(crate) merging: Arc<Merging>,
     pub(crate) servers: Arc<ServersOfRooms>,
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) policies: Arc<Policies>,
@@ -92,6 +93,7 @@ impl Rooms {
             turns: Arc::default(),
             running: Arc::default(),
             coming: Arc::default(),
+            merging: Arc::default(),
             spaces: Arc::default(),
             policies: Arc::default(),
             binding: Arc::new(Semaphore::new(BINDING)),

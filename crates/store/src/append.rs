@@ -10,7 +10,9 @@ use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
 use crate::aggregations::is_aggregated;
-use crate::events::{Event, SentAs, Status, Visibility, event_insert, event_redact, event_settle};
+use crate::events::{
+    DUMMY, Event, SentAs, Status, Visibility, event_insert, event_redact, event_settle,
+};
 use crate::gaps::{gap_insert, gaps_close};
 use crate::heroes::KnownHeroes;
 use crate::jobs::Task;
@@ -388,6 +390,8 @@ impl Store {
                 let from = fork.forwards_from.as_deref();
                 self.send_to_room(tx, (event.room, position), from)?;
             }
+            // The next event leads to it.
+            _ if event.pdu.kind() == DUMMY => {}
             _ => self.send_out(tx, after, (event, own), server)?,
         }
         let joined = |membership: Option<Membership>| membership == Some(Membership::Join);

@@ -63,7 +63,7 @@ pub const FEW_MISSED: usize = 500;
 
 /// So far back in the log, in positions, is kept what servers have missed. One that was away for longer learns of a room's
 /// earlier events when the next one comes that follows them.
-pub const KEPT_POSITIONS: i64 = 1_000_000;
+pub const KEPT_POSITIONS: i64 = 20_000_000;
 
 /// Up to where servers have what they are sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -50,6 +50,9 @@ starling_db::statements! {
     EVENT_REDACT = "UPDATE events SET redacted_by = ?2, json = ?3 WHERE event_num = ?1";
 }
 
+/// The type of events that bring branches of a room together. Other servers know it, and show such events to nobody.
+pub const DUMMY: &str = "org.matrix.dummy_event";
+
 /// Whether an event counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -252,9 +255,7 @@ pub fn event_insert(
             None => Value::Null,
         },
         event.pdu.origin_server_ts().into(),
-        counted
-            .map(|counted| i64::from(counted.shape.code()))
-            .into(),
+        shape(event, counted).into(),
         counted.map_or(0, |counted| counted.thread.0).into(),
         counted.map(|counted| counted.totals.as_slice()).into(),
         counted
@@ -298,9 +299,7 @@ pub(crate) fn event_settle(
         (event.visibility.1 as i64).into(),
         Value::Bytes(&prev),
         Value::Bytes(event.pdu.json()),
-        counted
-            .map(|counted| i64::from(counted.shape.code()))
-            .into(),
+        shape(event, counted).into(),
         counted.map_or(0, |counted| counted.thread.0).into(),
         counted.map(|counted| counted.totals.as_slice()).into(),
         counted
@@ -319,6 +318,12 @@ pub(crate) fn event_settle(
         edges_insert(tx, event.num, auth)?;
     }
     Ok(())
+}
+
+/// What it counts as. Nobody says anything by an event that brings branches together, also not that they have read.
+fn shape(event: &Event, counted: Option<&Counted>) -> Option<i64> {
+    let counted = counted.filter(|_| event.pdu.kind() != DUMMY);
+    counted.map(|counted| i64::from(counted.shape.code()))
 }
 
 fn numbers(events: &[EventNum]) -> Vec<u8> {

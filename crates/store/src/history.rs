@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ruma_common::UserId;
 use starling_db::{Error, Row, Tx, Value};
 
-use crate::events::{Event, Status, Visibility};
+use crate::events::{DUMMY, Event, Status, Visibility};
 use crate::ignored::Ignored;
 use crate::memberships::Membership;
 use crate::names::types;
@@ -194,7 +194,8 @@ impl Viewer {
     pub fn may_see(&self, event: &Event) -> bool {
         let is_own =
             event.kind == types::MEMBER && event.key.is_some() && event.key == self.own_key;
-        event.status == Status::Accepted && self.sees_at(event.place, event.visibility, is_own)
+        let is_for_clients = event.status == Status::Accepted && event.pdu.kind() != DUMMY;
+        is_for_clients && self.sees_at(event.place, event.visibility, is_own)
     }
 
     /// The event of `room` that the user is shown whose time is the closest to `ts` in this direction, as of position

@@ -4,16 +4,30 @@
 use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, ServerName};
-use starling_db::{Error, Tx, Value};
+use starling_db::{Error, Sql, Tx, Value};
 
 use crate::numbers::RoomNum;
 
 starling_db::statements! {
     /// Takes an event in, unless it waits already.
     INBOX_INSERT = "INSERT INTO inbox (room_num, origin, event_id, json) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-    /// The events that wait in a room, those whose turn was never in vain first.
+    /// The events that wait in a room.
     INBOX_READ = "SELECT inbox_num, origin, event_id, json, tries FROM inbox WHERE room_num = ?1
         ORDER BY tries, inbox_num LIMIT ?2";
+    /// The events that wait in a room for their first turn.
+    INBOX_NEW = "SELECT inbox_num, origin, event_id, json, tries FROM inbox WHERE room_num = ?1 AND tries = 0
+        ORDER BY inbox_num LIMIT ?2";
+    /// Of the events whose turn was in vain, the next one of each server.
+    INBOX_TRIED = "SELECT inbox_num, origin, event_id, json, tries FROM inbox WHERE inbox_num IN (
+            SELECT turns.inbox_num FROM (
+                SELECT inbox_num, ROW_NUMBER() OVER (PARTITION BY origin ORDER BY tries, inbox_num) AS turn
+                FROM inbox WHERE room_num = ?1 AND tries > 0
+            ) AS turns WHERE turns.turn = 1
+        ) ORDER BY tries, inbox_num LIMIT ?2";
+    /// Whether anything waits in a room.
+    INBOX_ANY = "SELECT 1 FROM inbox WHERE room_num = ?1 LIMIT 1";
+    /// Forgets all that waits in a room.
+    INBOX_CLEAR = "DELETE FROM inbox WHERE room_num = ?1";
     /// How many wait in a room, and how many of them one server sent.
     INBOX_COUNT = "SELECT COUNT(*), COUNT(CASE WHEN origin = ?2 THEN 1 END) FROM inbox WHERE room_num = ?1";
     /// Notes that an event's turn was in vain.
@@ -58,12 +72,54 @@ pub fn inbox_insert(
     tx.execute(&INBOX_INSERT, &params).map(drop)
 }
 
-/// At most `limit` events that wait in a room, in the order in which they came.
+/// At most `limit` events that wait in a room, those whose turn was never in vain first.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn inbox_read(tx: &mut Tx<'_>, room: RoomNum, limit: i64) -> Result<Vec<Waiting>, Error> {
-    tx.query_all(&INBOX_READ, &[room.into(), limit.into()], |row| {
+    read(tx, &INBOX_READ, room, limit)
+}
+
+/// At most `limit` events that wait in a room for their first turn, in the order in which they came.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn inbox_new(tx: &mut Tx<'_>, room: RoomNum, limit: i64) -> Result<Vec<Waiting>, Error> {
+    read(tx, &INBOX_NEW, room, limit)
+}
+
+/// Of the events in a room whose turn was in vain, the next one of each of at most `limit` servers that sent them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn inbox_tried(tx: &mut Tx<'_>, room: RoomNum, limit: i64) -> Result<Vec<Waiting>, Error> {
+    read(tx, &INBOX_TRIED, room, limit)
+}
+
+/// Whether anything waits in a room.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn inbox_any(tx: &mut Tx<'_>, room: RoomNum) -> Result<bool, Error> {
+    let found = tx.query_one(&INBOX_ANY, &[room.into()], |_| Ok(()))?;
+    Ok(found.is_some())
+}
+
+/// Forgets all that waits in a room.
+///
+/// # Errors
+/// When the database fails.
+pub fn inbox_clear(tx: &mut Tx<'_>, room: RoomNum) -> Result<(), Error> {
+    tx.execute(&INBOX_CLEAR, &[room.into()]).map(drop)
+}
+
+fn read(
+    tx: &mut Tx<'_>,
+    statement: &'static Sql,
+    room: RoomNum,
+    limit: i64,
+) -> Result<Vec<Waiting>, Error> {
+    tx.query_all(statement, &[room.into(), limit.into()], |row| {
         let num = row.int(0)?;
         let damaged = |what: &str| Error::Damaged(format!("inbox {num}: {what}"));
         Ok(Waiting {

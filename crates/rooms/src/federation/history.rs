@@ -50,7 +50,7 @@ impl Rooms {
         let event = event.ok_or(ServerReadError::NotFound)?;
         self.room_for(server, event.pdu.room_id()).await?;
         let (store, server) = (self.store().clone(), server.to_owned());
-        let read = move |tx: &mut Tx<'_>| tell(&store, tx, &server, &[event]);
+        let read = move |tx: &mut Tx<'_>| tell(&store, tx, (&server, true), &[event]);
         let told = self.store().db().scan("served_event", read).await?;
         told.into_iter().next().ok_or(ServerReadError::NotFound)
     }
@@ -70,7 +70,7 @@ impl Rooms {
         let (store, server) = (self.store().clone(), server.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let events = before(&store, tx, room, (&from, limit.min(MAX_BACKFILL)))?;
-            Ok(tell(&store, tx, &server, &events)?)
+            Ok(tell(&store, tx, (&server, true), &events)?)
         };
         self.store().db().scan("backfill", read).await
     }
@@ -85,11 +85,17 @@ impl Rooms {
         room_id: &RoomId,
         wanted: MissingEvents,
     ) -> Result<Vec<PduBytes>, ServerReadError> {
-        let room = self.room_until(server, room_id, &wanted.latest).await?;
+        let MissingEvents { latest, .. } = &wanted;
+        let until = self.room_until(server, room_id, latest.clone()).await?;
+        let (room, is_member) = (until.room, until.is_member);
+        let wanted = MissingEvents {
+            latest: until.events,
+            ..wanted
+        };
         let (store, server) = (self.store().clone(), server.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let events = between(&store, tx, room, wanted)?;
-            Ok(tell(&store, tx, &server, &events)?)
+            Ok(tell(&store, tx, (&server, is_member), &events)?)
         };
         self.store().db().scan("missing_events", read).await
     }

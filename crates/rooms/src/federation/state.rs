@@ -40,8 +40,8 @@ impl Rooms {
         event_id: &EventId,
     ) -> Result<ServedState, ServerReadError> {
         let event_id = event_id.to_owned();
-        let of_event = std::slice::from_ref(&event_id);
-        let room = self.room_until(server, room_id, of_event).await?;
+        let of_event = vec![event_id.clone()];
+        let room = self.room_until(server, room_id, of_event).await?.room;
         let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
             let event = event_of(&store, tx, room, &event_id)?;
@@ -63,8 +63,8 @@ impl Rooms {
         event_id: &EventId,
     ) -> Result<Vec<EventNum>, ServerReadError> {
         let event_id = event_id.to_owned();
-        let of_event = std::slice::from_ref(&event_id);
-        let room = self.room_until(server, room_id, of_event).await?;
+        let of_event = vec![event_id.clone()];
+        let room = self.room_until(server, room_id, of_event).await?.room;
         let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
             let event = event_of(&store, tx, room, &event_id)?;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use ruma_common::{ServerName, UserId};
+use ruma_common::{OwnedEventId, ServerName, UserId};
 use starling_db::{Error, Tx};
 use starling_events::Value;
 use starling_store::events::{Event, Visibility};
@@ -31,21 +31,22 @@ impl Standing {
     }
 }
 
-/// Events of one room, as `server` is told them.
+/// Events of one room, as `server` is told them; if it is no member any longer, in full only where it was one.
 pub(super) fn tell(
     store: &Store,
     tx: &mut Tx<'_>,
-    server: &ServerName,
+    (server, is_member): (&ServerName, bool),
     events: &[Arc<Event>],
 ) -> Result<Vec<PduBytes>, Error> {
     let erased = store.erased().users(tx)?;
+    let is_open = |event: &Event| is_member && is_open(event);
     let asks = |event: &&Arc<Event>| is_erased(event, &erased) || !is_open(event);
     let asked: Vec<&Arc<Event>> = events.iter().filter(asks).collect();
     let standings = standings(store, tx, server, &asked)?;
     let told = events.iter().map(|event| {
         let standing = standings.get(&event.num).copied().unwrap_or_default();
         let is_hidden = is_erased(event, &erased) && !standing.joined;
-        if !is_hidden && (is_open(event) || sees(event, standing)) {
+        if !is_hidden && (is_open(event) || sees(event, (standing, is_member))) {
             Arc::clone(event.pdu.json())
         } else {
             Arc::clone(event.pdu.redacted().json())
@@ -69,29 +70,40 @@ fn is_open(event: &Event) -> bool {
     is_open(event.visibility.0) || is_open(event.visibility.1)
 }
 
-fn sees(event: &Event, standing: Standing) -> bool {
+fn sees(event: &Event, (standing, is_member): (Standing, bool)) -> bool {
     let for_invited = [event.visibility.0, event.visibility.1].contains(&Visibility::Invited);
-    standing.joined || (for_invited && standing.invited)
+    standing.joined || (is_member && for_invited && standing.invited)
 }
 
-/// Whether one of the events put a user of the server out of the room.
-pub(super) fn puts_out(
+/// Those of the events that put a user of the server out of the room.
+pub(super) fn putting_out(
     store: &Store,
     tx: &mut Tx<'_>,
     server: &ServerName,
     events: &[Arc<Event>],
-) -> Result<bool, Error> {
-    let of_own = events.iter().filter(|event| {
+) -> Result<Vec<OwnedEventId>, Error> {
+    let is_own = |event: &&Arc<Event>| {
         let target = event
             .pdu
             .state_key()
             .filter(|_| event.kind == types::MEMBER);
         target.is_some_and(|target| is_of(server, target))
-    });
-    let replaced: Vec<EventNum> = of_own.filter_map(|event| event.replaces).collect();
+            && membership(event) != Some(Membership::Join)
+    };
+    let own: Vec<&Arc<Event>> = events.iter().filter(is_own).collect();
+    let replaced: Vec<EventNum> = own.iter().filter_map(|event| event.replaces).collect();
     let replaced = store.events_read(tx, &replaced)?;
-    let was_joined = |event: &Arc<Event>| membership(event) == Some(Membership::Join);
-    Ok(replaced.iter().any(was_joined))
+    let was_joined = |event: &&&Arc<Event>| {
+        let before = event.replaces;
+        let before = replaced
+            .iter()
+            .find(|replaced| Some(replaced.num) == before);
+        before.is_some_and(|before| membership(before) == Some(Membership::Join))
+    };
+    let putting_out = own.iter().filter(was_joined);
+    Ok(putting_out
+        .map(|event| event.pdu.event_id().to_owned())
+        .collect())
 }
 
 /// What the server's users were at each of `events`: after it, and before it where it is about one of them.

@@ -50,7 +50,8 @@ pub(crate) struct RemoteSpace {
     children: BTreeMap<OwnedRoomId, Arc<SummarisedRoom>>,
     /// Children that users of this server can't come into.
     pub(super) inaccessible: HashSet<OwnedRoomId>,
-    bytes: usize,
+    /// About how much memory it takes.
+    pub(super) bytes: usize,
 }
 
 /// Answers of other servers.

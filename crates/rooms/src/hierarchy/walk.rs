@@ -125,9 +125,13 @@ pub(super) struct Walk {
     /// The rooms that come next, the next one last.
     ahead: Vec<Stop>,
     learnt: HashMap<Question, Option<Learnt>>,
+    learnt_bytes: usize,
     told: Vec<Told>,
     bytes: usize,
 }
+
+/// What other servers say is listened to up to so many bytes for one page: more spaces are as if nobody answered.
+const LEARNT_BYTES: usize = 16 << 20;
 
 impl Walk {
     /// Before the first room.
@@ -147,6 +151,7 @@ impl Walk {
             seen: HashSet::new(),
             ahead: Vec::new(),
             learnt: HashMap::new(),
+            learnt_bytes: 0,
             told: Vec::new(),
             bytes: 0,
         })
@@ -187,7 +192,8 @@ impl Walk {
     /// Takes what others said, or that nobody did.
     pub(super) fn learn(&mut self, tx: &mut Tx<'_>, answers: Vec<Answer>) -> Result<(), Error> {
         for (question, space) in answers {
-            let learnt = match space {
+            self.learnt_bytes += space.as_ref().map_or(0, |space| space.bytes);
+            let learnt = match space.filter(|_| self.learnt_bytes <= LEARNT_BYTES) {
                 Some(space) => Some(Learnt {
                     visible: Arc::new(self.visitor.visible_elsewhere(tx, space.rooms())?),
                     space,

@@ -1,19 +1,23 @@
-//! Events that were taken in wait for their turn: one worker a room takes them one after the other.
+//! Events that were taken in wait for their turn. One worker a room takes those first for which all is here, one after the
+//! other; then it asks for what the others lack, for the next one of several servers at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ruma_common::{OwnedEventId, ServerName};
+use ruma_common::{OwnedEventId, OwnedServerName, ServerName};
 use starling_db::{Error, Tx, Write};
 use starling_events::{Pdu, RoomVersion};
 use starling_store::RoomNum;
 use starling_store::inbox::{
-    Waiting, inbox_count, inbox_delete, inbox_insert, inbox_put_off, inbox_read, inbox_rooms,
+    Waiting, inbox_any, inbox_clear, inbox_count, inbox_delete, inbox_insert, inbox_new,
+    inbox_put_off, inbox_rooms, inbox_tried,
 };
 use starling_store::remote_invites::room_is_joined;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Purpose, ReceiveError, Received};
 use crate::rooms::Rooms;
@@ -37,12 +41,46 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// So many are read at once.
 const STEP: i64 = 50;
 
+/// For so many events of a room others are asked at the same time, each sent by another server: one that is slow, or lies in wait,
+/// delays its own.
+const AT_ONCE: usize = 8;
+
 /// How long a worker waits when the database has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The rooms that a worker is at, and what tells it that something new has come.
 #[derive(Debug, Default)]
 pub(crate) struct Running(Mutex<HashMap<RoomNum, Arc<Notify>>>);
+
+/// For what a room's worker asks others.
+#[derive(Default)]
+struct Asking {
+    tasks: JoinSet<(Waiting, bool)>,
+    /// The servers that sent the events: one of each at a time.
+    servers: BTreeSet<OwnedServerName>,
+    /// When events that were asked for in vain have their next turn.
+    due: BTreeMap<i64, Instant>,
+    /// Whether something came that others may have lacked.
+    has_news: bool,
+}
+
+impl Asking {
+    /// Whether it is the event's turn.
+    fn is_free(&self, event: &Waiting) -> bool {
+        !self.servers.contains(&event.origin) && !self.due.contains_key(&event.num)
+    }
+
+    /// The event has its next turn after a while that grows, unless its turn is over.
+    fn pause(&mut self, event: &Waiting, is_over: bool) {
+        if is_over {
+            self.due.remove(&event.num);
+            return;
+        }
+        let tries = u32::try_from(event.tries).unwrap_or(u32::MAX).min(16);
+        let pause = PAUSE.saturating_mul(1 << tries).min(LONGEST_PAUSE);
+        self.due.insert(event.num, Instant::now() + pause);
+    }
+}
 
 /// Whether this server is in a room.
 enum Here {
@@ -117,45 +155,88 @@ impl Rooms {
         };
         let rooms = self.clone();
         tokio::spawn(async move {
-            while let Some(waiting) = rooms.next_waiting(room, &news).await {
-                rooms.receive_waiting(room, waiting, &news).await;
-                rooms.merge_many(room).await;
+            let mut asking = Asking::default();
+            loop {
+                match rooms.work_in(room, &news, &mut asking).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::error!(%error, "received events wait");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
             }
         });
     }
 
-    /// What waits in a room. If that is nothing, the worker is done: who takes something in from then on starts another.
-    async fn next_waiting(&self, room: RoomNum, news: &Arc<Notify>) -> Option<Vec<Waiting>> {
-        let mut is_last_look = false;
-        loop {
-            let waiting = self.read_waiting(room).await;
-            if !waiting.is_empty() {
-                if is_last_look {
-                    let mut running = self.running.0.lock();
-                    if running.contains_key(&room) {
-                        return None;
-                    }
-                    running.insert(room, Arc::clone(news));
-                }
-                return Some(waiting);
+    /// One step of a room's worker; false when nothing is left to do.
+    async fn work_in(
+        &self,
+        room: RoomNum,
+        news: &Arc<Notify>,
+        asking: &mut Asking,
+    ) -> Result<bool, Error> {
+        let version = match self.whether_here(room).await? {
+            Here::Yes(version) => version,
+            Here::NotYet => {
+                tokio::time::sleep(PAUSE).await;
+                return Ok(true);
             }
-            if is_last_look {
-                return None;
+            Here::No => {
+                let clear = move |tx: &mut Tx<'_>| inbox_clear(tx, room);
+                let write = self.store().db().write(Write::new("inbox_clear"), clear);
+                write.await?;
+                return self.is_not_over(room, news).await;
             }
-            // Whoever wrote before this line, and was told that a worker is at it, is seen by one more look.
-            self.running.0.lock().remove(&room);
-            is_last_look = true;
+        };
+        let read = move |tx: &mut Tx<'_>| inbox_new(tx, room, STEP);
+        let new = self.store().db().read("inbox", read).await?;
+        if !new.is_empty() {
+            asking.has_news |= self.receive_ready(version, new).await;
+            self.merge_soon(room);
+            return Ok(true);
         }
+        let read = move |tx: &mut Tx<'_>| inbox_tried(tx, room, STEP);
+        let tried = self.store().db().read("inbox", read).await?;
+        if tried.is_empty() && asking.tasks.is_empty() {
+            return self.is_not_over(room, news).await;
+        }
+        if std::mem::take(&mut asking.has_news) {
+            // What they lacked may be here now.
+            let waiting = tried.iter().filter(|event| !asking.is_free(event));
+            let waiting = waiting.filter(|event| !asking.servers.contains(&event.origin));
+            let waiting: Vec<Waiting> = waiting.cloned().collect();
+            if !waiting.is_empty() && self.receive_ready(version, waiting).await {
+                asking.has_news = true;
+                return Ok(true);
+            }
+        }
+        for event in tried {
+            if asking.tasks.len() < AT_ONCE && asking.is_free(&event) {
+                self.ask_for(version, event, asking);
+            }
+        }
+        self.wait(room, news, asking).await;
+        Ok(true)
     }
 
-    /// The events that wait in a room, those that have never been tried first.
-    async fn read_waiting(&self, room: RoomNum) -> Vec<Waiting> {
-        let read = move |tx: &mut Tx<'_>| inbox_read(tx, room, STEP);
-        let waiting = self.store().db().read("inbox", read).await;
-        waiting.unwrap_or_else(|error| {
-            tracing::error!(%error, "the inbox cannot be read");
-            Vec::new()
-        })
+    /// Whether something waits in a room after all. If not, the worker is done: who takes something in from then on starts
+    /// another.
+    async fn is_not_over(&self, room: RoomNum, news: &Arc<Notify>) -> Result<bool, Error> {
+        self.running.0.lock().remove(&room);
+        // Whoever wrote before this line, and was told that a worker is at it, is seen by one more look.
+        let read = move |tx: &mut Tx<'_>| inbox_any(tx, room);
+        let waits = self.store().db().read("inbox", read).await;
+        if let Ok(false) = waits {
+            return Ok(false);
+        }
+        let mut running = self.running.0.lock();
+        if running.contains_key(&room) {
+            return Ok(false);
+        }
+        running.insert(room, Arc::clone(news));
+        drop(running);
+        waits
     }
 
     async fn whether_here(&self, room: RoomNum) -> Result<Here, Error> {
@@ -173,99 +254,62 @@ impl Rooms {
         })
     }
 
-    async fn receive_waiting(&self, room: RoomNum, waiting: Vec<Waiting>, news: &Notify) {
-        let here = match self.whether_here(room).await {
-            Ok(here) => here,
-            Err(error) => {
-                tracing::error!(%error, "the room of waiting events cannot be read");
-                Here::NotYet
-            }
-        };
-        let version = match here {
-            Here::Yes(version) => version,
-            Here::NotYet => return tokio::time::sleep(PAUSE).await,
-            Here::No => {
-                let over = waiting.iter().map(|event| event.num).collect();
-                return self.note_tried(over, Vec::new()).await;
-            }
-        };
-        let (new, tried): (Vec<Waiting>, Vec<Waiting>) =
-            waiting.into_iter().partition(|event| event.tries == 0);
-        if new.is_empty() {
-            self.receive_tried((room, version), tried, news).await;
-        } else {
-            self.receive_new(version, new).await;
-        }
-    }
-
-    /// Receives events that have never been tried, as far as all is here that it takes: nobody is asked for anything, so that
-    /// none has to wait for what another one lacks.
-    async fn receive_new(&self, version: RoomVersion, events: Vec<Waiting>) {
+    /// Receives events as far as all is here that it takes: nobody is asked for anything, so that none has to wait for what
+    /// another one lacks. Whether the turn of any is over.
+    async fn receive_ready(&self, version: RoomVersion, events: Vec<Waiting>) -> bool {
         let (mut over, mut put_off) = (Vec::with_capacity(events.len()), Vec::new());
         for event in events {
             if self.receive_one(version, &event, Purpose::TakeReady).await {
                 over.push(event.num);
-            } else {
+            } else if event.tries == 0 {
                 put_off.push(event.num);
             }
         }
-        self.note_tried(over, put_off).await;
-    }
-
-    /// Receives events for which others have to be asked, one after the other until that is in vain. What comes meanwhile
-    /// doesn't wait for it.
-    async fn receive_tried(
-        &self,
-        (room, version): (RoomNum, RoomVersion),
-        events: Vec<Waiting>,
-        news: &Notify,
-    ) {
-        let (mut over, mut put_off) = (Vec::new(), Vec::new());
-        for event in events {
-            let mut is_over = self.receive_one(version, &event, Purpose::TakeReady).await;
-            if !is_over {
-                let asked = self.ask_for((room, version), event.clone(), news).await;
-                is_over = asked || event.tries >= MAX_TRIES;
-                if !is_over {
-                    put_off.push(event.num);
-                    break;
-                }
-            }
-            over.push(event.num);
+        let has_news = !over.is_empty();
+        if has_news || !put_off.is_empty() {
+            self.note_tried(over, put_off).await;
         }
-        self.note_tried(over, put_off).await;
+        has_news
     }
 
-    /// Receives one event for which others have to be asked, after a pause if that was in vain before. Whether its turn is
-    /// over then.
-    async fn ask_for(
-        &self,
-        (room, version): (RoomNum, RoomVersion),
-        event: Waiting,
-        news: &Notify,
-    ) -> bool {
+    /// Begins to receive an event for which others have to be asked.
+    fn ask_for(&self, version: RoomVersion, event: Waiting, asking: &mut Asking) {
         let rooms = self.clone();
-        let asking = tokio::spawn(async move {
-            if let Some(tries) = u32::try_from(event.tries - 1)
-                .ok()
-                .filter(|tries| *tries > 0)
-            {
-                let longer = PAUSE.saturating_mul(1 << tries.min(16));
-                tokio::time::sleep(longer.min(LONGEST_PAUSE)).await;
-            }
-            rooms.receive_one(version, &event, Purpose::Take).await
+        asking.servers.insert(event.origin.clone());
+        asking.tasks.spawn(async move {
+            let is_over = rooms.receive_one(version, &event, Purpose::TakeReady).await
+                || rooms.receive_one(version, &event, Purpose::Take).await;
+            (event, is_over)
         });
-        tokio::pin!(asking);
-        loop {
-            tokio::select! {
-                biased;
-                is_over = &mut asking => return is_over.unwrap_or(false),
-                () = news.notified() => {
-                    let mut new = self.read_waiting(room).await;
-                    new.retain(|event| event.tries == 0);
-                    self.receive_new(version, new).await;
-                }
+    }
+
+    /// Waits until an event is received, or was asked for in vain; or something new has come; or a pause is over.
+    async fn wait(&self, room: RoomNum, news: &Notify, asking: &mut Asking) {
+        let next = asking.due.values().min().copied();
+        let pause = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next).await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            biased;
+            Some(asked) = asking.tasks.join_next() => {
+                let Ok((event, is_over)) = asked else {
+                    // It panicked: nobody knows which server it was about.
+                    asking.servers.clear();
+                    return;
+                };
+                asking.servers.remove(&event.origin);
+                let is_over = is_over || event.tries >= MAX_TRIES;
+                asking.has_news |= is_over;
+                asking.pause(&event, is_over);
+                let (over, put_off) = if is_over { (vec![event.num], vec![]) } else { (vec![], vec![event.num]) };
+                self.note_tried(over, put_off).await;
+                self.merge_soon(room);
+            }
+            () = news.notified() => {}
+            () = pause => asking.due.retain(|_, due| Some(*due) != next),
         }
     }
 

@@ -1,11 +1,15 @@
 //! Bringing many branches of a room together, when nobody here says anything for a while.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use ruma_common::OwnedUserId;
 use starling_db::{Error, Tx};
 use starling_events::CanonicalObject;
+use starling_store::events::DUMMY;
 use starling_store::memberships::joined_in;
 use starling_store::rooms::RoomSnapshot;
 use starling_store::{RoomNum, Store};
@@ -23,12 +27,35 @@ const MAX_EVENTS: usize = 50;
 /// So many local members are looked at to find one who may send something.
 const MEMBERS: i64 = 50;
 
-/// What is sent. Other servers know the type, and show such events to nobody.
-const KIND: &str = "org.matrix.dummy_event";
+/// How long nobody brings the branches together before this server does, in seconds: where many servers see them, one does it
+/// first.
+const SECONDS: std::ops::Range<u64> = 60..300;
+
+/// The rooms whose branches are brought together soon.
+#[derive(Debug, Default)]
+pub(crate) struct Merging(Mutex<HashSet<RoomNum>>);
 
 impl Rooms {
-    /// Sends events that follow the room's extremities until these are few, if somebody here may.
-    pub(super) async fn merge_many(&self, room: RoomNum) {
+    /// Sees to it that a room's extremities are few, after a while in which others may.
+    pub(super) fn merge_soon(&self, room: RoomNum) {
+        let Some(snapshot) = self.store().rooms().get(room) else {
+            return;
+        };
+        if snapshot.extremities.len() <= MANY || !self.merging.0.lock().insert(room) {
+            return;
+        }
+        let rooms = self.clone();
+        let pause = Duration::from_secs(self.parts.chance.within(SECONDS));
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            rooms.merging.0.lock().remove(&room);
+            rooms.merge_branches(room).await;
+        });
+    }
+
+    /// Makes events that follow the room's extremities until these are few, if somebody here may. They aren't sent to others:
+    /// the next event leads there.
+    pub async fn merge_branches(&self, room: RoomNum) {
         for _ in 0..MAX_EVENTS {
             let snapshot = match self.store().room(room).await {
                 Ok(Some(snapshot)) if snapshot.extremities.len() > MANY => snapshot,
@@ -53,7 +80,7 @@ impl Rooms {
         let Some(sender) = sender else {
             return Ok(false);
         };
-        let draft = Draft::message(sender, KIND, CanonicalObject::default());
+        let draft = Draft::message(sender, DUMMY, CanonicalObject::default());
         self.append_new(snapshot.room, draft, Extras::default())
             .await?;
         Ok(true)

@@ -181,6 +181,21 @@ impl Rooms {
     ) -> Result<StateMap, ReceiveError> {
         let ask =
             |server: OwnedServerName| async move { self.state_from(room, &server, pdu).await };
+        // Nobody knows better what it follows than the server that made it.
+        let own = pdu.sender().server_name();
+        if own != origin
+            && own != self.server_name()
+            && self
+                .other_servers_in(room)
+                .await?
+                .iter()
+                .any(|server| server == own)
+        {
+            let answer = tokio::time::timeout(PATIENCE, ask(own.to_owned())).await;
+            if let Ok(Ok(state)) = answer {
+                return Ok(state);
+            }
+        }
         self.ask_some(room, origin, ask).await
     }
 

@@ -11,7 +11,7 @@ use starling_stateres::{AuthState, RoomPower, auth_types, can_redact, check, che
 use starling_store::append::{Fork, WaitingRedaction, tag_of};
 use starling_store::events::{Event, Status};
 use starling_store::gaps::gap_is_before;
-use starling_store::names::types;
+use starling_store::names::{EMPTY_KEY, types};
 use starling_store::outliers::{KnownEvent, events_known};
 use starling_store::redactions::redaction_of;
 use starling_store::relations::relation_of;
@@ -37,6 +37,8 @@ pub(super) enum Standing {
         /// The state at some of the events that it follows.
         prev: bool,
     },
+    /// Nobody can tell: only what another server says of the state there refuses it.
+    Doubtful,
     /// It is to be stored like this.
     Decided(Box<Decided>),
 }
@@ -44,6 +46,8 @@ pub(super) enum Standing {
 /// How an event is to be stored.
 #[derive(Debug)]
 pub(super) struct Decided {
+    /// The event, as it is to be stored.
+    pub(super) pdu: Pdu,
     pub(super) status: Status,
     /// Why it was refused, if it was.
     pub(super) reason: Option<String>,
@@ -117,6 +121,10 @@ pub(super) fn standing(
     if own.is_some_and(|own| own.room != room.room || !own.is_bare()) {
         return Ok(Standing::Known);
     }
+    let pdu = &match own {
+        Some(own) => as_stored(store, tx, pdu, own.num)?,
+        None => pdu.clone(),
+    };
     let is_missing =
         |id: &&OwnedEventId| known.get(*id).is_none_or(|event| event.room != room.room);
     let auth = pdu.auth_events().iter().any(|id| is_missing(&id));
@@ -127,6 +135,11 @@ pub(super) fn standing(
     let (here, missing): (Vec<&OwnedEventId>, Vec<&OwnedEventId>) =
         pdu.prev_events().iter().partition(has_state);
     let missing: Vec<OwnedEventId> = missing.into_iter().cloned().collect();
+    let rests_on = own.is_some_and(|own| own.status == Status::Accepted);
+    if rests_on && !missing.is_empty() && !gap_is_before(tx, room.room, pdu.event_id())? {
+        // It is of older history: that is fetched by whoever reads back.
+        return Ok(Standing::Known);
+    }
     let prev = before.is_none() && !missing.is_empty();
     if auth || prev {
         return Ok(Standing::Missing { auth, prev });
@@ -143,14 +156,27 @@ pub(super) fn standing(
         missing,
         own: own.map(|own| own.num),
     };
-    let decided = decide(store, tx, (room, pdu), named, before)?;
+    let Some(decided) = decide(store, tx, (room, pdu), named, before)? else {
+        return Ok(Standing::Doubtful);
+    };
     // What the room's state rests on already stays accepted, whatever is said of where it stands; the create event, which
     // history leads to in the end, is such.
-    let rests_on = own.is_some_and(|own| own.status == Status::Accepted);
     if rests_on && decided.status != Status::Accepted {
         return Ok(Standing::Known);
     }
     Ok(Standing::Decided(Box::new(decided)))
+}
+
+/// An event that is here as it is here: what comes may have lost its content on the way, which the signatures don't show.
+fn as_stored(store: &Store, tx: &mut Tx<'_>, pdu: &Pdu, number: EventNum) -> Result<Pdu, Error> {
+    let stored = store.event_read(tx, number)?;
+    let is_whole = |stored: &Event| {
+        stored.redacted_by.is_some()
+            || stored.pdu.has_valid_content_hash()
+            || !pdu.has_valid_content_hash()
+    };
+    let stored = stored.filter(|stored| is_whole(stored));
+    Ok(stored.map_or_else(|| pdu.clone(), |stored| stored.pdu.clone()))
 }
 
 /// The events that an event names, as far as they are here.
@@ -168,7 +194,7 @@ fn decide(
     (room, pdu): (&RoomSnapshot, &Pdu),
     named: Named,
     before: Option<&StateMap>,
-) -> Result<Decided, Error> {
+) -> Result<Option<Decided>, Error> {
     let auth: Vec<EventNum> = named.auth.iter().map(|event| event.num).collect();
     let prev: Vec<EventNum> = named.prev.iter().map(|event| event.num).collect();
     let (state, base) = match before {
@@ -184,6 +210,7 @@ fn decide(
     };
     let power = store.power_in(tx, &state)?;
     let mut decided = Decided {
+        pdu: pdu.clone(),
         status: Status::Accepted,
         reason: None,
         fork: Fork {
@@ -204,10 +231,20 @@ fn decide(
         redacts: None,
         relates_to: None,
     };
-    if let Err(reason) = is_allowed(store, tx, pdu, (&named.auth, &decided.fork))? {
+    if let Err(reason) = is_cited(store, tx, pdu, (&named.auth, &decided.fork))? {
         decided.status = Status::Rejected;
         decided.reason = Some(reason);
-        return Ok(decided);
+        return Ok(Some(decided));
+    }
+    let there = witnesses(store, tx, pdu, &decided.fork.before)?;
+    if let Err(error) = check(pdu.version(), pdu, &there) {
+        if before.is_some() {
+            // By what another server says of the state, nothing is refused for good.
+            return Ok(None);
+        }
+        decided.status = Status::Rejected;
+        decided.reason = Some(error.to_string());
+        return Ok(Some(decided));
     }
     let others = beside(room, &decided.fork.prev);
     if !(others.is_empty() && decided.fork.missing.is_empty()) {
@@ -215,12 +252,13 @@ fn decide(
         if let Err(error) = check(pdu.version(), pdu, &current) {
             decided.status = Status::SoftFailed;
             decided.reason = Some(error.to_string());
-            return Ok(decided);
+            return Ok(Some(decided));
         }
     }
     decided.fork.is_followed = !others.is_empty() && gap_is_before(tx, room.room, pdu.event_id())?;
     if decided.fork.is_followed {
-        decided.fork.current = Some(state_of_rest(store, tx, room, &others)?);
+        // Resolved with those that follow it already. The state after these alone may be what another server made up.
+        decided.fork.current = Some(room.state.clone());
     } else if !(others.is_empty() && decided.fork.missing.is_empty()) {
         let beside = (room, others.as_slice());
         decided.fork.current = Some(merged(store, tx, pdu, (&decided.fork, beside))?);
@@ -232,7 +270,7 @@ fn decide(
         let event = store.event_by_id(tx, &relation.target)?;
         decided.relates_to = event.filter(|event| event.room == room.room);
     }
-    Ok(decided)
+    Ok(Some(decided))
 }
 
 /// The redaction of an event that came before it, if there is one.
@@ -284,25 +322,6 @@ pub(crate) fn redaction(
         redacts: may.then_some(event),
         waits_for: None,
     })
-}
-
-/// The room's state without the extremities that an event follows, which others follow already: those that are left are the
-/// whole room.
-fn state_of_rest(
-    store: &Store,
-    tx: &mut Tx<'_>,
-    room: &RoomSnapshot,
-    rest: &[Extremity],
-) -> Result<StateMap, Error> {
-    if rest.len() == room.extremities.len() || rest.len() > MAX_BRANCHES {
-        return Ok(room.state.clone());
-    }
-    let numbers: Vec<EventNum> = rest.iter().map(|extremity| extremity.num).collect();
-    let events = store.events_read(tx, &numbers)?;
-    let snapshots = events.iter().filter_map(|event| event.snapshot).collect();
-    let states = states(tx, room, &snapshots)?;
-    let states: Vec<&StateMap> = states.iter().map(|(state, _)| state).collect();
-    resolved(store, tx, room.version, &states, None)
 }
 
 /// A state, and where it is stored.
@@ -368,8 +387,8 @@ fn beside(room: &RoomSnapshot, prev: &[EventNum]) -> Vec<Extremity> {
     others.cloned().collect()
 }
 
-/// Whether the event's auth events and the state before it allow it; if not, why.
-fn is_allowed(
+/// Whether the event's auth events allow it; if not, why.
+fn is_cited(
     store: &Store,
     tx: &mut Tx<'_>,
     pdu: &Pdu,
@@ -386,13 +405,12 @@ fn is_allowed(
     if let Err(error) = check_auth_events(pdu.version(), pdu, &pdus) {
         return Ok(Err(error.to_string()));
     }
-    let state = witnesses(store, tx, pdu, &fork.before)?;
     if !pdu.version().rules().create_in_auth_events {
-        let create = state.0.iter().find(|event| event.kind == types::CREATE);
-        cited.0.extend(create.cloned());
+        let create = fork.before.get(types::CREATE, EMPTY_KEY);
+        let create = create.map_or(Ok(None), |entry| store.event_read(tx, entry.event))?;
+        cited.0.extend(create);
     }
-    let verdict =
-        check(pdu.version(), pdu, &cited).and_then(|()| check(pdu.version(), pdu, &state));
+    let verdict = check(pdu.version(), pdu, &cited);
     Ok(verdict.map_err(|error| error.to_string()))
 }
 

@@ -49,7 +49,8 @@ async fn an_initial_sync_asks_a_fixed_number_of_times_for_each_step_of_rooms() {
             for_all <= 2 * for_two,
             "{for_two} for two rooms, {for_all} for {ROOMS}"
         );
-        assert!(for_all <= ROOMS as u64, "{for_all} for {ROOMS} rooms");
+        // A few are for what is no room: messages to the device, and its keys.
+        assert!(for_all <= ROOMS as u64 + 4, "{for_all} for {ROOMS} rooms");
 
         // A client that was away for long: what it is told, and what that costs, follows the rooms that changed.
         let since = next_batch(&many);

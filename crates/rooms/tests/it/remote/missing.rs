@@ -7,7 +7,7 @@ use starling_events::{EventReference, Pdu, RoomVersion};
 use starling_outbound::Transport;
 use starling_rooms::{Actor, Received};
 use starling_store::SCHEMA;
-use starling_store::events::{Event, Status};
+use starling_store::events::{DUMMY, Event, Status};
 use starling_store::timeline::{Direction, START, Stretch, end_of};
 use starling_testkit::{TestDb, World, on_each_engine};
 
@@ -33,6 +33,17 @@ fn lying(
     gives: usize,
     lies: bool,
 ) -> impl Fn(&Asked) -> Option<(u16, Value)> + use<> {
+    let hidden = if lies { HIDDEN } else { "" };
+    hiding(graph, gives, hidden)
+}
+
+/// As [`resident`], and of the state it leaves out what is of a type, or under a key.
+fn hiding(
+    graph: &Graph,
+    gives: usize,
+    hidden: &str,
+) -> impl Fn(&Asked) -> Option<(u16, Value)> + use<> {
+    let hidden = hidden.to_owned();
     let template = graph.template(USER, &json!({ "membership": "join" }));
     let (answer, graph) = (graph.answer(), graph.clone());
     move |asked| {
@@ -49,7 +60,8 @@ fn lying(
             }
             "state_ids" => {
                 let told = graph.state.values();
-                let told = told.filter(|pdu| !(lies && pdu.kind() == HIDDEN));
+                let told = told
+                    .filter(|pdu| pdu.kind() != hidden && pdu.state_key() != Some(hidden.as_str()));
                 let ids: Vec<&str> = told.map(|pdu| pdu.event_id().as_str()).collect();
                 json!({ "pdu_ids": ids, "auth_chain_ids": ids })
             }
@@ -291,6 +303,73 @@ async fn what_was_given_for_another_s_sake_gets_its_place_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_event_brings_no_state_that_somebody_made_up() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (alice, mut graph) = joined(&at, RoomVersion::V11).await;
+        let topic = json!({ "topic": "known" });
+        let topic = graph.add(OWNER, ("m.room.topic", Some("")), &topic);
+        assert_eq!(receive(&at, &topic).await, Received::Accepted);
+        // What it follows is held back, and the state there is a lie.
+        let late = say(&mut graph, 0);
+        let last = say(&mut graph, 1);
+        at.net.add(RESIDENT, lying(&graph, 0, true));
+        assert_eq!(receive(&at, &last).await, Received::Accepted);
+        assert_eq!(receive(&at, &late).await, Received::Accepted);
+        assert_eq!(extremities(&at, &graph).await, [last.event_id().as_str()]);
+        let rooms = &at.world.rooms;
+        let held = rooms.state_event(&alice, &graph.room_id, "m.room.topic", "");
+        assert_eq!(held.await.unwrap().pdu.event_id(), topic.event_id());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_the_state_that_comes_without_its_content_keeps_it() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (alice, mut graph) = joined(&at, RoomVersion::V11).await;
+        let topic = json!({ "topic": "meanwhile" });
+        let topic = graph.add(OWNER, ("m.room.topic", Some("")), &topic);
+        say(&mut graph, 0);
+        let last = say(&mut graph, 1);
+        at.net.add(RESIDENT, resident(&graph, 0));
+        assert_eq!(receive(&at, &last).await, Received::Accepted);
+        // The signatures are of its redacted form.
+        assert_eq!(receive(&at, &topic.redacted()).await, Received::Accepted);
+        let rooms = &at.world.rooms;
+        let held = rooms.state_event(&alice, &graph.room_id, "m.room.topic", "");
+        let held = held.await.unwrap();
+        assert_eq!(held.pdu.event_id(), topic.event_id());
+        assert_eq!(value(&held.pdu)["content"]["topic"], "meanwhile");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_refused_for_good_by_what_another_server_says_of_the_state() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let (_, mut graph) = joined(&at, RoomVersion::V11).await;
+        let other = "@other:second.example";
+        let join = json!({ "membership": "join" });
+        let join = graph.add(other, ("m.room.member", Some(other)), &join);
+        at.net.add("second.example", |_| None);
+        assert_eq!(receive(&at, &join).await, Received::Accepted);
+        say(&mut graph, 0);
+        let said = graph.add(other, ("m.room.message", None), &json!({ "body": "so" }));
+        // As if its sender weren't in the room.
+        at.net.add(RESIDENT, hiding(&graph, 0, other));
+        let resident_server = server(RESIDENT);
+        let received = at.world.rooms.receive(&resident_server, said.clone());
+        assert!(received.await.is_err(), "nobody can tell");
+        at.net.add(RESIDENT, resident(&graph, 0));
+        assert_eq!(receive(&at, &said).await, Received::Accepted);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_after_an_event_that_follows_it_is_not_followed_again() {
     on_each_engine(&SCHEMA, async |db: TestDb| {
         let at = Connected::start(&db).await;
@@ -380,11 +459,18 @@ async fn many_branches_are_brought_together() {
         let resident = server(RESIDENT);
         let taken = at.world.rooms.take_in(&resident, branches);
         assert!(taken.await.unwrap().is_empty());
-        // An event can follow twenty of them.
-        while timeline(&at, &graph).await.len() < 33 {
+        while timeline(&at, &graph).await.len() < 31 {
             tokio::task::yield_now().await;
         }
+        // Not at once: where many servers see them, one does it first.
+        assert_eq!(extremities(&at, &graph).await.len(), 30);
+        let room = at.world.store.room_num(&graph.room_id).await.unwrap();
+        at.world.rooms.merge_branches(room.unwrap()).await;
         assert_eq!(extremities(&at, &graph).await.len(), 1);
+        // An event can follow twenty of them.
+        let events = timeline(&at, &graph).await;
+        let kinds = events.iter().map(|event| event.pdu.kind());
+        assert_eq!(kinds.filter(|kind| *kind == DUMMY).count(), 2);
     })
     .await;
 }
