@@ -74,7 +74,8 @@ impl Rooms {
             .map_or(Progress::Done, |last| Progress::At(last.0)))
     }
 
-    async fn take_out_of(&self, user: UserNum, room: RoomNum) -> Result<(), Error> {
+    /// Takes a user out of a room; an invite is declined.
+    pub(crate) async fn take_out_of(&self, user: UserNum, room: RoomNum) -> Result<(), Error> {
         let store = self.store().clone();
         let read =
             move |tx: &mut Tx<'_>| Ok((store.names().user_id(tx, user)?, store.room_id(tx, room)?));

@@ -22,6 +22,7 @@ impl Rooms {
             Task::Departure(user) => self.take_out_of_all(job, user).await,
             Task::GuestDeparture(room) => self.take_guests_out(job, room).await,
             Task::Profile(user) => self.show_profile(job, user).await,
+            Task::Purge(room) => self.purge(job, room).await,
         }
     }
 

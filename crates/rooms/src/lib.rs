@@ -30,6 +30,7 @@ mod pipeline;
 mod policy;
 mod profiles;
 mod published;
+mod purge;
 mod read;
 mod receive;
 mod relations;

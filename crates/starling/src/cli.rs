@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::configuration::{self, Configuration};
 use crate::failure::Failure;
-use crate::{key, report, routes, serve, token, user, version};
+use crate::{key, report, room, routes, serve, token, user, version};
 
 /// Starling, a Matrix homeserver.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Key(Key),
     /// Lists and removes what users have reported, whether the server runs or not.
     Report(Report),
+    /// Deletes rooms, whether the server runs or not.
+    Room(Room),
     /// Prints the version, the commit and the version of the schema.
     Version,
     /// Prints the table of routes, for tools of development.
@@ -181,6 +183,26 @@ enum ReportCommand {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct Room {
+    #[command(flatten)]
+    file: File,
+    #[command(subcommand)]
+    command: RoomCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RoomCommand {
+    /// Deletes all that this server has of a room, in the background while the server runs. Other servers keep what they have.
+    Purge {
+        /// The room's id.
+        room_id: String,
+        /// Makes users of this server leave the room first; otherwise a room that some are in is left as it is.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
 /// Does what the command line says.
 pub(crate) fn run() -> Result<(), Failure> {
     let cli = match Cli::try_parse() {
@@ -250,6 +272,14 @@ pub(crate) fn run() -> Result<(), Failure> {
             match command {
                 ReportCommand::List => report::list(&configuration),
                 ReportCommand::Delete { number } => report::delete(&configuration, number),
+            }
+        }
+        Command::Room(Room { file, command }) => {
+            let configuration = Configuration::load(file.config.as_deref())?;
+            match command {
+                RoomCommand::Purge { room_id, force } => {
+                    room::purge(&configuration, room_id, force)
+                }
             }
         }
         Command::Version => print(version::line()),

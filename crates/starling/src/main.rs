@@ -12,6 +12,7 @@ mod open;
 mod pages;
 mod passwords;
 mod report;
+mod room;
 mod routes;
 mod serve;
 mod signals;

@@ -65,6 +65,8 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     });
     let users = Users {
         accounts,
+        store: store.clone(),
+        clock: clock.clone(),
         server_name: server_name.clone(),
     };
     Ok(Opened {

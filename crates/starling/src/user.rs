@@ -6,14 +6,15 @@ use ruma_common::OwnedServerName;
 use starling_accounts::{
     Account, AccountKind, Accounts, KeepSession, NewAccount, RegisterError, SetPasswordError,
 };
-use starling_store::UserNum;
+use starling_runtime::Clock;
+use starling_store::{Store, UserNum};
 
 use crate::cli::print;
 use crate::configuration::Configuration;
 use crate::control::{Answer, ListedAccount, Request};
 use crate::failure::Failure;
 use crate::way::{Way, check_started};
-use crate::{passwords, report, token};
+use crate::{passwords, report, room, token};
 
 /// Accounts in one page of the list.
 const PAGE: u32 = 1_000;
@@ -96,10 +97,12 @@ fn change(configuration: &Configuration, request: Request, done: &str) -> Result
     }
 }
 
-/// The accounts of this server, as commands see them. Cheap to clone.
+/// The accounts of this server and what else there is, as commands see it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Users {
     pub(crate) accounts: Accounts,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
     pub(crate) server_name: OwnedServerName,
 }
 
@@ -124,6 +127,7 @@ impl Users {
             Request::RevokeToken { token } => token::end(&self.accounts, token).await,
             Request::ListReports { after } => report::page(&self.accounts, after).await,
             Request::DeleteReport { number } => report::remove(&self.accounts, number).await,
+            Request::PurgeRoom { room_id, force } => room::note_purge(self, room_id, force).await,
         };
         done.unwrap_or_else(|failure| Answer::Refused {
             reason: failure.line().to_owned(),

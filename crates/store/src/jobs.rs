@@ -27,10 +27,11 @@ starling_db::statements! {
 }
 
 /// The kinds of job that this program knows, by their names in the database. A newer program may have left others.
-const KINDS: &[&str] = &[DEPARTURE, GUEST_DEPARTURE, PROFILE];
+const KINDS: &[&str] = &[DEPARTURE, GUEST_DEPARTURE, PROFILE, PURGE];
 const DEPARTURE: &str = "departure";
 const GUEST_DEPARTURE: &str = "guest_departure";
 const PROFILE: &str = "profile";
+const PURGE: &str = "purge";
 
 /// What is to be done, and for whom or where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +42,8 @@ pub enum Task {
     GuestDeparture(RoomNum),
     /// The rooms of a user have to show another name or picture.
     Profile(UserNum),
+    /// All of a room is to be deleted.
+    Purge(RoomNum),
 }
 
 impl Task {
@@ -49,6 +52,7 @@ impl Task {
             Self::Departure(user) => (DEPARTURE, user.0),
             Self::GuestDeparture(room) => (GUEST_DEPARTURE, room.0),
             Self::Profile(user) => (PROFILE, user.0),
+            Self::Purge(room) => (PURGE, room.0),
         }
     }
 
@@ -57,6 +61,7 @@ impl Task {
             DEPARTURE => Ok(Self::Departure(UserNum(subject))),
             GUEST_DEPARTURE => Ok(Self::GuestDeparture(RoomNum(subject))),
             PROFILE => Ok(Self::Profile(UserNum(subject))),
+            PURGE => Ok(Self::Purge(RoomNum(subject))),
             other => Err(Error::Damaged(format!("there is no job called {other}"))),
         }
     }

@@ -44,6 +44,7 @@ pub mod outliers;
 pub mod own_keys;
 pub mod presence;
 pub mod profiles;
+pub mod purge;
 pub mod push_rules;
 pub mod pushers;
 pub mod receipts;

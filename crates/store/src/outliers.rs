@@ -13,7 +13,7 @@ use crate::auth_graph::{auth_nodes, edges_insert, generation_above};
 use crate::events::{Event, Status, Visibility, event_insert, event_settle};
 use crate::numbers::{EventNum, RoomNum, SnapshotNum};
 use crate::redactions::redaction_of;
-use crate::rooms::RoomSnapshot;
+use crate::rooms::{RoomSnapshot, room_must_exist};
 use crate::store::Store;
 use crate::varint;
 
@@ -99,6 +99,7 @@ impl Store {
         room: RoomNum,
         outliers: &[Outlier],
     ) -> Result<HashMap<OwnedEventId, EventNum>, Error> {
+        room_must_exist(tx, room)?;
         let mentioned = outliers.iter().flat_map(|outlier| {
             let cited = outlier.pdu.auth_events().iter().map(|id| &**id);
             cited.chain([outlier.pdu.event_id()])
@@ -163,6 +164,7 @@ impl Store {
         room: &RoomSnapshot,
         (pdu, status, fork): (&Pdu, Status, &Fork),
     ) -> Result<EventNum, Error> {
+        room_must_exist(tx, room.room)?;
         let known = events_known(tx, [pdu.event_id()])?;
         let known = known.get(pdu.event_id());
         if let Some(known) = known.filter(|known| !known.is_bare()) {

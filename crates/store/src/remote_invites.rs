@@ -12,10 +12,12 @@ use crate::room_details::details_insert;
 use crate::store::Store;
 
 starling_db::statements! {
-    /// A room that is known by its id and version only.
+    /// A room that is known by its id and version only, unless one of this id is being purged.
     ROOM_KNOW = "INSERT INTO rooms (room_id, room_version, append_count, head_hash, last_position, snapshot_num,
             extremities)
-        VALUES (?1, ?2, 0, 0, 0, 0, ?3) ON CONFLICT (room_id) DO NOTHING RETURNING room_num";
+        SELECT CAST(?1 AS TEXT), CAST(?2 AS TEXT), 0, 0, 0, 0, CAST(?3 AS {bytes})
+            WHERE NOT EXISTS (SELECT 1 FROM purges WHERE room_id = CAST(?1 AS TEXT))
+        ON CONFLICT (room_id) DO NOTHING RETURNING room_num";
     /// A room and its version.
     ROOM_KNOWN = "SELECT room_num, room_version FROM rooms WHERE room_id = ?1";
     /// Corrects the version of a room that nothing is here of.
@@ -66,7 +68,8 @@ pub struct RemoteMembership {
     pub forgets_left: bool,
 }
 
-/// The number of a room of this id; a row is made for one that isn't known. `None` when it is known with another version.
+/// The number of a room of this id; a row is made for one that isn't known. `None` when it is known with another version, or
+/// is being purged.
 ///
 /// # Errors
 /// When the database fails.

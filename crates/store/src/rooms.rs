@@ -35,6 +35,8 @@ starling_db::statements! {
         WHERE room_num = ?1 AND append_count = ?2 AND head_hash = ?3 RETURNING has_waiting_receipts";
     /// A room by its id.
     ROOM_NUM = "SELECT room_num FROM rooms WHERE room_id = ?1";
+    /// Whether there is a room of this number.
+    ROOM_EXISTS = "SELECT 1 FROM rooms WHERE room_num = ?1";
     /// Rooms.
     ROOMS_READ = "SELECT room_id, room_version, append_count, head_hash, last_position, snapshot_num, extremities,
             room_num, has_aggregations, is_shared
@@ -210,6 +212,13 @@ pub fn room_advance(
     tx.execute_returning(&ROOM_ADVANCE, &params, |row| row.truth(0))
 }
 
+/// An error where there is no such room any longer: what is written of one that was purged would stay for ever.
+pub(crate) fn room_must_exist(tx: &mut Tx<'_>, room: RoomNum) -> Result<(), Error> {
+    let found = tx.query_one(&ROOM_EXISTS, &[room.into()], |row| row.int(0))?;
+    let gone = || Error::Unavailable(format!("room {} is gone", room.0));
+    found.map(drop).ok_or_else(gone)
+}
+
 impl Store {
     /// The number of a room, if it is known here.
     ///
@@ -219,19 +228,17 @@ impl Store {
         if let Some(room) = self.rooms().ids.get(room_id) {
             return Ok(Some(room));
         }
-        let wanted = room_id.to_owned();
-        let found = self
-            .db()
-            .read("room_num", move |tx| {
-                tx.query_one(&ROOM_NUM, &[wanted.as_str().into()], |row| {
-                    Ok(RoomNum(row.int(0)?))
-                })
-            })
-            .await?;
-        if let Some(room) = found {
-            self.rooms().ids.insert(room_id.to_owned(), room);
-        }
-        Ok::<_, Error>(found)
+        let (store, wanted) = (self.clone(), room_id.to_owned());
+        let read = move |tx: &mut Tx<'_>| {
+            let found = tx.query_one(&ROOM_NUM, &[wanted.as_str().into()], |row| {
+                Ok(RoomNum(row.int(0)?))
+            })?;
+            if let Some(room) = found {
+                store.rooms().insert_id(tx, wanted, room);
+            }
+            Ok(found)
+        };
+        self.db().read("room_num", read).await
     }
 
     /// The id of a room, within a transaction.
@@ -453,6 +460,24 @@ impl RoomCache {
     pub fn forget(&self, room: RoomNum) {
         let _inserting = self.inserting.lock();
         self.snapshots.remove(&room);
+    }
+
+    /// Forgets a room that there is no longer: from the commit's hook.
+    pub(crate) fn purged(&self, room_id: &str, room: RoomNum) {
+        let _inserting = self.inserting.lock();
+        self.changes.note(room.0);
+        self.snapshots.remove(&room);
+        if let Ok(room_id) = <&RoomId>::try_from(room_id) {
+            self.ids.remove(room_id);
+        }
+    }
+
+    /// Puts in the number that `tx` has read for an id, unless the room may be gone since.
+    fn insert_id(&self, tx: &Tx<'_>, room_id: OwnedRoomId, room: RoomNum) {
+        let _inserting = self.inserting.lock();
+        if self.changes.are_seen_by(tx, room.0) {
+            self.ids.insert(room_id, room);
+        }
     }
 
     /// Puts in what `tx` has read, unless the room may have changed since. Under a lock: what a hook has put in meanwhile

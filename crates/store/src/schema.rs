@@ -93,6 +93,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0022_to_device",
             text: include_str!("migrations/0022_to_device.sql"),
         },
+        Migration {
+            name: "0024_purges",
+            text: include_str!("migrations/0024_purges.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,
@@ -131,6 +135,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::own_keys::STATEMENTS,
         crate::presence::STATEMENTS,
         crate::profiles::STATEMENTS,
+        crate::purge::STATEMENTS,
         crate::push_rules::STATEMENTS,
         crate::pushers::STATEMENTS,
         crate::receipts::STATEMENTS,

@@ -340,6 +340,11 @@ impl TimelineCache {
         recent.events.push_back(Arc::clone(event));
     }
 
+    /// Forgets a room that there is no longer: from the commit's hook.
+    pub(crate) fn forget(&self, room: RoomNum) {
+        self.rooms.remove(&room);
+    }
+
     /// Puts the pruned form of a redacted event in its place.
     pub fn replace(&self, pruned: &Arc<Event>) {
         let Some(recent) = self.rooms.get(&pruned.room) else {

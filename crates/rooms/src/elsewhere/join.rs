@@ -31,6 +31,7 @@ impl Rooms {
             return Err(SendError::NoGuests);
         }
         let remote = self.asking()?;
+        self.not_purged(room_id).await?;
         let content = self.member_content(Membership::Join, &actor.user_id).await;
         let mut content = content?;
         content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));

@@ -24,6 +24,7 @@ impl Rooms {
         (servers, reason): (Vec<OwnedServerName>, Option<String>),
     ) -> Result<(), SendError> {
         let remote = self.asking()?;
+        self.not_purged(room_id).await?;
         let content = self.member_content(Membership::Knock, &actor.user_id).await;
         let mut content = content?;
         content.extend(reason.map(|reason| ("reason".to_owned(), Value::String(reason))));

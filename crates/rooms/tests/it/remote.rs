@@ -11,6 +11,7 @@ mod leave;
 mod missing;
 mod net;
 mod policy;
+mod purge;
 mod resident;
 mod spaces;
 mod third_party;

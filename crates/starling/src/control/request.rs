@@ -35,6 +35,8 @@ pub(crate) enum Request {
     ListReports { after: i64 },
     /// Remove a report.
     DeleteReport { number: i64 },
+    /// Delete a room.
+    PurgeRoom { room_id: String, force: bool },
 }
 
 /// The answer.
@@ -62,6 +64,8 @@ pub(crate) enum Answer {
     },
     /// The report that was removed.
     Report { number: i64 },
+    /// The room that is being deleted.
+    Room { room_id: String },
     /// Not done, and why.
     Refused { reason: String },
 }

@@ -11,6 +11,7 @@ mod lazy_loading;
 mod left;
 mod messages;
 mod poll;
+mod purged;
 mod server;
 mod state;
 mod summary;
