@@ -18,7 +18,7 @@ use crate::signed::{ED25519, canonical, verify};
 use crate::{Keys, Owner};
 
 /// The largest key, in bytes.
-const KEY_BYTES: usize = 16 << 10;
+pub(crate) const KEY_BYTES: usize = 16 << 10;
 
 /// A key by its usage, as JSON text.
 pub(crate) type KeysByUsage = BTreeMap<KeyUsage, String>;

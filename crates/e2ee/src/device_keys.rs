@@ -17,7 +17,7 @@ use crate::signed::{ED25519, add_signature, canonical, verify};
 use crate::{Keys, Owner, UploadError};
 
 /// The largest device keys, in bytes.
-const DEVICE_KEYS_BYTES: usize = 16 << 10;
+pub(crate) const DEVICE_KEYS_BYTES: usize = 16 << 10;
 
 /// What a device uploads.
 #[derive(Debug, Default)]
@@ -214,7 +214,7 @@ impl QueriedKeys {
 }
 
 /// A device's keys with its name.
-fn shown(keys: &str, display_name: Option<&str>) -> Result<Value, Error> {
+pub(crate) fn shown(keys: &str, display_name: Option<&str>) -> Result<Value, Error> {
     let mut keys = parse(keys)?;
     if let (Some(keys), Some(name)) = (keys.as_object_mut(), display_name) {
         let unsigned = [("device_display_name".to_owned(), Value::from(name))];

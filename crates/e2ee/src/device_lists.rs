@@ -1,19 +1,16 @@
-//! Telling other servers of changed devices, and hearing it of them.
+//! Telling other servers of changed devices.
 //! <https://spec.matrix.org/v1.19/server-server-api/#device-management>
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::{OwnedUserId, ServerName, UserId};
 use serde_json::{Map, Value, json};
-use starling_db::{Error, Positions, Tx, Write};
-use starling_store::device_lists::{
-    CROSS_SIGNING, DeviceListChange, DeviceUpdate, device_updates, remote_devices_change, stream_id,
-};
-use starling_store::room_servers::rooms_of_server;
+use starling_db::{Error, Tx};
+use starling_store::device_lists::{CROSS_SIGNING, DeviceUpdate, device_updates, stream_id};
+use starling_store::room_servers::rooms_shared_with;
 use starling_store::{RoomNum, Store, UserNum};
 
 use crate::device_keys::{Asker, local_keys};
-use crate::keys::announce_change;
 use crate::remote::whole;
 use crate::{Keys, QueriedKeys};
 
@@ -28,6 +25,9 @@ pub struct DeviceSnapshot {
     /// Devices and cross-signing keys.
     pub keys: QueriedKeys,
 }
+
+/// Users, their numbers, and the rooms that they are in.
+pub(crate) type Whereabouts = BTreeMap<OwnedUserId, (UserNum, Vec<RoomNum>)>;
 
 impl Keys {
     /// The devices of a local user, all as of one moment.
@@ -48,68 +48,31 @@ impl Keys {
         self.store().db().read("device_snapshot", read).await
     }
 
-    /// Another server says that some of its users have other devices or cross-signing keys: who shares a room with them is
-    /// told. Of others nothing is remembered.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn receive_changes(
-        &self,
-        origin: &ServerName,
-        mut users: BTreeSet<OwnedUserId>,
-    ) -> Result<(), Error> {
-        users.retain(|user| user.server_name() == origin);
-        if users.is_empty() {
-            return Ok(());
-        }
-        let whereabouts = self.whereabouts(origin, users).await?;
-        if whereabouts.is_empty() {
-            return Ok(());
-        }
-        let bus = self.parts().bus.clone();
-        let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
-            for (user, rooms) in &whereabouts {
-                let position = remote_devices_change(tx, positions, *user, rooms)?;
-                let change = DeviceListChange {
-                    user: *user,
-                    position,
-                    rooms: rooms.clone(),
-                };
-                announce_change(tx, &bus, change);
-            }
-            Ok(())
-        };
-        let write = Write::new("remote_devices");
-        self.store()
-            .db()
-            .write_placed(write, |_| Ok(()), place)
-            .await
-    }
-
-    /// In which of the rooms that their server is in users are, of those who are in any.
-    async fn whereabouts(
+    /// In which rooms that a local user is in too users of a server are, of those who are in any.
+    pub(crate) async fn whereabouts(
         &self,
         origin: &ServerName,
         users: BTreeSet<OwnedUserId>,
-    ) -> Result<BTreeMap<UserNum, Vec<RoomNum>>, Error> {
+    ) -> Result<Whereabouts, Error> {
         let (store, origin) = (self.store().clone(), origin.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let names = store.names();
             let keys = names.keys(tx, users.iter().map(|user| user.as_str()))?;
             let numbers = names.users(tx, users.iter().map(|user| &**user))?;
-            let mut found: BTreeMap<UserNum, Vec<RoomNum>> = BTreeMap::new();
+            let mut found = Whereabouts::new();
             if keys.is_empty() || numbers.is_empty() {
                 return Ok(found);
             }
-            for rooms in rooms_of_server(tx, &origin)?.chunks(ROOMS_STEP) {
+            for rooms in rooms_shared_with(tx, &origin)?.chunks(ROOMS_STEP) {
                 for room in store.rooms_read(tx, rooms)? {
                     let has_joined = |user: &UserId| {
                         let key = keys.get(user.as_str());
                         key.is_some_and(|key| room.has_joined(*key))
                     };
                     let joined = numbers.iter().filter(|(user, _)| has_joined(user));
-                    for (_, number) in joined {
-                        found.entry(*number).or_default().push(room.room);
+                    for (user, number) in joined {
+                        let place = found.entry((*user).to_owned());
+                        place.or_insert((*number, Vec::new())).1.push(room.room);
                     }
                 }
             }

@@ -6,6 +6,7 @@ use ruma_common::{OwnedServerName, OwnedUserId};
 use starling_bus::{Bus, Topic};
 use starling_db::{Error, Positions, Tx, Write};
 use starling_outbound::FederationClient;
+use starling_runtime::Clock;
 use starling_store::accounts::lock_key;
 use starling_store::cross_signing::signatures_delete;
 use starling_store::device_keys::{device_keys_read, device_keys_set};
@@ -16,6 +17,7 @@ use starling_store::{DeviceNum, Store, UserNum};
 
 use crate::device_keys::KeyUpload;
 use crate::one_time_keys::store_keys;
+use crate::tracked::Tracking;
 
 /// What [`Keys`] works with.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct KeysParts {
     pub bus: Bus,
     /// This server.
     pub server_name: OwnedServerName,
+    /// Tells the time.
+    pub clock: Clock,
     /// Asks other servers; `None` when this one talks to no other.
     pub remote: Option<FederationClient>,
 }
@@ -34,6 +38,7 @@ pub struct KeysParts {
 #[derive(Debug, Clone)]
 pub struct Keys {
     parts: Arc<KeysParts>,
+    tracking: Arc<Tracking>,
 }
 
 /// Whose keys: a device of a local user.
@@ -78,7 +83,12 @@ impl Keys {
     pub fn new(parts: KeysParts) -> Self {
         Self {
             parts: Arc::new(parts),
+            tracking: Arc::default(),
         }
+    }
+
+    pub(crate) fn tracking(&self) -> &Arc<Tracking> {
+        &self.tracking
     }
 
     pub(crate) fn parts(&self) -> &KeysParts {

@@ -3,7 +3,8 @@
 //!
 //! * [`Keys::upload`], [`Keys::query`] and [`Keys::claim`] take and give devices' keys;
 //! * [`Keys::upload_cross_signing`] and [`Keys::upload_signatures`] take users' cross-signing keys, and what is signed with them;
-//! * [`outgoing_changes`] is what other servers are told, [`Keys::receive_changes`] takes what they tell.
+//! * [`outgoing_changes`] is what other servers are told, [`Keys::receive_changes`] takes what they tell, and
+//!   [`Keys::run_resync`] asks where something is missing;
 //! * [`ToDevice`] keeps messages from device to device until they have arrived, here or at another server;
 //! * [`KeyBackups`] keeps what clients back up of the keys of rooms.
 
@@ -12,11 +13,15 @@ mod cross_signing;
 mod device_keys;
 mod device_lists;
 mod keys;
+mod list_updates;
 mod one_time_keys;
 mod remote;
+mod resync;
 mod signatures;
 mod signed;
+mod snapshot;
 mod to_device;
+mod tracked;
 
 pub use backup::{
     AllKeys, BackupError, KeyBackups, KeyData, MAX_BACKUP_BYTES, MAX_SESSION_BYTES, MOST_BACKUPS,
@@ -26,6 +31,7 @@ pub use cross_signing::{CrossSigningError, CrossSigningUpload};
 pub use device_keys::{Asker, KeyQuery, KeyUpload, QueriedKeys};
 pub use device_lists::{DeviceSnapshot, outgoing_changes};
 pub use keys::{Keys, KeysParts, Owner, UploadError};
+pub use list_updates::ListUpdate;
 pub use one_time_keys::{ClaimedKeys, KeyClaim, MOST_CLAIMED, MOST_ONE_TIME_KEYS};
 pub use remote::{Failures, LONGEST_PATIENCE, USUAL_PATIENCE};
 pub use signatures::{MOST_SIGNED, SignatureError, SignatureFailures, SignedKeys};

@@ -1,8 +1,8 @@
 //! Asking other servers for their users' keys.
 //! <https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption>
 //!
-//! Each server is asked for what it alone knows, many at once, and believed of its own users only. Nothing of it is kept:
-//! a client is told when somebody has other devices, and asks then.
+//! Each server is asked for what it alone knows, many at once, and believed of its own users only. Of those whose devices are
+//! followed (`tracked.rs`) it needn't be asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::{ClaimedKeys, KeyClaim, KeyQuery, Keys, QueriedKeys};
 const AT_ONCE: usize = 20;
 
 /// How much of an answer is taken.
-const ANSWER_BYTES: usize = 8 << 20;
+pub(crate) const ANSWER_BYTES: usize = 8 << 20;
 
 /// How long another server may take where the client doesn't say, and at most.
 pub const USUAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,10 +35,10 @@ pub const LONGEST_PATIENCE: Duration = Duration::from_mins(1);
 pub type Failures = BTreeMap<OwnedServerName, String>;
 
 /// What is asked of each server, by its users.
-type ByServer<T> = BTreeMap<OwnedServerName, BTreeMap<OwnedUserId, T>>;
+pub(crate) type ByServer<T> = BTreeMap<OwnedServerName, BTreeMap<OwnedUserId, T>>;
 
 #[derive(Deserialize)]
-struct QueryAnswer {
+pub(crate) struct QueryAnswer {
     #[serde(default, rename = "device_keys")]
     devices: BTreeMap<String, BTreeMap<String, Value>>,
     #[serde(default, rename = "master_keys")]
@@ -67,28 +67,12 @@ impl Keys {
         let (local, remote) = self.split(query);
         let remote_users: Vec<OwnedUserId> =
             remote.values().flat_map(BTreeMap::keys).cloned().collect();
-        let (local, answers) = tokio::join!(
+        let (local, remote) = tokio::join!(
             self.query_local(Asker::User(asker), local),
-            self.ask_each(remote, |client, server, wanted| async move {
-                let answer = ask(
-                    client.as_ref(),
-                    &server,
-                    ("query", "device_keys"),
-                    &wanted,
-                    patience,
-                )
-                .await;
-                (server, wanted, answer)
-            })
+            self.query_remote(remote, patience)
         );
-        let mut queried = local?;
-        let mut failures = Failures::new();
-        for (server, wanted, answer) in answers {
-            match answer {
-                Ok(answer) => queried.add_remote(&wanted, answer),
-                Err(error) => drop(failures.insert(server, error)),
-            }
-        }
+        let (mut queried, (others, failures)) = (local?, remote?);
+        queried.extend(others);
         self.add_own_signatures(asker, remote_users, &mut queried)
             .await?;
         Ok((queried, failures))
@@ -150,7 +134,7 @@ impl Keys {
     }
 
     /// Asks each server for its part, some at once.
-    async fn ask_each<T, A, F>(
+    pub(crate) async fn ask_each<T, A, F>(
         &self,
         remote: ByServer<T>,
         ask: impl Fn(Option<FederationClient>, OwnedServerName, BTreeMap<OwnedUserId, T>) -> F,
@@ -196,7 +180,7 @@ impl Keys {
 }
 
 /// Asks one server for keys.
-async fn ask<T: Serialize, A: serde::de::DeserializeOwned>(
+pub(crate) async fn ask<T: Serialize, A: serde::de::DeserializeOwned>(
     client: Option<&FederationClient>,
     server: &OwnedServerName,
     (endpoint, field): (&str, &str),
@@ -212,22 +196,26 @@ async fn ask<T: Serialize, A: serde::de::DeserializeOwned>(
     let request = Request::post(uri, body.as_bytes().to_vec())
         .patience(patience.min(LONGEST_PATIENCE))
         .answer_bytes(ANSWER_BYTES);
-    client.ask(server, request).await.map_err(|error| {
-        tracing::debug!(%error, "another server doesn't tell keys");
-        match error {
-            RemoteError::BackedOff { .. } => "the server was not reachable lately".to_owned(),
-            RemoteError::Unreachable { .. } => "the server is not reachable".to_owned(),
-            RemoteError::Refused {
-                status, errcode, ..
-            } => format!("{status} {errcode}"),
-            RemoteError::Malformed { .. } => "the answer can't be read".to_owned(),
-        }
-    })
+    let answer = client.ask(server, request).await;
+    answer.map_err(|error| words(&error))
+}
+
+/// Why a server doesn't tell keys, for clients.
+pub(crate) fn words(error: &RemoteError) -> String {
+    tracing::debug!(%error, "another server doesn't tell keys");
+    match error {
+        RemoteError::BackedOff { .. } => "the server was not reachable lately".to_owned(),
+        RemoteError::Unreachable { .. } => "the server is not reachable".to_owned(),
+        RemoteError::Refused {
+            status, errcode, ..
+        } => format!("{status} {errcode}"),
+        RemoteError::Malformed { .. } => "the answer can't be read".to_owned(),
+    }
 }
 
 impl QueriedKeys {
     /// Adds what a server says of those of its users who were asked for.
-    fn add_remote(&mut self, wanted: &KeyQuery, answer: QueryAnswer) {
+    pub(crate) fn add_remote(&mut self, wanted: &KeyQuery, answer: QueryAnswer) {
         let QueryAnswer {
             mut devices,
             mut masters,
@@ -253,11 +241,11 @@ impl QueriedKeys {
     }
 }
 
-fn is_of(key: &Value, user: &OwnedUserId) -> bool {
+pub(crate) fn is_of(key: &Value, user: &OwnedUserId) -> bool {
     text(key, "user_id") == Some(user.as_str())
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
     value.get(field)?.as_str()
 }
 

@@ -1,16 +1,16 @@
 //! `PUT /_matrix/federation/v1/send/{txnId}`: what other servers tell.
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use axum::extract;
-use ruma_common::{OwnedEventId, OwnedUserId, RoomId, ServerName};
+use ruma_common::{OwnedEventId, RoomId, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use starling_db::Error;
+use starling_e2ee::ListUpdate;
 use starling_ephemeral::{RemoteTyping, read_presences, read_receipts};
-use starling_events::id::parse_user_id;
 use starling_http::{Auth, Json, MatrixError, Origin, Routes};
 use starling_rooms::ReceiveError;
 
@@ -75,9 +75,10 @@ async fn send(
         ReceiveError::Db(error) => MatrixError::internal(error),
         other => MatrixError::internal(other.to_string()),
     })?;
-    let mut changed = BTreeSet::new();
+    let mut changed = Vec::new();
     for edu in edus {
-        changed.extend(changed_devices(&edu));
+        let kind = edu.edu_type.as_deref();
+        changed.extend(kind.and_then(|kind| ListUpdate::read(kind, &edu.content)));
         receive_edu(&api, &origin, edu)
             .await
             .map_err(MatrixError::internal)?;
@@ -87,15 +88,6 @@ async fn send(
     let pdus = verdicts.into_iter();
     let pdus = pdus.map(|(id, error)| (id, Verdict { error })).collect();
     Ok(Json(Answer { pdus }))
-}
-
-/// Whose devices or cross-signing keys have changed. What else is said of them is asked for when somebody wants to know.
-fn changed_devices(edu: &Edu) -> Option<OwnedUserId> {
-    let kind = edu.edu_type.as_deref()?;
-    if !["m.device_list_update", "m.signing_key_update"].contains(&kind) {
-        return None;
-    }
-    parse_user_id(edu.content.get("user_id")?.as_str()?).ok()
 }
 
 /// Takes what else the server says. What isn't understood is passed over, as the specification wants.

@@ -130,6 +130,9 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         resumed.map_err(|error| Failure::of("cannot read what other servers sent", &error))?;
         let stop = shutdown.clone();
         tasks.spawn(sender.run(async move { stop.begun().await }));
+        let stop = shutdown.clone();
+        let keys = state.keys.clone();
+        tasks.spawn(keys.run_resync(async move { stop.begun().await }));
     }
     let ended = until_stopped(&mut signals, &certificates, opened.store.db().failed()).await;
     if let Err(failure) = &ended {
@@ -249,6 +252,7 @@ fn state(
         store: store.clone(),
         bus: bus.clone(),
         server_name: server_name.clone(),
+        clock: clock.clone(),
         remote: client,
     });
     let to_device = ToDevice::new(ToDeviceParts {

@@ -51,6 +51,7 @@ pub mod receipts;
 pub mod redactions;
 pub mod registration_tokens;
 pub mod relations;
+pub mod remote_devices;
 pub mod remote_invites;
 pub mod reports;
 pub mod room_details;

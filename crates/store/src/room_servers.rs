@@ -9,6 +9,7 @@ use starling_db::{Error, Tx, Value};
 
 use crate::memberships::Membership;
 use crate::numbers::RoomNum;
+use crate::remote_devices::remote_lists_doubt_named;
 use crate::rooms::RoomSnapshot;
 use crate::store::Store;
 
@@ -41,6 +42,10 @@ starling_db::statements! {
         FROM {ints ?1} AS wanted CROSS JOIN rooms CROSS JOIN room_servers AS servers
         WHERE rooms.room_num = wanted.value AND servers.room_num = rooms.room_num
             AND servers.until_position = 9223372036854775807";
+    /// The rooms that a server is in and a local user too.
+    ROOMS_SHARED = "SELECT room_num FROM room_servers WHERE server = ?1 AND until_position = 9223372036854775807
+        AND EXISTS (SELECT 1 FROM memberships WHERE memberships.room_num = room_servers.room_num
+            AND memberships.membership = 2) ORDER BY room_num";
     /// The rooms that a server is in.
     ROOMS_OF_SERVER = "SELECT room_num FROM room_servers WHERE server = ?1 AND until_position = 9223372036854775807
         ORDER BY room_num";
@@ -72,15 +77,17 @@ impl Store {
     ) -> Result<(), Error> {
         let is_joined = |membership: Option<Membership>| membership == Some(Membership::Join);
         let (mut joined, mut gone) = (Vec::new(), Vec::new());
+        let (mut leavers, mut is_left_here) = (Vec::new(), false);
         for change in changes {
             let name = change.user.server_name();
+            let has_left = is_joined(change.before) && !is_joined(change.after);
             if name == server {
-                continue;
-            }
-            match (is_joined(change.before), is_joined(change.after)) {
-                (false, true) => joined.push(name.as_str()),
-                (true, false) => gone.push(name.as_str()),
-                (true, true) | (false, false) => {}
+                is_left_here |= has_left;
+            } else if has_left {
+                gone.push(name.as_str());
+                leavers.push(change.user.as_str());
+            } else if is_joined(change.after) && !is_joined(change.before) {
+                joined.push(name.as_str());
             }
         }
         let room = Value::from(after.room);
@@ -99,6 +106,10 @@ impl Store {
         if !gone.is_empty() {
             let params = [room, position.into(), Value::Texts(&gone)];
             tx.execute(&SERVERS_LEAVE, &params)?;
+            remote_lists_doubt_named(tx, &leavers)?;
+        }
+        if is_left_here && after.is_shared {
+            self.remote_lists_doubt_if_left(tx, after)?;
         }
         Ok(())
     }
@@ -165,6 +176,16 @@ pub fn servers_in_rooms(
 /// When the database cannot be read.
 pub fn rooms_of_server(tx: &mut Tx<'_>, server: &ServerName) -> Result<Vec<RoomNum>, Error> {
     tx.query_all(&ROOMS_OF_SERVER, &[server.as_str().into()], |row| {
+        Ok(RoomNum(row.int(0)?))
+    })
+}
+
+/// The rooms that another server is in and a local user too, by their numbers.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn rooms_shared_with(tx: &mut Tx<'_>, server: &ServerName) -> Result<Vec<RoomNum>, Error> {
+    tx.query_all(&ROOMS_SHARED, &[server.as_str().into()], |row| {
         Ok(RoomNum(row.int(0)?))
     })
 }

@@ -94,6 +94,10 @@ pub static SCHEMA: Schema = Schema {
             text: include_str!("migrations/0022_to_device.sql"),
         },
         Migration {
+            name: "0023_remote_devices",
+            text: include_str!("migrations/0023_remote_devices.sql"),
+        },
+        Migration {
             name: "0024_purges",
             text: include_str!("migrations/0024_purges.sql"),
         },
@@ -164,6 +168,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::device_keys::STATEMENTS,
         crate::device_lists::STATEMENTS,
         crate::one_time_keys::STATEMENTS,
+        crate::remote_devices::STATEMENTS,
     ]
     .concat()
 }

@@ -203,6 +203,7 @@ impl TestServer {
             store: store.clone(),
             bus: bus.clone(),
             server_name: identity.server_name.clone(),
+            clock: clock.clone(),
             remote: client,
         });
         let to_device = ToDevice::new(ToDeviceParts {

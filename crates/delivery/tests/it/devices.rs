@@ -16,6 +16,7 @@ fn keys(setting: &Setting) -> Keys {
         store: setting.world.store.clone(),
         bus: setting.world.bus.clone(),
         server_name: "localhost".try_into().unwrap(),
+        clock: setting.world.clock.clone(),
         remote: None,
     })
 }

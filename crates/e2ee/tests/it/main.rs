@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod backup;
+mod device_lists;
 mod faults;
 mod to_device;

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod device_keys;
+mod device_lists;
 mod events;
 mod history;
 mod invite;
