@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use ruma_common::{OwnedServerName, OwnedUserId};
 use starling_db::{Error, Tx, Write};
+use starling_outbound::FederationClient;
 use starling_store::UserNum;
 use starling_store::accounts::lock_key;
 use starling_store::remote_devices::{
@@ -109,7 +110,7 @@ impl Keys {
             return Ok(true);
         };
         tracing::debug!(%user_id, problem, "a list of devices cannot be fetched");
-        let health = self.parts().remote.as_ref().map(|client| client.health());
+        let health = self.parts().remote.as_ref().map(FederationClient::health);
         if health.is_none_or(|health| health.retry_at(user_id.server_name()).is_some()) {
             return Ok(false);
         }

@@ -43,11 +43,12 @@ pub(crate) struct Snapshot {
 
 #[derive(Debug, Deserialize)]
 struct Device {
-    device_id: String,
+    #[serde(rename = "device_id")]
+    id: String,
     #[serde(default)]
     keys: Value,
-    #[serde(default)]
-    device_display_name: Option<String>,
+    #[serde(default, rename = "device_display_name")]
+    display_name: Option<String>,
 }
 
 impl Snapshot {
@@ -71,9 +72,9 @@ impl Snapshot {
             return None;
         }
         let devices = self.devices.into_iter().filter_map(|it| {
-            let name = it.device_display_name.as_deref();
-            let device = believed_device(user, &it.device_id, (it.keys, name))?;
-            Some((it.device_id, device))
+            let name = it.display_name.as_deref();
+            let device = believed_device(user, &it.id, (it.keys, name))?;
+            Some((it.id, device))
         });
         let key = |key: Option<Value>| key.and_then(|key| believed_key(user, &key));
         let list = RemoteList {

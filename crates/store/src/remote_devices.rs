@@ -222,7 +222,7 @@ pub fn remote_device_set(
     user: UserNum,
     (device_id, device): (&str, &RemoteDevice),
 ) -> Result<(), Error> {
-    let name = device.display_name.as_ref().map(|name| name.as_bytes());
+    let name = device.display_name.as_ref().map(String::as_bytes);
     let params = [
         user.into(),
         device_id.as_bytes().into(),

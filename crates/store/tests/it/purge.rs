@@ -137,8 +137,8 @@ async fn no_table_keeps_a_row_of_a_purged_room() {
             }
         }
         let others = count(&db, &of_rooms, OTHER).await;
-        let begun = store(&db);
-        let begin = move |tx: &mut Tx<'_>| begun.purge_begin(tx, RoomNum(ROOM));
+        let purging = store(&db);
+        let begin = move |tx: &mut Tx<'_>| purging.purge_begin(tx, RoomNum(ROOM));
         let write = Write::new("purge_begin");
         assert!(db.db().write(write, begin).await.unwrap());
         let mut before = count(&db, &of_rooms, ROOM).await;

@@ -33,7 +33,7 @@ fn lying(
     gives: usize,
     lies: bool,
 ) -> impl Fn(&Asked) -> Option<(u16, Value)> + use<> {
-    let hidden = if lies { HIDDEN } else { "" };
+    let hidden = if lies { HIDDEN } else { "nothing" };
     hiding(graph, gives, hidden)
 }
 
