@@ -55,6 +55,10 @@ impl Reader<'_> {
                 let failure = format!("{} was shown {id}, which was refused", self.user);
                 findings.failures.push(failure);
             }
+            if pdu.kind() == "m.room.member" && pdu.state_key() == Some(self.user) {
+                // What they are themselves, users learn in any case, such as a ban from a room that they never were in.
+                continue;
+            }
             let (memberships, visibilities) = (self.memberships(pdu), self.visibilities(pdu));
             let may = |memberships: &BTreeSet<String>| {
                 let mut all = visibilities.iter();
