@@ -23,7 +23,9 @@ use starling_store::to_device::{
 use starling_store::transactions::{Transaction, transaction_note};
 use starling_store::{DeviceNum, Store, UserNum};
 
-pub use addressed::{Addressed, MAX_MESSAGE_BYTES, MOST_ADDRESSED, Messages, MessagesError};
+pub use addressed::{
+    Addressed, MAX_DEVICE_ID_BYTES, MAX_MESSAGE_BYTES, MOST_ADDRESSED, Messages, MessagesError,
+};
 pub use sweep::{MOST_WAITING, MOST_WAITING_OUTSIDE};
 
 /// So many devices are addressed in one write.

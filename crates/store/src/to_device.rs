@@ -327,6 +327,31 @@ pub fn outgoing_to_device_read(
     tx.query_all(&OUTGOING_TO_DEVICE_READ, &params, waiting)
 }
 
+/// The first messages that wait for `server`, as many as `most` allows but at least one, and whether others wait.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn outgoing_to_device_next(
+    tx: &mut Tx<'_>,
+    server: &ServerName,
+    most: QueueLimit,
+) -> Result<(Vec<WaitingMessage>, bool), Error> {
+    let params = [
+        server.as_str().into(),
+        most.messages.saturating_add(1).into(),
+    ];
+    let sizes = tx.query_all(&OUTGOING_TO_DEVICE_SIZES, &params, |row| row.int(1))?;
+    let (mut messages, mut bytes) = (0, 0_i64);
+    for size in &sizes {
+        bytes = bytes.saturating_add(*size);
+        if i64::from(messages) >= most.messages || (messages > 0 && bytes > most.bytes) {
+            return Ok((outgoing_to_device_read(tx, server, messages)?, true));
+        }
+        messages += 1;
+    }
+    Ok((outgoing_to_device_read(tx, server, messages)?, false))
+}
+
 /// Forgets the messages at these positions: their server has them.
 ///
 /// # Errors

@@ -56,6 +56,7 @@ fn refusal(error: &MessagesError) -> MatrixError {
     let message = error.to_string();
     match error {
         MessagesError::Missing => MatrixError::missing_param(message),
+        MessagesError::DeviceTooLong => MatrixError::invalid_param(message),
         MessagesError::NotAnObject(_) => MatrixError::bad_json(message),
         MessagesError::MessageTooLarge | MessagesError::TooMany => MatrixError::too_large(message),
     }

@@ -15,7 +15,7 @@ use starling_store::destinations::missed_after;
 use starling_store::events::Event;
 use starling_store::outgoing::receipts_missed;
 use starling_store::to_device::{
-    WaitingMessage, outgoing_to_device_delete, outgoing_to_device_read,
+    QueueLimit, WaitingMessage, outgoing_to_device_delete, outgoing_to_device_next,
 };
 
 use super::edus::{Edus, MOST_OF_ALL, MOST_TO_DEVICE, Told};
@@ -23,6 +23,10 @@ use super::{SenderParts, is_of};
 
 /// A transaction has at most so many.
 pub(super) const MOST_PDUS: usize = 50;
+
+/// It has so many bytes of messages to devices, unless one alone has more: large transactions take long, and some servers
+/// refuse them.
+const TO_DEVICE_BYTES: i64 = 1 << 20;
 
 /// How long a server may work on one.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -302,11 +306,15 @@ async fn with_to_device(
     most: usize,
 ) -> Result<Contents, Error> {
     let server = server.to_owned();
-    let limit = u32::try_from(most).unwrap_or(u32::MAX);
-    let read = move |tx: &mut Tx<'_>| outgoing_to_device_read(tx, &server, limit);
-    let to_device = parts.store.db().read("outgoing_to_device", read).await?;
+    let most = QueueLimit {
+        messages: i64::try_from(most).unwrap_or(i64::MAX),
+        bytes: TO_DEVICE_BYTES,
+    };
+    let read = move |tx: &mut Tx<'_>| outgoing_to_device_next(tx, &server, most);
+    let read = parts.store.db().read("outgoing_to_device", read);
+    let (to_device, has_more_to_device) = read.await?;
     Ok(Contents {
-        has_more_to_device: to_device.len() >= most,
+        has_more_to_device,
         to_device,
         ..contents
     })

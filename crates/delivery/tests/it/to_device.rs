@@ -27,7 +27,12 @@ fn to_device(setting: &Setting) -> ToDevice {
 
 /// Alice sends this to somebody's device.
 async fn send(setting: &Setting, user: &str, number: i64) {
-    let body = json!({ "messages": { user: { "D": { "n": number } } } });
+    send_content(setting, user, number, &json!({ "n": number })).await;
+}
+
+/// Alice sends this to somebody's device, by a request of her own number.
+async fn send_content(setting: &Setting, user: &str, number: i64, content: &Value) {
+    let body = json!({ "messages": { user: { "D": content } } });
     let body = CanonicalObject::from_serialize(&body).unwrap();
     let sending = Sending {
         sender: setting.alice.user_id.clone(),
@@ -100,6 +105,35 @@ async fn messages_go_to_their_server_and_are_forgotten_when_it_has_them() {
         let running = setting.start();
         running.stop().await;
         assert!(setting.has_no_more());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_transaction_is_not_large() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        setting.net.set(ONE, Manner::Down);
+        let running = setting.start();
+        // They wait together.
+        send(&setting, "@a:one.example", 0).await;
+        setting.next().await;
+        for number in 0..30 {
+            let content = json!({ "n": number, "x": "x".repeat(60_000) });
+            send_content(&setting, "@b:one.example", number + 100, &content).await;
+        }
+        setting.net.set(ONE, Manner::Takes);
+        seconds(2).await;
+        setting.client.health().is_up(&server(ONE));
+        let mut all = Vec::new();
+        while all.len() < 30 {
+            let next = setting.next().await;
+            assert!(next.body.to_string().len() < (1 << 20) + 10_000);
+            all.extend(numbers(&next, "@b:one.example"));
+        }
+        assert_eq!(all, (0..30).collect::<Vec<i64>>());
+        all_are_forgotten(&setting).await;
+        running.stop().await;
     })
     .await;
 }

@@ -9,6 +9,9 @@ use super::Sending;
 /// The largest message, in bytes of canonical JSON: as large as an event. The specification has no limit.
 pub const MAX_MESSAGE_BYTES: usize = 65_536;
 
+/// The longest id of a device, in bytes. The specification has no limit; other servers have about this one.
+pub const MAX_DEVICE_ID_BYTES: usize = 255;
+
 /// So many devices are addressed by one request.
 pub const MOST_ADDRESSED: usize = 5_000;
 
@@ -42,6 +45,9 @@ pub enum MessagesError {
     /// A message is larger than [`MAX_MESSAGE_BYTES`].
     #[error("a message has more than {MAX_MESSAGE_BYTES} bytes")]
     MessageTooLarge,
+    /// A device's id is longer than [`MAX_DEVICE_ID_BYTES`].
+    #[error("a device's id has more than {MAX_DEVICE_ID_BYTES} bytes")]
+    DeviceTooLong,
     /// More than [`MOST_ADDRESSED`] devices are addressed.
     #[error("more than {MOST_ADDRESSED} devices are addressed")]
     TooMany,
@@ -66,7 +72,11 @@ impl Messages {
             let user = of_user.key().and_then(|user| user_id(&user));
             for of_device in of_user.value.members() {
                 check(of_device.value, all.len())?;
-                if let (Some(user), Some(device)) = (&user, of_device.key()) {
+                let device = of_device.key();
+                if device.as_ref().is_some_and(|device| is_too_long(device)) {
+                    return Err(MessagesError::DeviceTooLong);
+                }
+                if let (Some(user), Some(device)) = (&user, device) {
                     all.push(Addressed {
                         user: user.clone(),
                         device: device.into_owned(),
@@ -86,7 +96,9 @@ impl Messages {
             let Some((user, devices)) = user_id(user).zip(devices.as_object()) else {
                 continue;
             };
-            let messages = devices.iter().filter(|(_, content)| content.is_object());
+            let messages = devices
+                .iter()
+                .filter(|(device, content)| content.is_object() && !is_too_long(device));
             all.extend(messages.map(|(device, content)| Addressed {
                 user: user.clone(),
                 device: device.clone(),
@@ -120,6 +132,10 @@ fn check(content: Value<'_>, known: usize) -> Result<(), MessagesError> {
     Ok(())
 }
 
+fn is_too_long(device: &str) -> bool {
+    device.len() > MAX_DEVICE_ID_BYTES
+}
+
 /// A user's id. What no database compares with is none.
 fn user_id(text: &str) -> Option<OwnedUserId> {
     let id = Some(text).filter(|text| !text.contains('\0'));
@@ -149,13 +165,24 @@ pub(super) fn edus(
     let mut edus = Vec::new();
     let mut edu = Edu::default();
     for message in messages {
-        if !edu.0.is_empty() && edu.0.len() + message.content.len() > most {
+        if !edu.0.is_empty() && edu.0.len() + size(message) > most {
             edus.push(std::mem::take(&mut edu).finish(sending, &message_id()));
         }
         edu.add(message);
     }
     edus.push(edu.finish(sending, &message_id()));
     edus
+}
+
+/// How many bytes a message has in an EDU, with the names of its user and device, at most.
+fn size(message: &Addressed) -> usize {
+    let Addressed {
+        user,
+        device,
+        content,
+    } = message;
+    // With what stands around them: `},` and `:{`, `,` and `:`.
+    content.len() + text(user.as_str()).len() + text(device).len() + 6
 }
 
 /// The messages of an EDU that is being written, without the braces around them, and the user who gets the last of them.
@@ -220,7 +247,7 @@ mod tests {
         } });
         let all = messages(&body).unwrap();
         let all: Vec<&Addressed> = all.0.iter().collect();
-        for (most, expected) in [(10_000, 1), (50, 2), (0, 3)] {
+        for (most, expected) in [(10_000, 1), (76, 2), (0, 3)] {
             let mut ids = 0;
             let edus = edus(&sending(), &all, most, || {
                 ids += 1;
@@ -276,5 +303,31 @@ mod tests {
         );
         let most = messages(&devices(MOST_ADDRESSED)).unwrap();
         assert_eq!(most.pieces(1_000).count(), 5);
+    }
+
+    #[test]
+    fn a_device_has_no_long_id() {
+        let body =
+            |bytes: usize| json!({ "messages": { "@a:x.example": { "x".repeat(bytes): {} } } });
+        let refused = messages(&body(MAX_DEVICE_ID_BYTES + 1));
+        assert_eq!(refused, Err(MessagesError::DeviceTooLong));
+        assert_eq!(messages(&body(MAX_DEVICE_ID_BYTES)).unwrap().0.len(), 1);
+        // Of another server's message only that part is passed over.
+        let mut edu = body(MAX_DEVICE_ID_BYTES + 1);
+        edu["messages"]["@a:x.example"]["D"] = json!({});
+        let taken = Messages::of_edu(&edu).unwrap();
+        assert_eq!((taken.0.len(), &*taken.0[0].device), (1, "D"));
+    }
+
+    #[test]
+    fn names_count_as_much_as_what_is_said() {
+        let devices = (0..40).map(|it| (format!("{it}{}", "\n".repeat(200)), json!({})));
+        let devices: serde_json::Map<String, Json> = devices.collect();
+        let all = messages(&json!({ "messages": { "@a:x.example": devices } })).unwrap();
+        let all: Vec<&Addressed> = all.0.iter().collect();
+        let edus = edus(&sending(), &all, 2_000, || "id".to_owned());
+        assert_eq!(edus.len(), 10);
+        let head = sending().event(b"{}").len() + 50;
+        assert!(edus.iter().all(|edu| edu.len() <= 2_000 + head));
     }
 }
