@@ -141,9 +141,10 @@ pub fn missed_after(
     if positions.len() > FEW_MISSED {
         positions = missed(tx, &MISSED_NEWEST, (server, after), limit + 1)?;
     }
+    // A withdrawn invite stands at its position twice: as many were read as were asked for, so there may be others.
+    let is_all = positions.len() <= limit;
     positions.sort_unstable();
     positions.dedup();
-    let is_all = positions.len() <= limit;
     positions.truncate(limit);
     Ok(Missed { positions, is_all })
 }

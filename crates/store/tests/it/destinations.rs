@@ -300,6 +300,19 @@ async fn of_much_that_was_missed_the_newest_event_of_each_room_is_sent() {
         assert_eq!(missed(&store, one(), 0).await, newest);
         let all_but_one = missed(&store, one(), said[0]).await;
         assert_eq!(all_but_one.positions[0], said[1], "one fewer is few");
+        // A withdrawn invite goes to the room and to the server.
+        let (sending, newest) = (store.clone(), last + more);
+        let twice = move |tx: &mut Tx<'_>| {
+            sending.send_to_server(tx, &one(), newest)?;
+            sending.send_to_server(tx, &one(), newest + 1)
+        };
+        store.db().write(Write::new("send"), twice).await.unwrap();
+        let next = read(&store, |tx| missed_after(tx, &one(), 0, 1)).await;
+        let expected = Missed {
+            positions: vec![newest],
+            is_all: false,
+        };
+        assert_eq!(next, expected, "another one follows");
     })
     .await;
 }
