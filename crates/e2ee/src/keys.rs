@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ruma_common::{OwnedServerName, OwnedUserId};
+use serde_json::Value;
 use starling_bus::{Bus, Topic};
 use starling_db::{Error, Positions, Tx, Write};
 use starling_outbound::FederationClient;
@@ -18,6 +19,7 @@ use starling_store::{DeviceNum, Store, UserNum};
 use crate::device_keys::KeyUpload;
 use crate::one_time_keys::store_keys;
 use crate::tracked::Tracking;
+use crate::signed::unsigned;
 
 /// What [`Keys`] works with.
 #[derive(Debug)]
@@ -118,11 +120,11 @@ impl Keys {
             if found.is_none_or(|found| found.device != device) {
                 return Err(UploadError::NoDevice);
             }
+            let before = find.key_counts(tx, device)?;
             let other = match &upload.device_keys {
-                Some(keys) => change_device_keys(tx, (user, &named), device, keys)?,
+                Some(keys) => change_device_keys((&find, tx), (user, &named), device, keys)?,
                 None => false,
             };
-            let before = find.key_counts(tx, device)?;
             let counts = store_keys(&find, tx, device, &upload)?;
             let has_other_counts = before != counts;
             Ok((other, has_other_counts, counts))
@@ -144,9 +146,10 @@ impl Keys {
     }
 }
 
-/// Whether the device has other keys now than before.
+/// Whether the device has other keys now than before. With its identity goes all that rests on it: who signed the old one
+/// hasn't signed the new one, and what was encrypted for the old one's one-time keys nobody could read.
 fn change_device_keys(
-    tx: &mut Tx<'_>,
+    (store, tx): (&Store, &mut Tx<'_>),
     (user, device_id): (UserNum, &str),
     device: DeviceNum,
     keys: &[u8],
@@ -158,8 +161,17 @@ fn change_device_keys(
     if !device_keys_set(tx, device, keys)? {
         return Err(UploadError::NoDevice);
     }
-    if old.is_some() {
-        signatures_delete(tx, user, [device_id])?;
+    if let Some(old) = old {
+        let [old, new] = [old.as_bytes(), keys].map(|keys| {
+            let keys: Result<Value, _> = serde_json::from_slice(keys);
+            keys.map(|keys| unsigned(&keys)).unwrap_or_default()
+        });
+        if old != new {
+            signatures_delete(tx, user, [device_id])?;
+        }
+        if old.get("keys") != new.get("keys") {
+            store.one_time_keys_clear(tx, device)?;
+        }
     }
     Ok(true)
 }

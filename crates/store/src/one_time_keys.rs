@@ -264,6 +264,18 @@ impl Store {
         tx.after_commit(move || store.key_counts_cache().forget(device));
     }
 
+    /// Forgets all one-time and fallback keys of `device`, also which were given out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn one_time_keys_clear(&self, tx: &mut Tx<'_>, device: DeviceNum) -> Result<(), Error> {
+        for statement in KEYS_DELETE {
+            tx.execute(statement, &[device.into()])?;
+        }
+        self.key_counts_changed(tx, device);
+        Ok(())
+    }
+
     /// Adds one-time keys, which `device` must not have. What was given out long ago is forgotten.
     ///
     /// # Errors

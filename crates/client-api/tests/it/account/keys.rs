@@ -204,6 +204,44 @@ async fn the_same_one_time_key_may_come_again_and_no_other_by_its_name() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/keys/upload`
+#[tokio::test]
+async fn a_device_that_lost_its_keys_uploads_new_ones_in_place_of_all_old_ones() {
+    on_servers(async |server| {
+        let (alice, device_id, old) = with_keys(&server, "alice", 1).await;
+        let bob = server.user("bob").await;
+        let fallback = json!({ "fallback_keys": old.one_time_keys(["F"]) });
+        alice.post("keys/upload", &fallback).await.ok();
+        claim(&bob, &alice, &device_id).await;
+        // Its ids begin again.
+        let (_, new) = device(&alice, 2).await;
+        let key = new.signed(&json!({ "key": "another" }));
+        let upload = json!({
+            "device_keys": new.keys(),
+            "one_time_keys": { "signed_curve25519:A": key, "signed_curve25519:B": key },
+        });
+        let uploaded = alice.post("keys/upload", &upload).await.ok();
+        let two = json!({ "signed_curve25519": 2 });
+        assert_eq!(uploaded, json!({ "one_time_key_counts": two }));
+        assert_eq!(counts(&alice).await, (two.clone(), json!([])));
+        for id in ["A", "B"] {
+            let given = claim(&bob, &alice, &device_id).await;
+            assert_eq!(given, [format!("signed_curve25519:{id}")]);
+        }
+        assert!(claim(&bob, &alice, &device_id).await.is_empty());
+        // The same keys again, with another signature, leave what there is.
+        let more = json!({ "one_time_keys": new.one_time_keys(["C", "D"]) });
+        alice.post("keys/upload", &more).await.ok();
+        let mut keys = new.keys();
+        keys["signatures"]["@nobody:localhost"] = json!({ "ed25519:X": "a" });
+        let uploaded = alice
+            .post("keys/upload", &json!({ "device_keys": keys }))
+            .await;
+        assert_eq!(uploaded.ok(), json!({ "one_time_key_counts": two }));
+    })
+    .await;
+}
+
 /// `POST /_matrix/client/v3/keys/claim`
 #[tokio::test]
 async fn a_fallback_key_is_given_out_when_there_is_no_other_and_counts_as_used() {
