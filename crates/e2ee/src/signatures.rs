@@ -5,6 +5,7 @@
 //! the user-signing key. What isn't one of these is refused, each signature by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ruma_common::OwnedUserId;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use starling_bus::Topic;
 use starling_db::{Error, Positions, Tx, Write};
 use starling_store::accounts::lock_key;
 use starling_store::cross_signing::{
-    KeySignature, KeyUsage, cross_signing_keys, signature_set, signatures_change,
+    KeySignature, KeyUsage, cross_signing_keys, signature_set, signatures_change, signatures_seen,
 };
 use starling_store::device_keys::device_keys_of_users;
 use starling_store::device_lists::CROSS_SIGNING;
@@ -57,7 +58,7 @@ pub type SignatureFailures = BTreeMap<OwnedUserId, BTreeMap<String, SignatureErr
 type Taken = (KeySignature, String);
 
 /// The keys that signatures are about, and those that make them, as they are stored.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Known {
     users: BTreeMap<OwnedUserId, UserNum>,
     cross_signing: BTreeMap<(UserNum, KeyUsage), String>,
@@ -79,21 +80,26 @@ impl Keys {
         let (user, owner) = (owner.user, owner.clone());
         let remote = self.remote_masters(user, &signed).await?;
         let placing = store.clone();
+        let request = Arc::new((owner, remote, signed));
+        // To verify takes long: other writes don't wait for it, unless keys change at the same moment.
+        let (reading, asked) = (store.clone(), Arc::clone(&request));
+        let read = move |tx: &mut Tx<'_>| {
+            let (owner, remote, signed) = &*asked;
+            Known::read(&reading, tx, (owner, remote), signed)
+        };
+        let known = store.db().read("signatures_known", read).await?;
+        let checked = known.check_all(&request.0, &request.2);
         let work = move |tx: &mut Tx<'_>| {
-            let known = Known::read(&store, tx, (&owner, &remote), &signed)?;
-            let mut failures = SignatureFailures::new();
-            let mut taken = Vec::new();
-            for (target, objects) in &signed {
-                for (key_id, object) in objects {
-                    match known.check(&owner, (target, key_id), object) {
-                        Ok(signatures) => taken.extend(signatures),
-                        Err(error) => {
-                            let of_target = failures.entry(target.clone()).or_default();
-                            of_target.insert(key_id.clone(), error);
-                        }
-                    }
-                }
-            }
+            let (owner, remote, signed) = &*request;
+            let now = Known::read(&store, tx, (owner, remote), signed)?;
+            let (failures, mut taken) = if now == known {
+                checked.clone()
+            } else {
+                now.check_all(owner, signed)
+            };
+            let targets: Vec<UserNum> = now.users.values().copied().collect();
+            let stored = signatures_seen(tx, &targets, Some(user))?;
+            taken.retain(|(signature, _)| !stored.contains(signature));
             for (signature, _) in &taken {
                 signature_set(tx, user, signature)?;
             }
@@ -117,7 +123,8 @@ impl Keys {
             Ok(failures)
         };
         let write = Write::new("signatures_upload").locking([lock_key(user)]);
-        self.store().db().write_placed(write, work, place).await
+        let db = self.store().db();
+        db.write_placed(write, work, place).await
     }
 
     /// The master keys of those users of other servers of whom keys are signed, as far as their servers say them.
@@ -175,6 +182,24 @@ impl Known {
 
     fn public(&self, user: UserNum, usage: KeyUsage) -> Option<String> {
         stored_public(self.key(user, usage)?)
+    }
+
+    /// Which objects are not taken, and the signatures of the others.
+    fn check_all(&self, owner: &Owner, signed: &SignedKeys) -> (SignatureFailures, Vec<Taken>) {
+        let mut failures = SignatureFailures::new();
+        let mut taken = Vec::new();
+        for (target, objects) in signed {
+            for (key_id, object) in objects {
+                match self.check(owner, (target, key_id), object) {
+                    Ok(signatures) => taken.extend(signatures),
+                    Err(error) => {
+                        let of_target = failures.entry(target.clone()).or_default();
+                        of_target.insert(key_id.clone(), error);
+                    }
+                }
+            }
+        }
+        (failures, taken)
     }
 
     /// The signatures that an object adds.

@@ -178,6 +178,53 @@ async fn signatures_are_told_to_whom_they_are_for() {
 
 /// `POST /_matrix/client/v3/keys/signatures/upload`
 #[tokio::test]
+async fn signatures_that_come_again_wake_nobody() {
+    on_servers(async |server| {
+        let (alice, bob, _) = server.two_in_a_room().await;
+        let (device_id, device) = device(&alice, 1).await;
+        let alices = set_up(&alice, 1).await;
+        let bobs = set_up(&bob, 20).await;
+        let signed = json!({
+            &alice.user_id: { &device_id: alices.sign("self_signing", &device.keys()) },
+            &bob.user_id: { bobs.public("master"): alices.sign("user_signing", &bobs.key_object("master")) },
+        });
+        let path = "keys/signatures/upload";
+        let taken = json!({ "failures": {} });
+        assert_eq!(alice.post(path, &signed).await.ok(), taken);
+        let ((_, alices_since), (_, bobs_since)) = (alice.sync("").await, bob.sync("").await);
+        assert_eq!(alice.post(path, &signed).await.ok(), taken);
+        for (who, since) in [(&alice, alices_since), (&bob, bobs_since)] {
+            let (told, _) = who.sync(&format!("since={since}")).await;
+            assert_eq!(told["device_lists"], Value::Null);
+        }
+    })
+    .await;
+}
+
+/// `POST /_matrix/client/v3/keys/upload`
+#[tokio::test]
+async fn keys_that_come_again_with_another_signature_stay_signed() {
+    on_servers(async |server| {
+        let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+        let (device_id, device) = device(&alice, 1).await;
+        let alices = set_up(&alice, 1).await;
+        let signed = alices.sign("self_signing", &device.keys());
+        sign(&alice, &alice, &device_id, signed).await;
+        let mut keys = device.keys();
+        keys["signatures"]["@nobody:localhost"] = json!({ "ed25519:X": "a" });
+        let upload = json!({ "device_keys": keys });
+        alice.post("keys/upload", &upload).await.ok();
+        let told = queried(&bob, &alice).await;
+        let signatures = &told["device_keys"][&alice.user_id][&device_id]["signatures"];
+        let by_alice = signatures[&alice.user_id].as_object().unwrap();
+        assert!(by_alice.contains_key(&format!("ed25519:{}", alices.public("self_signing"))));
+        assert_eq!(signatures["@nobody:localhost"], json!({ "ed25519:X": "a" }));
+    })
+    .await;
+}
+
+/// `POST /_matrix/client/v3/keys/signatures/upload`
+#[tokio::test]
 async fn a_signature_that_does_not_hold_is_refused_by_itself() {
     on_servers(async |server| {
         let (alice, bob) = (server.user("alice").await, server.user("bob").await);
