@@ -116,6 +116,10 @@ impl Sender {
                 () = tokio::time::sleep(wait) => work.pass().await,
             }
         }
+        // What ended while something else was done counts too.
+        while let Some(attempted) = work.sending.try_join_next() {
+            work.ended(attempted);
+        }
         work.store_progress().await;
     }
 }

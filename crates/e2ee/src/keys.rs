@@ -18,8 +18,8 @@ use starling_store::{DeviceNum, Store, UserNum};
 
 use crate::device_keys::KeyUpload;
 use crate::one_time_keys::store_keys;
-use crate::tracked::Tracking;
 use crate::signed::unsigned;
+use crate::tracked::Tracking;
 
 /// What [`Keys`] works with.
 #[derive(Debug)]

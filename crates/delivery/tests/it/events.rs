@@ -186,6 +186,9 @@ async fn nothing_is_lost_by_a_restart_or_a_crash() {
         setting.net.set(ONE, Manner::Down);
         setting.say("first").await;
         setting.next_of::<2>().await;
+        while setting.client.health().retry_at(&server(ONE)).is_none() {
+            tokio::task::yield_now().await;
+        }
         running.stop().await;
         let stored = db.db().read("stored", destinations).await.unwrap();
         assert_eq!(stored.behind.len(), 1, "of those that lag behind");

@@ -187,6 +187,11 @@ impl Setting {
         all.try_into().expect("as many as wanted")
     }
 
+    /// What came and was not looked at.
+    pub(crate) fn rest(&mut self) -> Vec<Received> {
+        std::iter::from_fn(|| self.received.try_recv().ok()).collect()
+    }
+
     /// Nothing has come that nobody looked at.
     pub(crate) fn has_no_more(&mut self) -> bool {
         self.received.try_recv().is_err()
