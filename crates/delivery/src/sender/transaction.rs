@@ -314,8 +314,8 @@ async fn with_to_device(
     let read = parts.store.db().read("outgoing_to_device", read);
     let (to_device, has_more_to_device) = read.await?;
     Ok(Contents {
-        has_more_to_device,
         to_device,
+        has_more_to_device,
         ..contents
     })
 }
