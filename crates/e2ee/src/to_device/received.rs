@@ -22,11 +22,17 @@ impl ToDevice {
             return Ok(());
         };
         let Some(mut messages) = Messages::of_edu(content) else {
+            tracing::info!(%origin, message_id, "a message to no devices, or too many, is dropped");
             return Ok(());
         };
         messages.retain(|message| {
             let is_here = message.user.server_name() == self.parts.server_name;
-            is_here && message.content.len() <= MAX_MESSAGE_BYTES
+            let bytes = message.content.len();
+            let is_small = bytes <= MAX_MESSAGE_BYTES;
+            if is_here && !is_small {
+                tracing::info!(%origin, message_id, bytes, "a message to a device is dropped");
+            }
+            is_here && is_small
         });
         for (number, addressed) in (0..).zip(messages.pieces(PIECE)) {
             let known = Known::Message(origin.to_owned(), message_id.clone(), number);
