@@ -38,6 +38,7 @@ pub use signatures::{MOST_SIGNED, SignatureError, SignatureFailures, SignedKeys}
 pub use starling_store::cross_signing::KeyUsage;
 pub use starling_store::key_backup::{BackedUpKey, Backup, KeyScope};
 pub use to_device::{
-    Addressed, MAX_MESSAGE_BYTES, MOST_ADDRESSED, MOST_WAITING, MOST_WAITING_OUTSIDE, Messages,
-    MessagesError, Sending, ToDevice, ToDeviceParts,
+    Addressed, MAX_DEVICE_ID_BYTES, MAX_MESSAGE_BYTES, MOST_ADDRESSED, MOST_STRANGERS,
+    MOST_WAITING, MOST_WAITING_OUTSIDE, MOST_WAITING_OUTSIDE_IN_ALL, Messages, MessagesError,
+    Sending, ToDevice, ToDeviceParts,
 };

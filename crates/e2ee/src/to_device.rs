@@ -5,6 +5,7 @@
 
 mod addressed;
 mod received;
+mod strangers;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,8 @@ use starling_store::{DeviceNum, Store, UserNum};
 pub use addressed::{
     Addressed, MAX_DEVICE_ID_BYTES, MAX_MESSAGE_BYTES, MOST_ADDRESSED, Messages, MessagesError,
 };
-pub use sweep::{MOST_WAITING, MOST_WAITING_OUTSIDE};
+pub use strangers::MOST_STRANGERS;
+pub use sweep::{MOST_WAITING, MOST_WAITING_OUTSIDE, MOST_WAITING_OUTSIDE_IN_ALL};
 
 /// So many devices are addressed in one write.
 const PIECE: usize = 250;
@@ -99,7 +101,8 @@ impl ToDevice {
         }
     }
 
-    /// Sends messages of `device`. They are durable when this returns. A request with a transaction id that was used before,
+    /// Sends messages of `device`. They are durable when this returns, but for those to more than [`MOST_STRANGERS`] servers
+    /// that share no room with the sender, which are dropped. A request with a transaction id that was used before,
     /// for the same type, changes nothing.
     ///
     /// # Errors
@@ -110,6 +113,7 @@ impl ToDevice {
         txn_id: &str,
         messages: &Messages,
     ) -> Result<(), Error> {
+        let left_out = self.left_out(&sending.sender, messages).await?;
         for (number, addressed) in messages.pieces(PIECE).enumerate() {
             let path = format!("sendToDevice/{number}/{}", sending.kind);
             let known = Known::Transaction(Transaction {
@@ -117,7 +121,11 @@ impl ToDevice {
                 path: stable_hash(path.as_bytes()),
                 txn_id: txn_id.into(),
             });
-            self.write(self.piece(known, sending, addressed)).await?;
+            let mut piece = self.piece(known, sending, addressed);
+            piece
+                .remote
+                .retain(|(server, _)| !left_out.contains(server));
+            self.write(piece).await?;
         }
         Ok(())
     }
@@ -259,7 +267,7 @@ impl Piece {
                 content: Arc::clone(content),
             });
         }
-        outgoing_to_device_insert(tx, &outgoing)?;
+        outgoing_to_device_insert(tx, &outgoing, self.now_ms)?;
         let last = [
             messages.last().map(|message| message.position),
             outgoing.last().map(|message| message.position),

@@ -64,6 +64,7 @@ impl Sweeper {
             .await?;
         let to_device = &self.to_device;
         to_device.cut_queues(AT_ONCE).await?;
+        self.all(|| to_device.sweep_outgoing(AT_ONCE)).await?;
         self.all(|| to_device.sweep_received(AT_ONCE)).await?;
         self.key_backups.sweep().await?;
         self.all(|| accounts.sweep_interactive_sessions(AT_ONCE))

@@ -2,13 +2,13 @@
 //!
 //! The rows follow the joined members of the current state, whatever changes it. This server has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::{OwnedServerName, ServerName, UserId};
 use starling_db::{Error, Tx, Value};
 
 use crate::memberships::Membership;
-use crate::numbers::RoomNum;
+use crate::numbers::{RoomNum, UserNum};
 use crate::remote_devices::remote_lists_doubt_named;
 use crate::rooms::RoomSnapshot;
 use crate::store::Store;
@@ -49,6 +49,11 @@ starling_db::statements! {
     /// The rooms that a server is in.
     ROOMS_OF_SERVER = "SELECT room_num FROM room_servers WHERE server = ?1 AND until_position = 9223372036854775807
         ORDER BY room_num";
+    /// Those of some servers that are in a room of a user.
+    SERVERS_SHARING = "SELECT wanted.value FROM {texts ?2} AS wanted WHERE EXISTS (
+        SELECT 1 FROM room_servers AS servers
+        JOIN memberships AS own ON own.user_num = ?1 AND own.room_num = servers.room_num AND own.membership = 2
+        WHERE servers.server = wanted.value AND servers.until_position = 9223372036854775807)";
 }
 
 /// What a member of a room was and is, in the room's current state.
@@ -188,6 +193,21 @@ pub fn rooms_shared_with(tx: &mut Tx<'_>, server: &ServerName) -> Result<Vec<Roo
     tx.query_all(&ROOMS_SHARED, &[server.as_str().into()], |row| {
         Ok(RoomNum(row.int(0)?))
     })
+}
+
+/// Those of `servers` that are in a room that `user`, who is of this server, has joined.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn servers_sharing(
+    tx: &mut Tx<'_>,
+    user: UserNum,
+    servers: &BTreeSet<OwnedServerName>,
+) -> Result<BTreeSet<OwnedServerName>, Error> {
+    let names: Vec<&str> = servers.iter().map(|server| server.as_str()).collect();
+    let params = [user.into(), Value::Texts(&names)];
+    let found = tx.query_all(&SERVERS_SHARING, &params, |row| server_name(row.text(0)?))?;
+    Ok(found.into_iter().collect())
 }
 
 /// Reads the name of a server.

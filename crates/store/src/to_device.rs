@@ -35,9 +35,11 @@ starling_db::statements! {
         HAVING COUNT(*) > ?1 OR CAST(SUM(size) AS BIGINT) > ?2 ORDER BY device_num";
     /// The sizes of the oldest messages for a device.
     TO_DEVICE_SIZES = "SELECT position, size FROM to_device WHERE device_num = ?1 ORDER BY position LIMIT ?2";
+    /// How much waits for a device.
+    TO_DEVICE_MEASURE = "SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM to_device WHERE device_num = ?1";
     /// Messages for other servers.
-    OUTGOING_TO_DEVICE_INSERT = "INSERT INTO to_device_outgoing (position, server, size, content)
-        SELECT c1, c2, c3, c4 FROM {zip ints ?1 texts ?2 ints ?3 blobs ?4} AS messages";
+    OUTGOING_TO_DEVICE_INSERT = "INSERT INTO to_device_outgoing (position, server, size, content, noted_at)
+        SELECT c1, c2, c3, c4, CAST(?5 AS BIGINT) FROM {zip ints ?1 texts ?2 ints ?3 blobs ?4} AS messages";
     /// The next messages for a server.
     OUTGOING_TO_DEVICE_READ = "SELECT position, content FROM to_device_outgoing WHERE server = ?1 ORDER BY position LIMIT ?2";
     /// Forgets messages that their server has.
@@ -49,6 +51,16 @@ starling_db::statements! {
         HAVING COUNT(*) > ?1 OR CAST(SUM(size) AS BIGINT) > ?2 ORDER BY server";
     /// The sizes of the oldest messages for a server.
     OUTGOING_TO_DEVICE_SIZES = "SELECT position, size FROM to_device_outgoing WHERE server = ?1 ORDER BY position LIMIT ?2";
+    /// How much waits for a server.
+    OUTGOING_TO_DEVICE_MEASURE = "SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM to_device_outgoing
+        WHERE server = ?1";
+    /// How much waits for all servers.
+    OUTGOING_TO_DEVICE_MEASURE_ALL = "SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM to_device_outgoing";
+    /// The sizes of the oldest messages for all servers.
+    OUTGOING_TO_DEVICE_SIZES_ALL = "SELECT position, size FROM to_device_outgoing ORDER BY position LIMIT ?1";
+    /// Forgets the oldest of the messages that wait for too long. A later position has a later time.
+    OUTGOING_TO_DEVICE_SWEEP = "DELETE FROM to_device_outgoing WHERE position IN (SELECT oldest.position FROM
+        (SELECT position, noted_at FROM to_device_outgoing ORDER BY position LIMIT ?2) AS oldest WHERE oldest.noted_at < ?1)";
     /// Notes that a message of another server came, unless that is known.
     RECEIVED_INSERT = "INSERT INTO to_device_received (origin, message_id, piece, received_at) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO NOTHING";
@@ -106,6 +118,8 @@ pub enum QueueOf {
     Device(DeviceNum),
     /// Another server.
     Server(OwnedServerName),
+    /// All other servers.
+    AllServers,
 }
 
 /// A queue of messages that is too long, or too large.
@@ -248,7 +262,38 @@ pub fn to_device_overfull(
     Ok(overfull)
 }
 
-/// Forgets at most `most` of the oldest messages of a queue that is too full, as many as it takes; and counts them off.
+/// What waits in a queue now.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn to_device_measure(
+    tx: &mut Tx<'_>,
+    of: &QueueOf,
+    limit: QueueLimit,
+) -> Result<Overfull, Error> {
+    let measured = |row: &dyn Row| Ok((row.int(0)?, row.int(1)?));
+    let found = match of {
+        QueueOf::Device(device) => {
+            tx.query_one(&TO_DEVICE_MEASURE, &[(*device).into()], measured)?
+        }
+        QueueOf::Server(server) => tx.query_one(
+            &OUTGOING_TO_DEVICE_MEASURE,
+            &[server.as_str().into()],
+            measured,
+        )?,
+        QueueOf::AllServers => tx.query_one(&OUTGOING_TO_DEVICE_MEASURE_ALL, &[], measured)?,
+    };
+    let (messages, bytes) = found.unwrap_or_default();
+    Ok(Overfull {
+        of: of.clone(),
+        messages,
+        bytes,
+        limit,
+    })
+}
+
+/// Forgets at most `most` of the oldest messages of a queue that is too full, as many as it takes. The answer is what is left:
+/// what was read of the queue before doesn't count, for its owner may have emptied it meanwhile.
 ///
 /// # Errors
 /// When the database fails.
@@ -264,8 +309,10 @@ pub fn to_device_cut(tx: &mut Tx<'_>, queue: &Overfull, most: u32) -> Result<Ove
             &[server.as_str().into(), most],
             size,
         )?,
+        QueueOf::AllServers => tx.query_all(&OUTGOING_TO_DEVICE_SIZES_ALL, &[most], size)?,
     };
-    let mut left = queue.clone();
+    // Afterwards, so that nothing goes in place of what is taken at this moment.
+    let mut left = to_device_measure(tx, &queue.of, queue.limit)?;
     let mut surplus = Vec::new();
     for (position, size) in oldest {
         if !left.is_too_full() {
@@ -278,7 +325,9 @@ pub fn to_device_cut(tx: &mut Tx<'_>, queue: &Overfull, most: u32) -> Result<Ove
     match (&queue.of, surplus.last()) {
         (_, None) => {}
         (QueueOf::Device(device), Some(last)) => drop(to_device_delete(tx, *device, *last)?),
-        (QueueOf::Server(_), Some(_)) => outgoing_to_device_delete(tx, &surplus)?,
+        (QueueOf::Server(_) | QueueOf::AllServers, Some(_)) => {
+            outgoing_to_device_delete(tx, &surplus)?;
+        }
     }
     Ok(left)
 }
@@ -291,13 +340,14 @@ impl Overfull {
     }
 }
 
-/// Keeps messages for devices of other servers.
+/// Keeps messages for devices of other servers, from `now_ms` on.
 ///
 /// # Errors
 /// When the database fails.
 pub fn outgoing_to_device_insert(
     tx: &mut Tx<'_>,
     messages: &[OutgoingToDevice],
+    now_ms: i64,
 ) -> Result<(), Error> {
     if messages.is_empty() {
         return Ok(());
@@ -310,6 +360,7 @@ pub fn outgoing_to_device_insert(
         Value::Texts(&servers),
         Value::Ints(&sizes(&contents)),
         Value::Blobs(&contents),
+        now_ms.into(),
     ];
     tx.execute(&OUTGOING_TO_DEVICE_INSERT, &params).map(drop)
 }
@@ -359,6 +410,15 @@ pub fn outgoing_to_device_next(
 pub fn outgoing_to_device_delete(tx: &mut Tx<'_>, positions: &[i64]) -> Result<(), Error> {
     tx.execute(&OUTGOING_TO_DEVICE_DELETE, &[Value::Ints(positions)])
         .map(drop)
+}
+
+/// Forgets messages for other servers that have waited since before `before_ms`, of the oldest `most`. How many it forgot.
+///
+/// # Errors
+/// When the database fails.
+pub fn outgoing_to_device_sweep(tx: &mut Tx<'_>, before_ms: i64, most: u32) -> Result<u64, Error> {
+    let params = [before_ms.into(), i64::from(most).into()];
+    tx.execute(&OUTGOING_TO_DEVICE_SWEEP, &params)
 }
 
 /// The servers for which messages wait.

@@ -1,6 +1,8 @@
 //! What a request sends to whom, and as what it is kept and sent on.
 
-use ruma_common::OwnedUserId;
+use std::collections::BTreeSet;
+
+use ruma_common::{OwnedServerName, OwnedUserId};
 use serde_json::Value as Json;
 use starling_events::{CanonicalObject, Value};
 
@@ -106,6 +108,12 @@ impl Messages {
             }));
         }
         (all.len() <= MOST_ADDRESSED).then_some(Self(all))
+    }
+
+    /// The servers of all who are addressed.
+    pub(super) fn servers(&self) -> BTreeSet<OwnedServerName> {
+        let servers = self.0.iter().map(|it| it.user.server_name().to_owned());
+        servers.collect()
     }
 
     /// Leaves out all others.

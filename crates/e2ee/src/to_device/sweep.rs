@@ -2,7 +2,8 @@
 
 use starling_db::{Error, Tx, Write};
 use starling_store::to_device::{
-    QueueLimit, to_device_cut, to_device_overfull, to_device_received_sweep,
+    Overfull, QueueLimit, QueueOf, outgoing_to_device_sweep, to_device_cut, to_device_measure,
+    to_device_overfull, to_device_received_sweep,
 };
 
 use super::ToDevice;
@@ -19,6 +20,16 @@ pub const MOST_WAITING_OUTSIDE: QueueLimit = QueueLimit {
     bytes: 512 << 20,
 };
 
+/// What may wait for all other servers. What is sent to a server that is up waits for seconds only, so the oldest messages are
+/// those for servers that are down, or aren't there.
+pub const MOST_WAITING_OUTSIDE_IN_ALL: QueueLimit = QueueLimit {
+    messages: 1_000_000,
+    bytes: 4 << 30,
+};
+
+/// How long a message waits for another server, in milliseconds: one that is away for so long is gone.
+const OUTGOING_MS: i64 = 30 * 24 * 3_600_000;
+
 /// How long it is remembered that a message of another server came, in milliseconds: for as long as one sends it again.
 const RECEIVED_MS: i64 = 30 * 24 * 3_600_000;
 
@@ -30,21 +41,31 @@ impl ToDevice {
     /// When the database fails.
     pub async fn cut_queues(&self, most: u32) -> Result<(), Error> {
         let db = self.parts.store.db();
-        let find =
-            move |tx: &mut Tx<'_>| to_device_overfull(tx, MOST_WAITING, MOST_WAITING_OUTSIDE);
+        let find = move |tx: &mut Tx<'_>| {
+            let mut queues = to_device_overfull(tx, MOST_WAITING, MOST_WAITING_OUTSIDE)?;
+            let all = to_device_measure(tx, &QueueOf::AllServers, MOST_WAITING_OUTSIDE_IN_ALL)?;
+            queues.extend(Some(all).filter(Overfull::is_too_full));
+            Ok(queues)
+        };
         for mut queue in db.scan("to_device_overfull", find).await? {
             tracing::info!(of = ?queue.of, messages = queue.messages, "a queue of messages to devices is cut");
             while queue.is_too_full() {
-                let before = queue.messages;
                 let cut = move |tx: &mut Tx<'_>| to_device_cut(tx, &queue, most);
                 queue = db.write(Write::new("to_device_cut"), cut).await?;
-                if queue.messages == before {
-                    // The device has got them meanwhile.
-                    break;
-                }
             }
         }
         Ok(())
+    }
+
+    /// Forgets messages that wait for other servers for a month, of the oldest `most`. How many it forgot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep_outgoing(&self, most: u32) -> Result<u64, Error> {
+        let before_ms = self.parts.clock.now_ms() - OUTGOING_MS;
+        let sweep = move |tx: &mut Tx<'_>| outgoing_to_device_sweep(tx, before_ms, most);
+        let write = Write::new("outgoing_to_device_sweep").relaxed();
+        self.parts.store.db().write(write, sweep).await
     }
 
     /// Forgets at most `most` of the messages of other servers that came long ago. How many it forgot.

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ruma_common::{OwnedServerName, OwnedUserId};
+use ruma_common::{OwnedServerName, OwnedUserId, ServerName};
 use serde_json::{Value, json};
 use starling_db::{Error, Tx, Write};
-use starling_e2ee::{Messages, Sending, ToDevice, ToDeviceParts};
+use starling_e2ee::{MOST_STRANGERS, Messages, Sending, ToDevice, ToDeviceParts};
 use starling_events::CanonicalObject;
 use starling_runtime::Chance;
 use starling_store::devices::{device_delete, device_upsert, user_devices_delete};
 use starling_store::to_device::{
     Overfull, QueueLimit, QueueOf, outgoing_to_device_read, outgoing_to_device_servers,
-    to_device_cut, to_device_overfull, to_device_read,
+    outgoing_to_device_sweep, to_device_cut, to_device_measure, to_device_overfull, to_device_read,
 };
 use starling_store::{DeviceNum, SCHEMA, UserNum};
 use starling_testkit::{TestDb, World, on_each_engine};
@@ -267,6 +267,82 @@ async fn of_a_queue_that_is_too_full_the_oldest_messages_go() {
         assert_eq!(waiting(&world, bob.device).await, numbers[2..]);
         to_device(&world).cut_queues(100).await.unwrap();
         assert_eq!(waiting(&world, bob.device).await.len(), 2);
+        // What the device has got since the queue was found full is gone: the rest stays.
+        assert!(!cut(of_device, 100).await.is_too_full());
+        assert_eq!(waiting(&world, bob.device).await.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_waits_for_other_servers_is_bounded_in_all_and_by_its_age() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        world.store.outgoing().open();
+        let alice = person(&world, "alice").await;
+        for number in 0..6 {
+            let to = messages(&json!({ format!("@c:s{number}.example"): { "D": {} } }));
+            send(&world, &alice, &number.to_string(), &to)
+                .await
+                .unwrap();
+        }
+        let db = world.store.db();
+        let cut = async |messages| {
+            let limit = QueueLimit {
+                messages,
+                bytes: 100_000,
+            };
+            let cut = move |tx: &mut Tx<'_>| {
+                let all = to_device_measure(tx, &QueueOf::AllServers, limit)?;
+                to_device_cut(tx, &all, 100)
+            };
+            db.write(Write::new("test"), cut).await.unwrap().messages
+        };
+        assert_eq!((cut(6).await, cut(4).await), (6, 4));
+        let names = |servers: BTreeSet<OwnedServerName>| {
+            let names = servers.into_iter().map(|it| it.to_string());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let left = db.read("test", outgoing_to_device_servers).await.unwrap();
+        assert_eq!(names(left), "s2.example s3.example s4.example s5.example");
+        // Nothing is a month old; then two of the oldest go.
+        assert_eq!(to_device(&world).sweep_outgoing(100).await.unwrap(), 0);
+        let sweep = |tx: &mut Tx<'_>| outgoing_to_device_sweep(tx, i64::MAX, 2);
+        assert_eq!(db.write(Write::new("test"), sweep).await.unwrap(), 2);
+        let left = db.read("test", outgoing_to_device_servers).await.unwrap();
+        assert_eq!(names(left), "s4.example s5.example");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_goes_to_few_servers_that_share_no_room_with_the_sender() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        world.store.outgoing().open();
+        let actor = world.user("alice").await;
+        let room = world.room(&actor).await;
+        world.join_remote(&room, "@z:zz.example").await;
+        let alice = Person {
+            user: actor.user,
+            user_id: actor.user_id,
+            device: actor.device,
+        };
+        let mut to: BTreeMap<String, Value> = (0..MOST_STRANGERS + 20)
+            .map(|it| (format!("@c:s{it:03}.example"), json!({ "D": {} })))
+            .collect();
+        to.insert("@z:zz.example".to_owned(), json!({ "D": {} }));
+        send(&world, &alice, "1", &messages(&json!(to)))
+            .await
+            .unwrap();
+        let found = world
+            .store
+            .db()
+            .read("test", outgoing_to_device_servers)
+            .await
+            .unwrap();
+        assert_eq!(found.len(), MOST_STRANGERS + 1);
+        assert!(found.contains(<&ServerName>::try_from("zz.example").unwrap()));
     })
     .await;
 }

@@ -8,11 +8,12 @@ CREATE TABLE to_device (
 );
 CREATE INDEX to_device_by_device ON to_device (device_num, position, size);
 
--- Messages to devices of other servers: each is the content of one EDU and waits until the server has it.
+-- Messages to devices of other servers: each is the content of one EDU and waits until the server has it, or too long.
 CREATE TABLE to_device_outgoing (
     position {key},
     server TEXT NOT NULL,
     size BIGINT NOT NULL,
+    noted_at BIGINT NOT NULL,
     content {bytes} NOT NULL
 );
 CREATE INDEX to_device_outgoing_by_server ON to_device_outgoing (server, position, size);
