@@ -5,6 +5,7 @@
 //! followed (`tracked.rs`) it needn't be asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -21,12 +22,19 @@ use crate::device_keys::Asker;
 use crate::{ClaimedKeys, KeyClaim, KeyQuery, Keys, QueriedKeys};
 
 /// So many servers are asked at once.
-const AT_ONCE: usize = 20;
+const AT_ONCE: usize = 100;
+
+/// So many servers are asked at the asking of one request.
+const MOST_SERVERS: usize = 1_000;
+
+/// So much longer than the patience with each all of them are waited for: who has had the whole time and doesn't answer is
+/// known to be down then.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// How much of an answer is taken.
 pub(crate) const ANSWER_BYTES: usize = 8 << 20;
 
-/// How long another server may take where the client doesn't say, and at most.
+/// How long other servers are waited for where the client doesn't say, and at most.
 pub const USUAL_PATIENCE: Duration = Duration::from_secs(10);
 /// See [`USUAL_PATIENCE`].
 pub const LONGEST_PATIENCE: Duration = Duration::from_mins(1);
@@ -89,9 +97,9 @@ impl Keys {
         patience: Duration,
     ) -> Result<(ClaimedKeys, Failures), Error> {
         let (local, remote) = self.split(claim);
-        let (local, answers) = tokio::join!(
+        let (local, (answers, mut failures)) = tokio::join!(
             self.claim_local(&local),
-            self.ask_each(remote, |client, server, wanted| async move {
+            self.ask_each(remote, patience, |client, server, wanted| async move {
                 let answer = ask(
                     client.as_ref(),
                     &server,
@@ -104,7 +112,6 @@ impl Keys {
             })
         );
         let mut claimed = local?;
-        let mut failures = Failures::new();
         for (server, wanted, answer) in answers {
             match answer {
                 Ok(answer) => add_claimed(&mut claimed, &wanted, answer),
@@ -133,20 +140,22 @@ impl Keys {
         (local, remote)
     }
 
-    /// Asks each server for its part, some at once.
+    /// Asks each server for its part, many at once, for as long as there is patience; and tells which have not answered then.
     pub(crate) async fn ask_each<T, A, F>(
         &self,
         remote: ByServer<T>,
+        patience: Duration,
         ask: impl Fn(Option<FederationClient>, OwnedServerName, BTreeMap<OwnedUserId, T>) -> F,
-    ) -> Vec<A>
+    ) -> (Vec<A>, Failures)
     where
         F: Future<Output = A>,
     {
         let client = &self.parts().remote;
-        let asked = remote
-            .into_iter()
-            .map(|(server, wanted)| ask(client.clone(), server, wanted));
-        stream::iter(asked).buffered(AT_ONCE).collect().await
+        let asked = remote.into_iter().map(|(server, wanted)| {
+            let answer = ask(client.clone(), server.clone(), wanted);
+            (server, answer)
+        });
+        answers(asked, patience.min(LONGEST_PATIENCE) + GRACE).await
     }
 
     /// Adds the signatures that the asker has made on keys of users of other servers.
@@ -179,6 +188,28 @@ impl Keys {
     }
 }
 
+/// What is answered until the deadline, in no order, and which servers have not answered then.
+async fn answers<F: Future>(
+    asked: impl Iterator<Item = (OwnedServerName, F)>,
+    deadline: Duration,
+) -> (Vec<F::Output>, Failures) {
+    let why = || "the server has not answered in time".to_owned();
+    let asked: Vec<(OwnedServerName, F)> = asked.collect();
+    let servers = asked.iter().map(|(server, _)| server.clone());
+    let mut failures: Failures = servers.map(|server| (server, why())).collect();
+    let asked = asked.into_iter().take(MOST_SERVERS);
+    let asked = asked.map(|(server, answer)| async move { (server, answer.await) });
+    let answered = stream::iter(asked).buffer_unordered(AT_ONCE);
+    let answered = answered.take_until(tokio::time::sleep(deadline));
+    let mut answered = pin!(answered);
+    let mut answers = Vec::new();
+    while let Some((server, answer)) = answered.next().await {
+        failures.remove(&server);
+        answers.push(answer);
+    }
+    (answers, failures)
+}
+
 /// Asks one server for keys.
 pub(crate) async fn ask<T: Serialize, A: serde::de::DeserializeOwned>(
     client: Option<&FederationClient>,
@@ -194,7 +225,8 @@ pub(crate) async fn ask<T: Serialize, A: serde::de::DeserializeOwned>(
     let body = body.map_err(|error| error.to_string())?;
     let uri = format!("/_matrix/federation/v1/user/keys/{endpoint}");
     let request = Request::post(uri, body.as_bytes().to_vec())
-        .patience(patience.min(LONGEST_PATIENCE))
+        // That a client has less patience says nothing of the server.
+        .patience(patience.clamp(USUAL_PATIENCE, LONGEST_PATIENCE))
         .answer_bytes(ANSWER_BYTES);
     let answer = client.ask(server, request).await;
     answer.map_err(|error| words(&error))
@@ -276,4 +308,46 @@ pub(crate) fn whole(users: impl IntoIterator<Item = OwnedUserId>) -> KeyQuery {
         .into_iter()
         .map(|user| (user, BTreeSet::new()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_hang_are_waited_for_together() {
+        let servers = 0..MOST_SERVERS + 50;
+        let asked = servers.map(|number| {
+            let server: OwnedServerName = format!("s{number:04}.example").try_into().unwrap();
+            let answer = async move {
+                // More than are asked at once.
+                if number < AT_ONCE * 2 {
+                    tokio::time::sleep(Duration::from_secs(4)).await;
+                }
+                number
+            };
+            (server, answer)
+        });
+        let (mut answered, failures) = answers(asked, Duration::from_secs(5)).await;
+        // The first of them have answered, and the next ones were still asked.
+        answered.sort_unstable();
+        assert_eq!(answered, (0..AT_ONCE).collect::<Vec<usize>>());
+        assert_eq!(failures.len(), MOST_SERVERS + 50 - AT_ONCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_holds_up_no_other() {
+        let asked = (0..MOST_SERVERS + 50).map(|number| {
+            let server: OwnedServerName = format!("s{number:04}.example").try_into().unwrap();
+            let answer = async move {
+                if number == 0 {
+                    tokio::time::sleep(Duration::from_mins(1)).await;
+                }
+            };
+            (server, answer)
+        });
+        let (answered, failures) = answers(asked, Duration::from_secs(5)).await;
+        assert_eq!(answered.len(), MOST_SERVERS - 1);
+        assert_eq!(failures.len(), 51);
+    }
 }

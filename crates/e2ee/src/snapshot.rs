@@ -13,7 +13,7 @@ use starling_store::remote_devices::{RemoteDevice, RemoteList};
 
 use crate::cross_signing::{KEY_BYTES, public_part};
 use crate::device_keys::DEVICE_KEYS_BYTES;
-use crate::remote::{ANSWER_BYTES, LONGEST_PATIENCE, is_of, text};
+use crate::remote::{ANSWER_BYTES, LONGEST_PATIENCE, USUAL_PATIENCE, is_of, text};
 use crate::tracked::Tracked;
 
 /// What stands for itself in a path: RFC 3986, "unreserved".
@@ -61,7 +61,7 @@ impl Snapshot {
         let user_id = utf8_percent_encode(user.as_str(), ESCAPED);
         let uri = format!("/_matrix/federation/v1/user/devices/{user_id}");
         let request = Request::get(uri)
-            .patience(patience.min(LONGEST_PATIENCE))
+            .patience(patience.clamp(USUAL_PATIENCE, LONGEST_PATIENCE))
             .answer_bytes(ANSWER_BYTES);
         client.ask(user.server_name(), request).await
     }

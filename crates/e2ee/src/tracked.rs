@@ -111,14 +111,16 @@ impl Keys {
         }
         remote.retain(|_, wanted| !wanted.is_empty());
         let keys = self.clone();
-        let answers = self.ask_each(remote, |client, server, wanted| {
+        let answers = self.ask_each(remote, patience, |client, server, wanted| {
             let keys = keys.clone();
             async move {
                 let answer = keys.ask_server(client, &server, wanted, patience).await;
                 (server, answer)
             }
         });
-        for (server, answer) in answers.await {
+        let (answers, unanswered) = answers.await;
+        failures.extend(unanswered);
+        for (server, answer) in answers {
             let (told, failure) = answer?;
             queried.extend(told);
             if let Some(failure) = failure {

@@ -75,7 +75,8 @@ async fn an_initial_sync_asks_a_fixed_number_of_times_for_each_step_of_rooms() {
             let state = state(told);
             assert!(state.contains(&"topic=in the gap".to_owned()), "{state:?}");
         }
-        assert!(for_late < ROOMS as u64, "{for_late} for {ROOMS} rooms");
+        // Whose devices have changed takes a few, however many rooms there are.
+        assert!(for_late < ROOMS as u64 + 10, "{for_late} for {ROOMS} rooms");
     })
     .await;
 }
