@@ -2,7 +2,10 @@
 
 use starling_db::{Error, Tx};
 use starling_store::accounts::{self, Account};
+use starling_store::cross_signing::cross_signing_delete_of_user;
+use starling_store::device_lists::CROSS_SIGNING;
 use starling_store::jobs::Task;
+use starling_store::key_backup::backups_delete_of_user;
 use starling_store::{DeviceNum, UserNum, devices, login_tokens};
 
 use crate::Accounts;
@@ -110,7 +113,8 @@ impl Accounts {
         self.end_sessions("password_set", user, work).await
     }
 
-    /// Deactivates the account of `user`: nobody can log in, all sessions end, and the name stays taken. False when
+    /// Deactivates the account of `user`: nobody can log in, all sessions end, keys and their backups go, and the name stays
+    /// taken. False when
     /// there is no such account in use. It is noted that the user has to leave all rooms, and with `erase` that whoever
     /// joins a room later is to see the user's events redacted.
     ///
@@ -131,7 +135,12 @@ impl Accounts {
                 let store = store.clone();
                 tx.after_commit(move || store.erased().changed());
             }
-            devices::user_devices_delete(tx, user, None).map(Some)
+            let mut ended = devices::user_devices_delete(tx, user, None)?;
+            backups_delete_of_user(tx, user)?;
+            if cross_signing_delete_of_user(tx, user)? {
+                ended.devices.push(CROSS_SIGNING.to_owned());
+            }
+            Ok(Some(ended))
         };
         self.end_sessions("deactivate", user, work).await
     }

@@ -17,6 +17,10 @@ starling_db::statements! {
         ON CONFLICT (user_num, usage) DO UPDATE SET json = excluded.json";
     /// The end of a cross-signing key.
     CROSS_SIGNING_KEY_DELETE = "DELETE FROM cross_signing_keys WHERE user_num = ?1 AND usage = ?2";
+    /// The end of a user's cross-signing keys.
+    CROSS_SIGNING_KEYS_DELETE = "DELETE FROM cross_signing_keys WHERE user_num = ?1";
+    /// The end of all signatures of a user's keys.
+    SIGNATURES_DELETE_OF_USER = "DELETE FROM key_signatures WHERE user_num = ?1";
     /// The signatures of the keys of some users that the users made themselves.
     OWN_SIGNATURES = "SELECT made.user_num, made.key_id, users.user_id, made.signing_key, made.signature
         FROM {ints ?1} AS wanted CROSS JOIN key_signatures AS made CROSS JOIN users
@@ -124,6 +128,15 @@ pub fn cross_signing_key_set(
             .execute(&CROSS_SIGNING_KEY_DELETE, &[user, usage])
             .map(drop),
     }
+}
+
+/// Takes all cross-signing keys from `user`, and the signatures of their keys. False when there is no such key.
+///
+/// # Errors
+/// When the database fails.
+pub fn cross_signing_delete_of_user(tx: &mut Tx<'_>, user: UserNum) -> Result<bool, Error> {
+    tx.execute(&SIGNATURES_DELETE_OF_USER, &[user.into()])?;
+    Ok(tx.execute(&CROSS_SIGNING_KEYS_DELETE, &[user.into()])? > 0)
 }
 
 /// The signatures of the keys of `users` that `viewer` may see (`None`: another server): those that the users made

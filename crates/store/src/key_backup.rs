@@ -25,6 +25,9 @@ starling_db::statements! {
     /// The end of a backup.
     BACKUP_DELETE = "UPDATE key_backups SET is_deleted = 1, algorithm = ?3, auth_data = ?3
         WHERE user_num = ?1 AND version = ?2 AND is_deleted = 0";
+    /// The end of all backups of a user.
+    BACKUPS_DELETE_OF_USER = "UPDATE key_backups SET is_deleted = 1, algorithm = ?2, auth_data = ?2
+        WHERE user_num = ?1 AND is_deleted = 0";
     /// The oldest backups of who has too many.
     BACKUPS_BEYOND = "SELECT version FROM key_backups WHERE user_num = ?1 AND is_deleted = 0
         ORDER BY version DESC LIMIT 100 OFFSET ?2";
@@ -183,6 +186,15 @@ pub fn backup_set_auth_data(
 pub fn backup_delete(tx: &mut Tx<'_>, user: UserNum, version: i64) -> Result<bool, Error> {
     let params = [user.into(), version.into(), Value::Bytes(b"")];
     Ok(tx.execute(&BACKUP_DELETE, &params)? == 1)
+}
+
+/// Deletes all backups of `user`; their keys are left to [`backup_empty`].
+///
+/// # Errors
+/// When the database fails.
+pub fn backups_delete_of_user(tx: &mut Tx<'_>, user: UserNum) -> Result<(), Error> {
+    tx.execute(&BACKUPS_DELETE_OF_USER, &[user.into(), Value::Bytes(b"")])
+        .map(drop)
 }
 
 /// Deleted backups that still have keys, at most `limit`.

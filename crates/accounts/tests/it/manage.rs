@@ -2,8 +2,10 @@
 
 use starling_accounts::{KeepSession, LoginError, PasswordError, SetPasswordError};
 use starling_bus::Topic;
-use starling_db::Dialect;
+use starling_db::{Dialect, Tx, Write};
+use starling_store::cross_signing::{KeyUsage, cross_signing_key_set, cross_signing_keys};
 use starling_store::devices::device_list;
+use starling_store::key_backup::{backup_current, backup_insert};
 use starling_store::{SCHEMA, UserNum};
 use starling_testkit::TestDb;
 
@@ -160,6 +162,27 @@ async fn a_password_that_is_not_allowed_changes_nothing() {
         }
         assert!(world.is_valid(&session).await);
         world.login("alice", PASSWORD).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deactivation_takes_keys_and_their_backups() {
+    on_each_engine(|world| async move {
+        let (alice, session) = world.register("alice").await;
+        let (user, store) = (alice.user, world.store.clone());
+        let write = move |tx: &mut Tx<'_>| {
+            backup_insert(tx, user, ("m.test", "{}"), 100)?;
+            cross_signing_key_set(tx, user, KeyUsage::Master, Some(b"{}"))
+        };
+        store.db().write(Write::new("test"), write).await.unwrap();
+        let ear = world.listen(&session);
+        assert!(world.accounts.deactivate(user, false).await.unwrap());
+        let heard = ear.heard();
+        assert!(heard.contains(&Topic::User(user.0)), "{heard:?}");
+        assert_eq!(world.read(move |tx| backup_current(tx, user)).await, None);
+        let keys = world.read(move |tx| cross_signing_keys(tx, &[user])).await;
+        assert!(keys.is_empty());
     })
     .await;
 }
