@@ -9,7 +9,7 @@
 //! * [`TestServer`] (feature `server`) is a server with its client API, called without sockets.
 //! * [`remote_by`] (feature `rooms`) is how such a server speaks to others, which a test plays.
 //! * [`TestDb::simulated`] is a database whose writer and disk are simulated: delays, faults, power cuts.
-//! * [`simulation`] (feature of that name) is several servers that talk to each other, in a network that fails.
+//! * `simulation` (feature of that name) is several servers that talk to each other, in a network that fails.
 //! * [`forks`] (feature of that name, which needs no database) makes random rooms whose history forks.
 //! * [`seeds`] says how many seeds a test of random cases tries.
 
