@@ -179,7 +179,7 @@ pub fn backup_set_auth_data(
     Ok(tx.execute(&BACKUP_SET_AUTH, &params)? == 1)
 }
 
-/// Deletes a backup; its keys are left to [`backup_empty`]. False when there is none of this version (any longer).
+/// Deletes a backup; its keys are left to [`backups_to_empty`]. False when there is none of this version (any longer).
 ///
 /// # Errors
 /// When the database fails.
@@ -188,7 +188,7 @@ pub fn backup_delete(tx: &mut Tx<'_>, user: UserNum, version: i64) -> Result<boo
     Ok(tx.execute(&BACKUP_DELETE, &params)? == 1)
 }
 
-/// Deletes all backups of `user`; their keys are left to [`backup_empty`].
+/// Deletes all backups of `user`; their keys are left to [`backups_to_empty`].
 ///
 /// # Errors
 /// When the database fails.
