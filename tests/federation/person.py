@@ -42,7 +42,7 @@ class Person(Client):
         self.knocked: dict[str, list[dict]] = {}
         self.presence: dict[str, dict] = {}
         # Messages to the device.
-        self.messages: list[dict] = []
+        self.told: list[dict] = []
         self._since: str | None = None
 
     @classmethod
@@ -140,7 +140,7 @@ class Person(Client):
                 kept[room] = part[f"{section}_state"]["events"]
         for event in answer.get("presence", {}).get("events", []):
             self.presence[event["sender"]] = event["content"]
-        self.messages += answer.get("to_device", {}).get("events", [])
+        self.told += answer.get("to_device", {}).get("events", [])
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Waits for what /sync must bring."""

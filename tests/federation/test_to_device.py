@@ -25,7 +25,7 @@ class ToDevice(Conversation):
 
     def _has_heard(self, receiver: Person, sender: Person, numbers: range) -> None:
         def heard() -> list[int]:
-            return [message["content"]["number"] for message in receiver.messages if message["sender"] == sender.user_id]
+            return [message["content"]["number"] for message in receiver.told if message["sender"] == sender.user_id]
 
         receiver.until(lambda: len(heard()) >= len(numbers), "messages to the device")
         self.assertEqual(heard(), list(numbers))
@@ -34,7 +34,7 @@ class ToDevice(Conversation):
         for sender, receiver in ((self.ann, self.ben), (self.ben, self.ann)):
             self._sends(sender, receiver, range(30))
             self._has_heard(receiver, sender, range(30))
-            self.assertEqual(receiver.messages[0]["type"], "org.example.test")
+            self.assertEqual(receiver.told[0]["type"], "org.example.test")
 
     def test_a_message_to_all_devices(self) -> None:
         for sender, receiver in ((self.ann, self.ben), (self.ben, self.ann)):
