@@ -17,5 +17,5 @@ mod replace;
 
 pub use build::Draft;
 pub(crate) use build::{GUEST_ACCESS, Tip};
-pub(crate) use head::{Appending, Extras, Heads, Stored, lets_guests_join, names_of};
+pub(crate) use head::{Appending, Extras, Head, Heads, Stored, lets_guests_join, names_of};
 pub(crate) use persist::{Chain, Link};

@@ -114,15 +114,9 @@ impl Rooms {
         snapshot: &Arc<RoomSnapshot>,
         pdu: Pdu,
     ) -> Result<Pdu, SendError> {
-        if sets_policy(pdu.kind(), pdu.state_key()) {
-            return Ok(pdu);
-        }
-        let Some(policy) = self.policy_server(snapshot).await? else {
+        let Some(policy) = self.missing_signer(snapshot, &pdu).await? else {
             return Ok(pdu);
         };
-        if policy.has_signed(&pdu) {
-            return Ok(pdu);
-        }
         let remote = self.asking()?;
         let signature = remote
             .policy_signature((&policy.name, KEY_ID), &pdu)
@@ -142,17 +136,17 @@ impl Rooms {
             .ok_or_else(refused)
     }
 
-    /// Whether the room has a policy server that hasn't signed the event.
-    pub(crate) async fn lacks_policy_signature(
+    /// The room's policy server, if it has one that must sign the event and hasn't.
+    pub(crate) async fn missing_signer(
         &self,
         snapshot: &Arc<RoomSnapshot>,
         pdu: &Pdu,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<PolicyServer>, Error> {
         if sets_policy(pdu.kind(), pdu.state_key()) {
-            return Ok(false);
+            return Ok(None);
         }
         let policy = self.policy_server(snapshot).await?;
-        Ok(policy.is_some_and(|policy| !policy.has_signed(pdu)))
+        Ok(policy.filter(|policy| !policy.has_signed(pdu)))
     }
 
     /// Whether the room's policy server, if there is one, has signed an event of another server, or does so now.
@@ -161,15 +155,9 @@ impl Rooms {
         snapshot: &Arc<RoomSnapshot>,
         pdu: &Pdu,
     ) -> Result<bool, Error> {
-        if sets_policy(pdu.kind(), pdu.state_key()) {
-            return Ok(true);
-        }
-        let Some(policy) = self.policy_server(snapshot).await? else {
+        let Some(policy) = self.missing_signer(snapshot, pdu).await? else {
             return Ok(true);
         };
-        if policy.has_signed(pdu) {
-            return Ok(true);
-        }
         let Some(remote) = self.other_servers() else {
             return Ok(false);
         };

@@ -23,9 +23,10 @@ use starling_db::{Error, Write};
 use starling_events::Pdu;
 use starling_store::RoomNum;
 use starling_store::append::{AppendError, NewEvent};
-use starling_store::events::Status;
+use starling_store::events::{Event, Status};
 use starling_store::rooms::RoomSnapshot;
 use starling_store::state_map::StateMap;
+use tokio::sync::RwLockWriteGuard;
 
 pub use inbox::MAX_WAITING;
 pub(crate) use inbox::Running;
@@ -36,9 +37,10 @@ pub(crate) use standing::witnesses;
 use standing::{Decided, Standing, standing};
 pub use transaction::Verdicts;
 
-use crate::pipeline::{Chain, Link};
+use crate::pipeline::{Chain, Head, Link};
 use crate::remote::RemoteError;
 use crate::rooms::Rooms;
+use crate::upgrade::Carry;
 
 /// How often an event is looked at again because the room moved on, or something that was missing came.
 const ATTEMPTS: u32 = 32;
@@ -233,14 +235,7 @@ impl Rooms {
     ) -> Result<Attempt, ReceiveError> {
         let _turn = self.turns.take(room).await;
         let head = self.heads.head(room);
-        let _closed = if found.moved < FREE_ATTEMPTS {
-            None
-        } else {
-            let closed = head.close().await;
-            // What is queued already is part of the room first.
-            self.settle().await?;
-            Some(closed)
-        };
+        let _closed = self.closed_after(&head, found.moved).await?;
         let snapshot = self.store().room(room).await?;
         let snapshot = snapshot.ok_or(ReceiveError::UnknownRoom)?;
         match self.standing(&snapshot, pdu, found.before.as_ref()).await? {
@@ -254,7 +249,7 @@ impl Rooms {
             Standing::Decided(mut decided) => {
                 if decided.status == Status::Accepted {
                     match found.is_recommended {
-                        None if self.lacks_policy_signature(&snapshot, pdu).await? => {
+                        None if self.missing_signer(&snapshot, pdu).await?.is_some() => {
                             return Ok(Attempt::Unsigned { room: snapshot });
                         }
                         Some(false) => {
@@ -331,12 +326,44 @@ impl Rooms {
         self.append_built(snapshot, new).await
     }
 
+    /// Closes a room's head to who builds on it, once the room has moved on too often.
+    async fn closed_after<'h>(
+        &self,
+        head: &'h Head,
+        moved: u32,
+    ) -> Result<Option<RwLockWriteGuard<'h, ()>>, Error> {
+        if moved < FREE_ATTEMPTS {
+            return Ok(None);
+        }
+        let closed = head.close().await;
+        // What is queued already is part of the room first.
+        self.settle().await?;
+        Ok(Some(closed))
+    }
+
     /// Appends an event to the room as it is in `snapshot`; false if it isn't like that any longer.
     pub(crate) async fn append_built(
         &self,
         snapshot: &Arc<RoomSnapshot>,
         new: NewEvent,
     ) -> Result<bool, Error> {
+        match self.append_with(snapshot, ("receive", new), None).await {
+            Ok(_) => Ok(true),
+            Err(AppendError::Moved) => Ok(false),
+            Err(AppendError::Db(error)) => Err(error),
+            Err(other @ (AppendError::Outdated | AppendError::UsedTransaction)) => {
+                Err(Error::Damaged(other.to_string()))
+            }
+        }
+    }
+
+    /// As [`Rooms::append_built`], with what a member takes along from a room that this one replaces; `what` names the write.
+    async fn append_with(
+        &self,
+        snapshot: &Arc<RoomSnapshot>,
+        (what, new): (&'static str, NewEvent),
+        carry: Option<Carry>,
+    ) -> Result<Arc<Event>, AppendError> {
         let room = snapshot.room;
         let (parts, before) = (
             Arc::clone(&self.parts),
@@ -345,22 +372,22 @@ impl Rooms {
         let (link, store) = (Link::default(), self.store().clone());
         let slot = self.store().db().slot().await?;
         let receipt = slot.submit(
-            Write::new("receive").locking([room.0]),
+            Write::new(what).locking([room.0]),
             |_| Ok(()),
-            move |tx, positions, ()| link.place(&parts, (tx, positions), &before, &new).map(drop),
+            move |tx, positions, ()| {
+                link.place_with(
+                    &parts,
+                    (tx, positions),
+                    (&before, &new),
+                    (room, carry.as_ref()),
+                )
+            },
             move || store.rooms().forget(room),
         );
         let appended = receipt.await;
         // What is built next is built on this.
         self.heads.forget(room);
-        match appended {
-            Ok(()) => Ok(true),
-            Err(AppendError::Moved) => Ok(false),
-            Err(AppendError::Db(error)) => Err(error),
-            Err(other @ (AppendError::Outdated | AppendError::UsedTransaction)) => {
-                Err(Error::Damaged(other.to_string()))
-            }
-        }
+        appended
     }
 
     async fn store_refused(

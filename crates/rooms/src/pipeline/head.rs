@@ -306,13 +306,12 @@ impl Rooms {
             Write::new("append").locking([room.0]),
             |_| Ok(()),
             move |tx, positions, ()| {
-                // First, since whoever wakes up is told of all positions up to the event's.
-                if let Some(carry) = &carry {
-                    let to = (room, new.pdu.room_id());
-                    carry.apply(&parts.store, (tx, positions), to)?;
-                }
-                let appended = link.place(&parts, (tx, positions), &before, &new)?;
-                Ok(appended.event)
+                link.place_with(
+                    &parts,
+                    (tx, positions),
+                    (&before, &new),
+                    (room, carry.as_ref()),
+                )
             },
             move || {
                 // The next tip is made from the database. Nothing more is built on this one; what was, fails by itself

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use starling_bus::{Bus, Topic};
 use starling_db::{Positions, Tx};
-use starling_store::UserNum;
 use starling_store::append::{AppendError, Appended, MembershipChange, NewEvent};
 use starling_store::events::Event;
 use starling_store::memberships::Membership;
 use starling_store::rooms::RoomSnapshot;
+use starling_store::{RoomNum, UserNum};
 
 use crate::rooms::Parts;
+use crate::upgrade::Carry;
 
 /// The place of a queued event in its room: once it is written, the room after it.
 #[derive(Debug, Default)]
@@ -45,6 +46,22 @@ impl Link {
         placed.as_ref().is_some_and(|placed| {
             (placed.append_count, placed.head_hash) == (committed.append_count, committed.head_hash)
         })
+    }
+
+    /// As [`Link::place`], with what the event's target takes along from the room that its own replaces.
+    pub(crate) fn place_with(
+        &self,
+        parts: &Arc<Parts>,
+        (tx, positions): (&mut Tx<'_>, &mut Positions),
+        (chain, new): (&Chain, &NewEvent),
+        (room, carry): (RoomNum, Option<&Carry>),
+    ) -> Result<Arc<Event>, AppendError> {
+        // First, since whoever wakes up is told of all positions up to the event's.
+        if let Some(carry) = carry {
+            let to = (room, new.pdu.room_id());
+            carry.apply(&parts.store, (tx, positions), to)?;
+        }
+        Ok(self.place(parts, (tx, positions), chain, new)?.event)
     }
 
     /// Writes an event in the second step of a transaction. After the commit, everybody whom it concerns is told.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use starling_db::{Error, Write};
+use starling_db::Error;
 use starling_events::Pdu;
 use starling_store::RoomNum;
 use starling_store::append::{AppendError, NewEvent};
@@ -11,9 +11,9 @@ use starling_store::events::{Event, Status};
 use starling_store::rooms::RoomSnapshot;
 
 use super::standing::{Decided, Standing};
-use super::{ATTEMPTS, FREE_ATTEMPTS, names_of};
+use super::{ATTEMPTS, names_of};
 use crate::error::SendError;
-use crate::pipeline::{Chain, Extras, Link, Stored};
+use crate::pipeline::{Extras, Stored};
 use crate::rooms::Rooms;
 
 impl Rooms {
@@ -28,13 +28,7 @@ impl Rooms {
         names.intern_all(db, names_of(pdu)).await?;
         let head = self.heads.head(room);
         for attempt in 0..ATTEMPTS {
-            let _closed = if attempt < FREE_ATTEMPTS {
-                None
-            } else {
-                let closed = head.close().await;
-                self.settle().await?;
-                Some(closed)
-            };
+            let _closed = self.closed_after(&head, attempt).await?;
             let snapshot = self.store().room(room).await?;
             let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
             let Standing::Decided(decided) = self.standing(&snapshot, pdu, None).await? else {
@@ -64,7 +58,6 @@ impl Rooms {
         (pdu, extras): (&Pdu, &Extras),
         decided: Decided,
     ) -> Result<Arc<Event>, AppendError> {
-        let room = snapshot.room;
         let new = NewEvent {
             pdu: pdu.clone(),
             auth: Vec::new(),
@@ -76,26 +69,8 @@ impl Rooms {
             now_ms: self.parts.clock.now_ms(),
             forgets_left: self.parts.forget_on_leave,
         };
-        let (parts, store) = (Arc::clone(&self.parts), self.store().clone());
-        let (before, link) = (Chain::Committed(Arc::clone(snapshot)), Link::default());
         let carry = extras.carry.clone();
-        let slot = self.store().db().slot().await?;
-        let receipt = slot.submit(
-            Write::new("append_signed").locking([room.0]),
-            |_| Ok(()),
-            move |tx, positions, ()| {
-                if let Some(carry) = &carry {
-                    let to = (room, new.pdu.room_id());
-                    carry.apply(&parts.store, (tx, positions), to)?;
-                }
-                let appended = link.place(&parts, (tx, positions), &before, &new)?;
-                Ok(appended.event)
-            },
-            move || store.rooms().forget(room),
-        );
-        let appended = receipt.await;
-        // What is built next is built on this.
-        self.heads.forget(room);
-        appended
+        self.append_with(snapshot, ("append_signed", new), carry)
+            .await
     }
 }
