@@ -126,6 +126,30 @@ async fn rooms_of_other_servers_are_in_a_space_as_far_as_these_tell_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_ends_where_nobody_tells_of_the_last_pages_room_any_longer() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let at = Connected::start(&db).await;
+        let alice = at.world.user("alice").await;
+        let gone = ("!gone:nowhere.example", "nowhere.example");
+        let space = space_of(&at.world, &alice, &[(INNER, PEER), gone]).await;
+        let page = |query| at.world.rooms.hierarchy(&alice, &space, query);
+        let after = |from| HierarchyQuery {
+            limit: 2,
+            max_depth: None,
+            suggested_only: false,
+            from,
+        };
+        at.net.add(PEER, inner_space);
+        let first = page(after(None)).await.unwrap();
+        assert_eq!(first.rooms.len(), 2);
+        let token = first.next.unwrap().to_string().replace("inner", "other");
+        let next = page(after(Some(token.parse().unwrap()))).await.unwrap();
+        assert_eq!((next.rooms.len(), next.next), (0, None));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_tells_of_another_room_is_not_believed() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let at = Connected::start(&db).await;
