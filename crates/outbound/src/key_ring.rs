@@ -34,6 +34,8 @@ const AT_ONCE: usize = 16;
 const UNDER_WAY: usize = 64;
 /// How long a server may take to say what its keys are.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request for keys waits for its turn.
+const TURN: Duration = Duration::from_secs(25);
 /// A notary is asked for so many servers' keys in one request.
 const ASKED_OF_NOTARY: usize = 100;
 /// How much of a notary's answer is taken.
@@ -95,8 +97,8 @@ struct Parts {
     known: Cache<OwnedServerName, ServerKeys>,
     /// When somebody was asked last for keys of a server.
     asked: Cache<OwnedServerName, i64>,
-    /// The servers that are being asked: who wants their keys too waits for the same answer.
-    asking: Mutex<HashMap<OwnedServerName, WeakShared<Answering>>>,
+    /// The servers that are being asked, eagerly or not: who wants their keys too waits for the same answer.
+    asking: Mutex<HashMap<(OwnedServerName, bool), WeakShared<Answering>>>,
     gates: Gates,
 }
 
@@ -106,7 +108,8 @@ struct Gates {
     eager: Semaphore,
 }
 
-type Answering = BoxFuture<'static, ()>;
+/// Whether the server's turn to be asked came.
+type Answering = BoxFuture<'static, bool>;
 
 #[derive(Deserialize)]
 struct NotaryAnswer<'a> {
@@ -183,7 +186,7 @@ impl KeyRing {
     /// nobody gives are not in the answer, or are as they were known.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails; [`Error::Unavailable`] when too many are being asked to ask for one that is missing.
     pub async fn keys(&self, wanted: &[WantedKey]) -> Result<Keys, Error> {
         self.find(wanted, PATIENT).await
     }
@@ -192,7 +195,7 @@ impl KeyRing {
     /// just now: it is asked also if it was down a moment ago.
     ///
     /// # Errors
-    /// When the database fails.
+    /// As [`KeyRing::keys`].
     pub async fn current(
         &self,
         server: &ServerName,
@@ -253,7 +256,7 @@ impl KeyRing {
             return Ok(keys);
         }
         let asked = missing.iter().map(|key| &key.server).collect();
-        self.ask(asked, manner).await;
+        let was_their_turn = self.ask(asked, manner).await;
         keys = self.at_hand(servers()).await?;
         for notary in &self.parts.notaries {
             let missing: Vec<WantedKey> = missing
@@ -272,36 +275,48 @@ impl KeyRing {
             self.keep(vouched).await?;
             keys = self.at_hand(servers()).await?;
         }
+        if !was_their_turn && missing.iter().any(|key| !keys.have(key)) {
+            // Not as if there were no such keys: what is signed with them would be lost.
+            let problem = "too many servers are being asked for their keys";
+            return Err(Error::Unavailable(problem.to_owned()));
+        }
         Ok(keys)
     }
 
-    /// Asks these servers, and keeps what they say.
-    async fn ask(&self, servers: BTreeSet<&OwnedServerName>, manner: Manner) {
+    /// Asks these servers, and keeps what they say. Whether the turn of each came.
+    async fn ask(&self, servers: BTreeSet<&OwnedServerName>, manner: Manner) -> bool {
         let answers: Vec<Shared<Answering>> = servers
             .into_iter()
             .map(|server| self.asking(server, manner))
             .collect();
         let answers = stream::iter(answers).buffer_unordered(AT_ONCE);
-        answers.collect::<()>().await;
+        answers
+            .fold(true, |all, came| std::future::ready(all && came))
+            .await
     }
 
     /// The end of asking a server: it is asked once for all who wait, and what it says is kept then.
     fn asking(&self, server: &OwnedServerName, manner: Manner) -> Shared<Answering> {
         let mut asking = self.parts.asking.lock();
-        if let Some(answer) = asking.get(server).and_then(WeakShared::upgrade) {
+        let name = (server.clone(), manner.is_eager);
+        if let Some(answer) = asking.get(&name).and_then(WeakShared::upgrade) {
             return answer;
         }
         let (ring, asked) = (self.clone(), server.clone());
         let answer = async move {
+            let Some(_may_ask) = ring.pass(manner).await else {
+                return false;
+            };
             let document = ring.fetch(&asked, manner).await;
             if let Err(error) = ring.keep(document.into_iter().collect()).await {
                 tracing::warn!(server = %asked, %error, "a server's keys could not be kept");
             }
+            true
         };
         let answer = answer.boxed().shared();
         asking.retain(|_, waiting| waiting.upgrade().is_some());
         if let Some(waiting) = answer.downgrade() {
-            asking.insert(server.clone(), waiting);
+            asking.insert(name, waiting);
         }
         answer
     }
@@ -313,17 +328,17 @@ impl KeyRing {
         let is_due = asked.is_none_or(|asked| now_ms - asked >= manner.pause_ms);
         is_due || {
             let asking = self.parts.asking.lock();
-            asking.get(server).and_then(WeakShared::upgrade).is_some()
+            let waiting = asking.get(&(server.clone(), manner.is_eager));
+            waiting.and_then(WeakShared::upgrade).is_some()
         }
     }
 
-    /// A server's keys as it says itself, if it does.
+    /// A server's keys as it says itself, if it does, at its turn.
     async fn fetch(&self, server: &ServerName, manner: Manner) -> Option<KeyDocument> {
         let client = &self.parts.client;
         let request = Request::get("/_matrix/key/v2/server")
             .patience(PATIENCE)
             .answer_bytes(MAX_KEY_DOCUMENT_BYTES);
-        let _may_ask = self.pass(manner).await?;
         let now_ms = self.parts.clock.now_ms();
         self.parts.asked.insert(server.to_owned(), now_ms);
         let body = if manner.is_eager {
@@ -340,7 +355,7 @@ impl KeyRing {
             .ok()
     }
 
-    /// Waits until a request may be sent; `None` if that takes longer than an answer may.
+    /// Waits until a request may be sent; `None` if that takes too long.
     async fn pass(&self, manner: Manner) -> Option<SemaphorePermit<'_>> {
         let gates = &self.parts.gates;
         let gate = if manner.is_eager {
@@ -348,10 +363,7 @@ impl KeyRing {
         } else {
             &gates.patient
         };
-        tokio::time::timeout(PATIENCE, gate.acquire())
-            .await
-            .ok()?
-            .ok()
+        tokio::time::timeout(TURN, gate.acquire()).await.ok()?.ok()
     }
 
     /// What is in memory or in the database, and our own key.
@@ -455,7 +467,11 @@ impl KeyRing {
         notary: &ServerName,
         missing: &[WantedKey],
     ) -> Result<Vec<KeyDocument>, RemoteError> {
-        let Some(own) = self.fetch(notary, PATIENT).await else {
+        let own = match self.pass(PATIENT).await {
+            Some(_may_ask) => self.fetch(notary, PATIENT).await,
+            None => None,
+        };
+        let Some(own) = own else {
             return Ok(Vec::new());
         };
         let mut documents = Vec::new();

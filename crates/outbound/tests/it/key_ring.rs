@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::Response;
-use ruma_common::OwnedServerName;
+use ruma_common::{OwnedServerName, ServerName};
+use starling_db::{Dialect, Error};
 use starling_events::server_keys::{OldKey, own_key_document};
 use starling_events::{CanonicalObject, KeyValidity, SigningKey, sign};
-use starling_outbound::{Addresses, KeyRing, WantedKey};
+use starling_outbound::{Addresses, Answer, KeyRing, OutboundError, Request, Transport, WantedKey};
 use starling_store::{CacheSizes, SCHEMA, Store};
 use starling_testkit::{TestDb, on_each_engine};
 
@@ -232,4 +234,47 @@ async fn our_own_keys_are_at_hand_and_the_old_ones_prove_nothing_new() {
         assert_eq!(current, None);
     })
     .await;
+}
+
+/// Servers that take every request and answer none.
+#[derive(Debug)]
+struct Silent;
+
+impl Transport for Silent {
+    fn send<'a>(
+        &'a self,
+        _: &'a ServerName,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Answer, OutboundError>> {
+        Box::pin(async move {
+            tokio::time::sleep(request.patience).await;
+            Err(OutboundError::Timeout(request.patience))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_too_many_are_asked_a_key_is_not_said_to_be_missing() {
+    let db = TestDb::open(Dialect::Sqlite, &SCHEMA).await;
+    let setting = Setting::new();
+    let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
+    let client = setting.client(Silent);
+    let ring = KeyRing::new(store, client, setting.clock.clone(), Vec::new());
+    let made_up = |call: u16| {
+        let names = (0..16).map(|number| server(1000 + 16 * call + number));
+        let wanted: Vec<WantedKey> = names.map(|name| wanted(&name, 1, None)).collect();
+        let ring = ring.clone();
+        tokio::spawn(async move { ring.keys(&wanted).await.map(drop) })
+    };
+    let calls: Vec<_> = (0..16).map(made_up).collect();
+    let mut refused = 0;
+    for call in calls {
+        match call.await.expect("an end") {
+            Ok(()) => {}
+            Err(Error::Unavailable(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    // 64 at a time, 10 s each: who would come fourth has waited for too long.
+    assert_eq!(refused, 4);
 }

@@ -270,7 +270,7 @@ impl Setting {
         })
     }
 
-    pub(crate) fn client(&self, network: Network) -> FederationClient {
+    pub(crate) fn client(&self, network: impl starling_outbound::Transport) -> FederationClient {
         let backoff = Backoff {
             initial_ms: 1000,
             max_ms: 3_600_000,
