@@ -219,7 +219,8 @@ impl Store {
             self.place_membership(tx, &event)?;
         }
         let state_changes = (&event, &*effect.changes);
-        let moves_members = self.tell_servers(tx, &mut after, state_changes, (new, server))?;
+        let moves_members =
+            self.tell_servers((tx, positions), &mut after, state_changes, (new, server))?;
         if let Some(place) = new.redacts.as_ref().and_then(|target| target.place) {
             after.unread.last_redacted = after.unread.last_redacted.max(place.major);
         }
@@ -365,7 +366,7 @@ impl Store {
     /// Notes which servers are in the room now, and to whom the event goes. The answer is whether anybody came or went.
     fn tell_servers(
         &self,
-        tx: &mut Tx<'_>,
+        (tx, positions): (&mut Tx<'_>, &mut Positions),
         after: &mut RoomSnapshot,
         (event, changes): (&Event, &[Change]),
         (new, server): (&NewEvent, &ServerName),
@@ -381,6 +382,7 @@ impl Store {
             .collect();
         let position = after.last_position;
         self.servers_follow(tx, after, &all, (position, server))?;
+        self.resend_device_lists(tx, positions, (after, position), (&all, server))?;
         let own = event.pdu.state_key();
         let own = all.iter().find(|change| own == Some(change.user.as_str()));
         match &new.fork {

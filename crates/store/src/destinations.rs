@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ruma_common::{OwnedServerName, ServerName};
 use starling_db::{Error, Tx, Value};
 
+use crate::device_lists_resent::resent_sweep;
 use crate::room_servers::server_name;
 
 starling_db::statements! {
@@ -123,6 +124,7 @@ pub fn destinations_set(
     let first = changed.upto.saturating_sub(KEPT_POSITIONS);
     tx.execute(&DESTINATIONS_GIVE_UP, &[first.into()])?;
     tx.execute(&DESTINATION_EVENTS_DELETE, &[changed.upto.into()])?;
+    resent_sweep(tx, changed.upto)?;
     tx.execute(&OUTGOING_SWEEP, &[]).map(drop)
 }
 

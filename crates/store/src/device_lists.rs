@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::{OwnedUserId, UserId};
-use starling_db::{Error, Positions, Tx, Value};
+use starling_db::{Error, Positions, Row, Tx, Value};
 
 use crate::accounts::read_user_id;
+use crate::device_lists_resent::updates_resent;
 use crate::names::types;
 use crate::numbers::{EventNum, KeyNum, RoomNum, UserNum};
 use crate::store::Store;
@@ -92,18 +93,25 @@ pub struct DeviceUpdate {
     pub prev: Option<i64>,
 }
 
-/// Those of the changes at some positions that are the last of their devices.
+/// Those of the changes at some positions that are the last of their devices, and those that a server is told again.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn device_updates(tx: &mut Tx<'_>, positions: &[i64]) -> Result<Vec<DeviceUpdate>, Error> {
-    tx.query_all(&DEVICE_UPDATES, &[Value::Ints(positions)], |row| {
-        Ok(DeviceUpdate {
-            position: row.int(0)?,
-            user_id: read_user_id(row, 1)?,
-            device_id: row.utf8(2)?.to_owned(),
-            prev: row.opt_int(3)?,
-        })
+    let mut updates = tx.query_all(&DEVICE_UPDATES, &[Value::Ints(positions)], device_update)?;
+    updates.extend(updates_resent(tx, positions)?);
+    updates.sort_by_key(|update| update.position);
+    updates.dedup();
+    Ok(updates)
+}
+
+/// A row of position, user, device and the change before.
+pub(crate) fn device_update(row: &dyn Row) -> Result<DeviceUpdate, Error> {
+    Ok(DeviceUpdate {
+        position: row.int(0)?,
+        user_id: read_user_id(row, 1)?,
+        device_id: row.utf8(2)?.to_owned(),
+        prev: row.opt_int(3)?,
     })
 }
 

@@ -18,6 +18,7 @@ pub mod cross_signing;
 pub mod destinations;
 pub mod device_keys;
 pub mod device_lists;
+mod device_lists_resent;
 pub mod devices;
 pub mod erased;
 pub mod events;

@@ -101,6 +101,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0024_purges",
             text: include_str!("migrations/0024_purges.sql"),
         },
+        Migration {
+            name: "0025_device_lists_resent",
+            text: include_str!("migrations/0025_device_lists_resent.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,
@@ -167,6 +171,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::cross_signing::STATEMENTS,
         crate::device_keys::STATEMENTS,
         crate::device_lists::STATEMENTS,
+        crate::device_lists_resent::STATEMENTS,
         crate::one_time_keys::STATEMENTS,
         crate::remote_devices::STATEMENTS,
     ]

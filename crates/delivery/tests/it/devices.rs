@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use starling_e2ee::{CrossSigningUpload, KeyUpload, KeyUsage, Keys, KeysParts, Owner};
+use starling_rooms::{Actor, MembershipAction};
 use starling_store::SCHEMA;
 use starling_testkit::{CrossSigner, TestDb, TestDevice, on_each_engine};
 
-use crate::support::{Manner, Setting, seconds};
+use crate::support::{Manner, Received, Setting, seconds};
 
 const ONE: &str = "one.example";
 
@@ -38,6 +39,12 @@ async fn upload(setting: &Setting, seed: u8) -> Value {
     let uploaded = keys(setting).upload(&owner(setting), upload).await;
     uploaded.unwrap();
     device.keys()
+}
+
+/// Somebody comes into the room, or goes.
+async fn act(setting: &Setting, who: &Actor, action: MembershipAction) {
+    let done = setting.world.act(who, &setting.room, action, who).await;
+    done.unwrap();
 }
 
 #[tokio::test]
@@ -101,6 +108,48 @@ async fn changes_that_a_server_missed_are_told_when_it_is_up_again_the_last_of_e
         }
         let current: Vec<&Value> = told.iter().map(|it| &it["keys"]).collect();
         assert_eq!(current, [&last]);
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_shares_a_room_again_is_told_of_what_it_may_have_missed() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        // Somebody stays in the room.
+        let bob = setting.world.user("bob").await;
+        act(&setting, &bob, MembershipAction::Join).await;
+        let running = setting.start();
+        let updates = |told: &Received| told.edus("m.device_list_update");
+        upload(&setting, 1).await;
+        setting.join_remote("@a:one.example").await;
+        setting
+            .say("Of this server it never shared a room before.")
+            .await;
+        assert!(updates(&setting.next().await).is_empty());
+        upload(&setting, 2).await;
+        let known = updates(&setting.next().await).remove(0)["stream_id"].clone();
+        act(&setting, &setting.alice, MembershipAction::Leave).await;
+        setting.next().await;
+        upload(&setting, 3).await;
+        let unseen = upload(&setting, 4).await;
+        // In another room it comes to her.
+        let other = setting.world.room(&setting.alice).await;
+        setting.world.join_remote(&other, "@a:one.example").await;
+        let told = updates(&setting.next().await);
+        let [told] = &told[..] else {
+            panic!("one update: {told:?}");
+        };
+        assert_eq!(told["keys"], unseen);
+        assert!(
+            told["prev_id"][0].as_i64() > known.as_i64(),
+            "{told} after {known}"
+        );
+        // In the first she comes to it, which has her list already.
+        act(&setting, &setting.alice, MembershipAction::Join).await;
+        let told = setting.next().await;
+        assert!(updates(&told).is_empty(), "{told:?}");
         running.stop().await;
     })
     .await;
