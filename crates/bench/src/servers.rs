@@ -4,6 +4,8 @@
 //! meets all alike. The servers that aren't asked at the time are idle.
 
 pub mod accounts;
+pub mod claims;
+pub mod devices;
 pub mod fan_out;
 pub mod growth;
 pub mod http;
@@ -21,6 +23,7 @@ pub mod site;
 pub mod start;
 pub mod syncs;
 pub mod target;
+pub mod to_device;
 pub mod user;
 
 use ::http::StatusCode;

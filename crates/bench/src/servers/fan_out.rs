@@ -30,7 +30,7 @@ pub struct Listener {
 
 /// Clients that wait now.
 struct Audience {
-    waiting: JoinSet<Result<Listener, Error>>,
+    waiting: JoinSet<Result<(usize, Listener), Error>>,
     heard: mpsc::UnboundedReceiver<(u64, Instant)>,
     stop: watch::Sender<bool>,
     size: usize,
@@ -51,14 +51,29 @@ pub async fn round(
     listeners: Vec<Listener>,
     time: Duration,
 ) -> Result<(Round, Vec<Listener>), Error> {
+    let send = async |transaction: &str, text: &str| sender.send(room, transaction, text).await;
+    tell_in_turn(target, run, listeners, time, send).await
+}
+
+/// As [`round`], where `send` sends each message, by a transaction id and a text that is in it. The clients come back in their order.
+///
+/// # Errors
+/// As [`round`].
+pub(super) async fn tell_in_turn(
+    target: &Target,
+    run: &str,
+    listeners: Vec<Listener>,
+    time: Duration,
+    mut send: impl AsyncFnMut(&str, &str) -> Result<(), Error>,
+) -> Result<(Round, Vec<Listener>), Error> {
     let mut audience = Audience::gather(run, listeners);
     // The first one makes sure that all are there.
-    audience.tell(sender, room).await?;
+    audience.tell(&mut send).await?;
     let meter = Meter::start(target);
     let until = Instant::now() + time;
     let mut latencies = Vec::new();
     while Instant::now() < until {
-        latencies.append(&mut audience.tell(sender, room).await?);
+        latencies.append(&mut audience.tell(&mut send).await?);
     }
     let delivered = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
     let round = meter.stop(delivered, latencies);
@@ -86,7 +101,9 @@ pub async fn idle(
     plan: &Plan,
 ) -> Result<(Idle, Vec<Listener>), Error> {
     let mut audience = Audience::gather(run, listeners);
-    audience.tell(sender, room).await?;
+    audience
+        .tell(async |transaction, text| sender.send(room, transaction, text).await)
+        .await?;
     sleep(plan.settle).await;
     let meter = Meter::start(target);
     sleep(plan.idle).await;
@@ -104,7 +121,7 @@ impl Audience {
         let (stop, stopped) = watch::channel(false);
         let size = listeners.len();
         let mut waiting = JoinSet::new();
-        for listener in listeners {
+        for listener in listeners.into_iter().enumerate() {
             waiting.spawn(listen(
                 listener,
                 format!("{MARK}{run}."),
@@ -123,13 +140,16 @@ impl Audience {
     }
 
     /// Sends one message and waits until all have it; gives how long it took to reach each.
-    async fn tell(&mut self, sender: &mut User, room: &str) -> Result<Vec<Duration>, Error> {
+    async fn tell(
+        &mut self,
+        mut send: impl AsyncFnMut(&str, &str) -> Result<(), Error>,
+    ) -> Result<Vec<Duration>, Error> {
         let number = self.next_message;
         self.next_message += 1;
         let transaction = format!("{}.{number}", self.run);
         let text = format!("{MARK}{transaction};");
         let begun = Instant::now();
-        sender.send(room, &transaction, &text).await?;
+        send(&transaction, &text).await?;
         let mut latencies = Vec::with_capacity(self.size);
         while latencies.len() < self.size {
             tokio::select! {
@@ -155,16 +175,17 @@ impl Audience {
         while let Some(ended) = self.waiting.join_next().await {
             listeners.push(ended??);
         }
-        Ok(listeners)
+        listeners.sort_unstable_by_key(|(number, _)| *number);
+        Ok(listeners.into_iter().map(|(_, it)| it).collect())
     }
 }
 
 async fn listen(
-    mut listener: Listener,
+    (number, mut listener): (usize, Listener),
     mark: String,
     heard: mpsc::UnboundedSender<(u64, Instant)>,
     mut stopped: watch::Receiver<bool>,
-) -> Result<Listener, Error> {
+) -> Result<(usize, Listener), Error> {
     loop {
         let poll = listener.user.sync(Some(&listener.since), POLL_MS);
         let synced = tokio::select! {
@@ -172,15 +193,20 @@ async fn listen(
             synced = poll => synced?,
             _ = stopped.wait_for(|stopped| *stopped) => {
                 listener.user.hang_up();
-                return Ok(listener);
+                return Ok((number, listener));
             }
         };
         listener.since = synced.next_batch;
-        for number in numbers(&synced.body, &mark) {
+        for message in numbers(&synced.body, &mark) {
             // Nobody listens any more when the round is over.
-            heard.send((number, synced.at)).ok();
+            heard.send((message, synced.at)).ok();
         }
     }
+}
+
+/// Whether an answer has any of the messages of a run.
+pub(super) fn has_told(body: &[u8], run: &str) -> bool {
+    !numbers(body, &format!("{MARK}{run}.")).is_empty()
 }
 
 /// The numbers that follow `mark` in an answer.

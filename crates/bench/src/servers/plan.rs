@@ -19,6 +19,10 @@ pub enum Family {
     Idle,
     /// First syncs, syncs with nothing new, and syncs that catch up.
     Sync,
+    /// Claiming one-time keys.
+    Claims,
+    /// One message from device to device, to many.
+    ToDevice,
     /// Joining large rooms of another server.
     Join,
     /// Messages from another server.
@@ -40,6 +44,10 @@ pub struct Plan {
     pub clients: &'static [usize],
     /// How long messages are sent to them in a round.
     pub fan_out: Duration,
+    /// Of how many devices one-time keys are claimed at once, and to how many a message goes: a scenario for each number.
+    pub devices: &'static [usize],
+    /// How long keys are claimed in a round, if there are enough.
+    pub claims: Duration,
     /// How many clients wait for nothing.
     pub idle_clients: usize,
     /// How long they are watched: whole periods, since clients ask again every 30 seconds.
@@ -82,6 +90,8 @@ pub const FULL: Plan = Plan {
     send: Duration::from_secs(4),
     clients: &[10, 100, 1000],
     fan_out: Duration::from_secs(5),
+    devices: &[10, 100, 1000],
+    claims: Duration::from_secs(3),
     idle_clients: 1000,
     idle: Duration::from_mins(1),
     accounts: Duration::from_secs(3),
@@ -108,6 +118,8 @@ pub const SHORT: Plan = Plan {
     send: Duration::from_secs(1),
     clients: &[10, 100],
     fan_out: Duration::from_secs(1),
+    devices: &[10, 100],
+    claims: Duration::from_secs(1),
     idle_clients: 100,
     idle: Duration::from_secs(30),
     accounts: Duration::from_secs(1),

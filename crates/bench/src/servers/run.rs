@@ -1,6 +1,7 @@
 //! The whole benchmark: scenario after scenario, round after round, server after server.
 
 mod elsewhere;
+mod encryption;
 
 use std::sync::Arc;
 
@@ -68,6 +69,9 @@ impl Run {
         }
         sleep(self.plan.settle).await;
         self.memory("memory after all that, MB");
+        if self.wants(Family::Claims) || self.wants(Family::ToDevice) {
+            self.encryption().await;
+        }
         if self.wants(Family::Idle) {
             self.idle().await;
         }

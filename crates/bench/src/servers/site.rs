@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Error;
+use super::devices::Devices;
 use super::fan_out::Listener;
 use super::send::Sender;
 use super::start::Server;
@@ -36,6 +37,8 @@ pub struct Site {
     pub listened: Option<String>,
     /// Who syncs, where syncs are measured.
     pub readers: Option<Readers>,
+    /// Devices with keys, where encryption is measured.
+    pub devices: Devices,
     /// Who joins rooms of another server, where that is measured.
     pub guest: Option<User>,
     /// Why it is no longer measured, once it isn't.
@@ -54,6 +57,7 @@ impl Site {
             listeners: Vec::new(),
             listened: None,
             readers: None,
+            devices: Devices::default(),
             guest: None,
             failure: None,
         }
@@ -221,6 +225,7 @@ impl Site {
         let listeners = self.listeners.iter_mut();
         let users = listeners.map(|listener| &mut listener.user);
         let users = users.chain(&mut self.users).chain(&mut self.guest);
+        let users = users.chain(self.devices.users());
         users.for_each(User::hang_up);
         Ok(())
     }
@@ -244,7 +249,7 @@ fn number_of(name: &str) -> usize {
 
 /// Does `work` for all of `inputs`, some at once, and begins nothing more when `patience` is over. The order is kept as
 /// far as work ends in it.
-async fn in_parallel<I, O, F>(
+pub(super) async fn in_parallel<I, O, F>(
     inputs: Vec<I>,
     patience: Duration,
     work: impl Fn(I) -> F,

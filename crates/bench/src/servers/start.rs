@@ -418,6 +418,7 @@ fn synapse_configuration(place: &Place, authority: &Authority) -> String {
          presence: {{enabled: false}}\n\
          enable_registration: true\n\
          enable_registration_without_verification: true\n\
+         login_via_existing_session: {{enabled: true, require_ui_auth: false}}\n\
          rc_message: {unlimited}\n\
          rc_registration: {unlimited}\n\
          rc_room_creation: {unlimited}\n\

@@ -32,13 +32,20 @@ const STEPS: usize = 4;
 #[derive(Debug)]
 pub struct User {
     name: String,
+    id: String,
     token: String,
     connection: Connection,
 }
 
 #[derive(Deserialize)]
 struct Session {
+    user_id: String,
     access_token: String,
+}
+
+#[derive(Deserialize)]
+struct LoginToken {
+    login_token: String,
 }
 
 #[derive(Deserialize)]
@@ -93,11 +100,7 @@ impl User {
             let answer = post(&mut connection, path, None, &body).await?;
             if answer.status != StatusCode::UNAUTHORIZED {
                 let session: Session = parsed(path, &answer)?;
-                return Ok(Self {
-                    name: name.to_owned(),
-                    token: session.access_token,
-                    connection,
-                });
+                return Ok(Self::of_session(name, connection, session));
             }
             auth = next_stage(&answer, target.registration_token.as_deref());
         }
@@ -109,26 +112,72 @@ impl User {
     /// # Errors
     /// When the server refuses.
     pub async fn log_in(target: &Target, name: &str) -> Result<Self, Error> {
+        Self::log_in_with(target, name, by_password(name)).await
+    }
+
+    /// A session of the user on a device of this id: with a login token, if the server gives one for the asking, and else
+    /// with the password, whose hash costs more.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn another_device(
+        &mut self,
+        target: &Target,
+        device_id: &str,
+    ) -> Result<Self, Error> {
+        let path = "/_matrix/client/v1/login/get_token";
+        let answer = post(&mut self.connection, path, Some(&self.token), &json!({})).await?;
+        let mut body = if answer.status.is_success() {
+            let LoginToken { login_token } = parsed(path, &answer)?;
+            json!({ "type": "m.login.token", "token": login_token })
+        } else {
+            by_password(&self.name)
+        };
+        if let Value::Object(body) = &mut body {
+            body.insert("device_id".to_owned(), device_id.into());
+        }
+        Self::log_in_with(target, &self.name, body).await
+    }
+
+    async fn log_in_with(target: &Target, name: &str, body: Value) -> Result<Self, Error> {
         let mut connection = Connection::new(target.address, name);
-        let body = json!({
-            "type": "m.login.password",
-            "identifier": { "type": "m.id.user", "user": name },
-            "password": PASSWORD,
-        });
         let path = "/_matrix/client/v3/login";
         let answer = post(&mut connection, path, None, &body).await?;
         let session: Session = parsed(path, &answer)?;
-        Ok(Self {
+        Ok(Self::of_session(name, connection, session))
+    }
+
+    fn of_session(name: &str, connection: Connection, session: Session) -> Self {
+        Self {
             name: name.to_owned(),
+            id: session.user_id,
             token: session.access_token,
             connection,
-        })
+        }
     }
 
     /// The user's name, without server.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The user's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Asks for what no other method here does.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn ask(&mut self, method: &Method, path: &str, body: Bytes) -> Result<Bytes, Error> {
+        let token = Some(self.token.as_str());
+        let answer = self.connection.request(method, path, token, Some(body));
+        let answer = answer.await?;
+        expect_success(path, &answer)?;
+        Ok(answer.body)
     }
 
     /// Creates a public room; gives its id.
@@ -265,6 +314,14 @@ impl User {
     pub fn hang_up(&mut self) {
         self.connection.close();
     }
+}
+
+fn by_password(name: &str) -> Value {
+    json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": name },
+        "password": PASSWORD,
+    })
 }
 
 async fn post(

@@ -1,6 +1,7 @@
 //! What is measured gives the same results in each implementation, and the rooms are as they should be.
 #![cfg(test)]
 
+mod encryption;
 mod floor;
 mod resident;
 mod servers;

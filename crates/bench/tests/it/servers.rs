@@ -12,15 +12,17 @@ use starling_bench::servers::target::Target;
 
 use crate::floor::Running;
 
-const MOMENT: Duration = Duration::from_millis(30);
+pub(crate) const MOMENT: Duration = Duration::from_millis(30);
 
-const PLAN: Plan = Plan {
+pub(crate) const PLAN: Plan = Plan {
     rounds: 2,
     senders: &[1, 3, 10],
     rooms: 4,
     send: MOMENT,
     clients: &[2, 14],
     fan_out: MOMENT,
+    devices: &[],
+    claims: MOMENT,
     idle_clients: 15,
     idle: MOMENT,
     accounts: MOMENT,
