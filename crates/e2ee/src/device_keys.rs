@@ -140,8 +140,9 @@ impl Keys {
     /// When the database cannot be read.
     pub async fn query_local(&self, asker: Asker, query: KeyQuery) -> Result<QueriedKeys, Error> {
         let store = self.store().clone();
+        let users = query.len();
         let read = move |tx: &mut Tx<'_>| local_keys(&store, tx, asker, &query);
-        self.store().db().read("keys_query", read).await
+        self.read_about("keys_query", users, read).await
     }
 }
 

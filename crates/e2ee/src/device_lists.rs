@@ -3,19 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma_common::{OwnedUserId, ServerName, UserId};
+use ruma_common::OwnedUserId;
 use serde_json::{Map, Value, json};
 use starling_db::{Error, Tx};
 use starling_store::device_lists::{CROSS_SIGNING, DeviceUpdate, device_updates, stream_id};
-use starling_store::room_servers::rooms_shared_with;
-use starling_store::{RoomNum, Store, UserNum};
+use starling_store::{KeyNum, RoomNum, Store, UserNum};
 
 use crate::device_keys::{Asker, local_keys};
 use crate::remote::whole;
 use crate::{Keys, QueriedKeys};
-
-/// So many rooms are read at once to find those that a user is in.
-const ROOMS_STEP: usize = 100;
 
 /// A user's devices as other servers get them.
 #[derive(Debug)]
@@ -48,32 +44,30 @@ impl Keys {
         self.store().db().read("device_snapshot", read).await
     }
 
-    /// In which rooms that a local user is in too users of a server are, of those who are in any.
+    /// In which rooms that a local user is in too users of other servers are, of those who are in any.
     pub(crate) async fn whereabouts(
         &self,
-        origin: &ServerName,
         users: BTreeSet<OwnedUserId>,
     ) -> Result<Whereabouts, Error> {
-        let (store, origin) = (self.store().clone(), origin.to_owned());
+        let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
             let names = store.names();
             let keys = names.keys(tx, users.iter().map(|user| user.as_str()))?;
             let numbers = names.users(tx, users.iter().map(|user| &**user))?;
+            let known = users.iter().filter_map(|user| {
+                let number = numbers.get(&**user)?;
+                Some((*keys.get(user.as_str())?, (user, *number)))
+            });
+            let known: BTreeMap<KeyNum, (&OwnedUserId, UserNum)> = known.collect();
             let mut found = Whereabouts::new();
-            if keys.is_empty() || numbers.is_empty() {
+            if known.is_empty() {
                 return Ok(found);
             }
-            for rooms in rooms_shared_with(tx, &origin)?.chunks(ROOMS_STEP) {
-                for room in store.rooms_read(tx, rooms)? {
-                    let has_joined = |user: &UserId| {
-                        let key = keys.get(user.as_str());
-                        key.is_some_and(|key| room.has_joined(*key))
-                    };
-                    let joined = numbers.iter().filter(|(user, _)| has_joined(user));
-                    for (user, number) in joined {
-                        let place = found.entry((*user).to_owned());
-                        place.or_insert((*number, Vec::new())).1.push(room.room);
-                    }
+            let keys: Vec<KeyNum> = known.keys().copied().collect();
+            for (room, keys) in store.rooms_of_members(tx, &keys, |_| true)? {
+                for (user, number) in keys.iter().filter_map(|key| known.get(key)) {
+                    let place = found.entry((*user).clone());
+                    place.or_insert((*number, Vec::new())).1.push(room);
                 }
             }
             Ok(found)

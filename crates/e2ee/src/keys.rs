@@ -21,6 +21,9 @@ use crate::one_time_keys::store_keys;
 use crate::signed::unsigned;
 use crate::tracked::Tracking;
 
+/// What is about so many users or devices takes less time to read than a change of threads matters.
+const FEW: usize = 10;
+
 /// What [`Keys`] works with.
 #[derive(Debug)]
 pub struct KeysParts {
@@ -99,6 +102,20 @@ impl Keys {
 
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
+    }
+
+    /// Reads what is about so many users or devices: of few at once, of more where nobody else waits for it.
+    pub(crate) async fn read_about<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        count: usize,
+        read: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if count <= FEW {
+            self.store().db().read(what, read).await
+        } else {
+            self.store().db().scan(what, read).await
+        }
     }
 
     /// Takes keys of a device; all or none. The answer is how many one-time keys it has then.

@@ -131,7 +131,7 @@ impl Keys {
             return Ok(());
         }
         let users: BTreeSet<OwnedUserId> = by_user.keys().cloned().collect();
-        let whereabouts = self.whereabouts(origin, users).await?;
+        let whereabouts = self.whereabouts(users).await?;
         if whereabouts.is_empty() {
             return Ok(());
         }

@@ -79,7 +79,7 @@ impl Keys {
         let stale = self.store().db().read("stale_lists", read).await?;
         let is_full = u32::try_from(stale.len()).is_ok_and(|count| count >= PAGE);
         let users = stale.iter().map(|(_, user)| user.clone()).collect();
-        let places = self.whereabouts(&server, users).await?;
+        let places = self.whereabouts(users).await?;
         let (found, gone): (Vec<_>, Vec<_>) = stale
             .into_iter()
             .partition(|(_, user)| places.contains_key(user));

@@ -186,7 +186,7 @@ impl Keys {
         &self,
         users: Vec<OwnedUserId>,
     ) -> Result<BTreeMap<OwnedUserId, Tracked>, Error> {
-        let names = Arc::clone(self.store().names());
+        let (names, count) = (Arc::clone(self.store().names()), users.len());
         let read = move |tx: &mut Tx<'_>| {
             let numbers = names.users(tx, users.iter().map(|user| &**user))?;
             let all: Vec<UserNum> = numbers.values().copied().collect();
@@ -197,7 +197,7 @@ impl Keys {
             };
             Ok(numbers.into_iter().filter_map(of_user).collect())
         };
-        self.store().db().read("tracked_lists", read).await
+        self.read_about("tracked_lists", count, read).await
     }
 
     /// Follows those of `users` who share a room with a local user, and no longer the others. Where they are.
@@ -208,9 +208,7 @@ impl Keys {
     ) -> Result<Whereabouts, Error> {
         let all = users.clone();
         let names = Arc::clone(self.store().names());
-        let found = self
-            .whereabouts(server, users.into_iter().collect())
-            .await?;
+        let found = self.whereabouts(users.into_iter().collect()).await?;
         let shared: Vec<UserNum> = found.values().map(|(user, _)| *user).collect();
         let read = move |tx: &mut Tx<'_>| {
             let numbers = names.users(tx, all.iter().map(|user| &**user))?;

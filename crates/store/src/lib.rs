@@ -35,6 +35,7 @@ pub mod jobs;
 pub mod key_backup;
 mod last_changes;
 pub mod login_tokens;
+pub mod members;
 pub mod memberships;
 pub mod names;
 mod numbers;

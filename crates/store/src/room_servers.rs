@@ -42,10 +42,6 @@ starling_db::statements! {
         FROM {ints ?1} AS wanted CROSS JOIN rooms CROSS JOIN room_servers AS servers
         WHERE rooms.room_num = wanted.value AND servers.room_num = rooms.room_num
             AND servers.until_position = 9223372036854775807";
-    /// The rooms that a server is in and a local user too.
-    ROOMS_SHARED = "SELECT room_num FROM room_servers WHERE server = ?1 AND until_position = 9223372036854775807
-        AND EXISTS (SELECT 1 FROM memberships WHERE memberships.room_num = room_servers.room_num
-            AND memberships.membership = 2) ORDER BY room_num";
     /// The rooms that a server is in.
     ROOMS_OF_SERVER = "SELECT room_num FROM room_servers WHERE server = ?1 AND until_position = 9223372036854775807
         ORDER BY room_num";
@@ -181,16 +177,6 @@ pub fn servers_in_rooms(
 /// When the database cannot be read.
 pub fn rooms_of_server(tx: &mut Tx<'_>, server: &ServerName) -> Result<Vec<RoomNum>, Error> {
     tx.query_all(&ROOMS_OF_SERVER, &[server.as_str().into()], |row| {
-        Ok(RoomNum(row.int(0)?))
-    })
-}
-
-/// The rooms that another server is in and a local user too, by their numbers.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn rooms_shared_with(tx: &mut Tx<'_>, server: &ServerName) -> Result<Vec<RoomNum>, Error> {
-    tx.query_all(&ROOMS_SHARED, &[server.as_str().into()], |row| {
         Ok(RoomNum(row.int(0)?))
     })
 }

@@ -104,6 +104,8 @@ pub static SCHEMA: Schema = Schema {
         Migration {
             name: "0025_device_lists_resent",
             text: include_str!("migrations/0025_device_lists_resent.sql"),
+            name: "0027_members_and_bytes",
+            text: include_str!("migrations/0027_members_and_bytes.sql"),
         },
     ],
     // An older program takes the position of a live event for its number.
@@ -135,6 +137,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::jobs::STATEMENTS,
         crate::key_backup::STATEMENTS,
         crate::login_tokens::STATEMENTS,
+        crate::members::STATEMENTS,
         crate::memberships::STATEMENTS,
         crate::names::STATEMENTS,
         crate::openid_tokens::STATEMENTS,

@@ -156,3 +156,31 @@ async fn a_list_is_fetched_once_however_many_ask() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn of_a_change_only_the_rooms_of_the_user_are_looked_at() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let setting = Setting::new(&db).await;
+        let dora = setting.world.user("dora").await;
+        let shared = setting.world.room(&dora).await;
+        let other = setting.world.room(&dora).await;
+        setting.world.join_remote(&shared, BOB).await;
+        setting
+            .world
+            .join_remote(&other, "@carol:peer.example")
+            .await;
+        // A server that has no room in memory.
+        let world = World::start(&db).await;
+        let setting = Setting { world, ..setting };
+        let keys = setting.keys();
+        setting.gap(&keys, 5).await;
+        let store = &setting.world.store;
+        let is_read = async |room| {
+            let room = store.room_num(room).await.unwrap().unwrap();
+            store.rooms().get(room).is_some()
+        };
+        assert!(is_read(&shared).await);
+        assert!(!is_read(&other).await, "Bob is not there");
+    })
+    .await;
+}

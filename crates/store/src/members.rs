@@ -1,0 +1,57 @@
+//! In which rooms somebody is, found by the member events that there are of them: what this costs follows the rooms that they
+//! were ever in, not those that there are.
+
+use std::collections::BTreeMap;
+
+use starling_db::{Error, Tx, Value};
+
+use crate::numbers::{KeyNum, RoomNum};
+use crate::store::Store;
+
+starling_db::statements! {
+    /// The rooms that a local user is in and of which there are member events of some users.
+    MEMBER_ROOMS = "SELECT found.room_num, found.key_num FROM (SELECT DISTINCT events.room_num, events.key_num
+            FROM {ints ?1} AS wanted CROSS JOIN events
+            WHERE events.key_num = wanted.value AND events.type_num = 2) AS found
+        WHERE EXISTS (SELECT 1 FROM memberships WHERE memberships.room_num = found.room_num AND memberships.membership = 2)
+        ORDER BY found.room_num, found.key_num";
+}
+
+/// So many rooms are read at once.
+const STEP: usize = 100;
+
+impl Store {
+    /// The rooms that members with these state keys have joined, of those that a local user is in: each with who has. Rooms
+    /// that aren't `wanted` are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn rooms_of_members(
+        &self,
+        tx: &mut Tx<'_>,
+        members: &[KeyNum],
+        wanted: impl Fn(RoomNum) -> bool,
+    ) -> Result<BTreeMap<RoomNum, Vec<KeyNum>>, Error> {
+        let keys: Vec<i64> = members.iter().map(|key| key.0).collect();
+        let mut candidates: BTreeMap<RoomNum, Vec<KeyNum>> = BTreeMap::new();
+        tx.query(&MEMBER_ROOMS, &[Value::Ints(&keys)], &mut |row| {
+            let (room, key) = (RoomNum(row.int(0)?), KeyNum(row.int(1)?));
+            if wanted(room) {
+                candidates.entry(room).or_default().push(key);
+            }
+            Ok(())
+        })?;
+        let rooms: Vec<RoomNum> = candidates.keys().copied().collect();
+        let mut found = BTreeMap::new();
+        for rooms in rooms.chunks(STEP) {
+            for room in self.rooms_read(tx, rooms)? {
+                let mut keys = candidates.remove(&room.room).unwrap_or_default();
+                keys.retain(|key| room.has_joined(*key));
+                if !keys.is_empty() {
+                    found.insert(room.room, keys);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
