@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use starling_db::{Error, Positions, Tx, Write};
 use starling_store::device_keys::device_keys_read;
-use starling_store::devices::{self, Device, Ended};
-use starling_store::{UserNum, login_tokens};
+use starling_store::devices::{self, Device};
+use starling_store::{DeviceNum, UserNum, login_tokens};
 
 use crate::sessions::{check_device_name, place_devices};
 use crate::{Accounts, DeviceError};
@@ -58,11 +58,8 @@ impl Accounts {
             login_tokens::delete_of_user(tx, user)?;
             let mut owned = devices::device_list(tx, user)?;
             owned.retain(|device| device_ids.contains(&device.device_id));
-            let mut ended = Ended::default();
-            for owned in owned {
-                ended = ended.and(devices::device_delete(tx, owned.device)?);
-            }
-            Ok(Some(ended))
+            let owned: Vec<DeviceNum> = owned.iter().map(|it| it.device).collect();
+            devices::devices_delete(tx, &owned).map(Some)
         };
         let ended = self.end_sessions("device_delete", user, work).await;
         ended.map(drop)

@@ -177,32 +177,27 @@ impl Keys {
     /// # Errors
     /// When the database fails: of what was to be given out, some may be lost then, and nothing is given out twice.
     pub async fn claim_local(&self, claim: &KeyClaim) -> Result<ClaimedKeys, Error> {
-        let mut wanted: BTreeMap<&str, BTreeMap<DeviceNum, (&OwnedUserId, &str)>> = BTreeMap::new();
         let found = self.find_devices(claim).await?;
+        let mut wanted: Vec<(DeviceNum, String)> = Vec::new();
+        let mut names: BTreeMap<DeviceNum, (&OwnedUserId, &str)> = BTreeMap::new();
         for (user, devices) in claim {
             for (device_id, algorithm) in devices {
                 if let Some(device) = found.get(&(user.clone(), device_id.clone())) {
-                    let of_algorithm = wanted.entry(algorithm).or_default();
-                    of_algorithm.insert(*device, (user, device_id));
+                    wanted.push((*device, algorithm.clone()));
+                    names.insert(*device, (user, device_id));
                 }
             }
         }
         let mut claimed = ClaimedKeys::new();
-        for (algorithm, devices) in wanted {
-            let numbers: Vec<DeviceNum> = devices.keys().copied().collect();
-            for numbers in numbers.chunks(CLAIMED_AT_ONCE) {
-                for key in self
-                    .claim_some(numbers.to_vec(), algorithm.to_owned())
-                    .await?
-                {
-                    let Some((user, device_id)) = devices.get(&key.device) else {
-                        continue;
-                    };
-                    let name = format!("{algorithm}:{}", key.key_id);
-                    let of_user = claimed.entry((*user).clone()).or_default();
-                    let of_device = of_user.entry((*device_id).to_owned()).or_default();
-                    of_device.insert(name, parse(&key.json)?);
-                }
+        for wanted in wanted.chunks(CLAIMED_AT_ONCE) {
+            for key in self.claim_some(wanted.to_vec()).await? {
+                let Some((user, device_id)) = names.get(&key.device) else {
+                    continue;
+                };
+                let name = format!("{}:{}", key.algorithm, key.key_id);
+                let of_user = claimed.entry((*user).clone()).or_default();
+                let of_device = of_user.entry((*device_id).to_owned()).or_default();
+                of_device.insert(name, parse(&key.json)?);
             }
         }
         Ok(claimed)
@@ -217,6 +212,7 @@ impl Keys {
             devices.map(move |device| (user.clone(), device.clone()))
         });
         let wanted: Vec<(OwnedUserId, String)> = wanted.take(MOST_CLAIMED).collect();
+        let count = wanted.len();
         let names = self.store().names().clone();
         let read = move |tx: &mut Tx<'_>| {
             let users: BTreeSet<&OwnedUserId> = wanted.iter().map(|(user, _)| user).collect();
@@ -231,16 +227,12 @@ impl Keys {
             };
             Ok(wanted.iter().filter_map(of).collect())
         };
-        self.store().db().read("keys_claim_find", read).await
+        self.read_about("keys_claim_find", count, read).await
     }
 
-    async fn claim_some(
-        &self,
-        devices: Vec<DeviceNum>,
-        algorithm: String,
-    ) -> Result<Vec<ClaimedKey>, Error> {
+    async fn claim_some(&self, wanted: Vec<(DeviceNum, String)>) -> Result<Vec<ClaimedKey>, Error> {
         let (store, bus) = (self.store().clone(), self.parts().bus.clone());
-        let work = move |tx: &mut Tx<'_>| store.keys_claim(tx, &devices, &algorithm);
+        let work = move |tx: &mut Tx<'_>| store.keys_claim(tx, &wanted);
         let place = move |tx: &mut Tx<'_>, positions: &mut Positions, keys: Vec<ClaimedKey>| {
             let changed = keys.iter().filter(|key| key.changes_counts);
             let changed: Vec<DeviceNum> = changed.map(|key| key.device).collect();

@@ -2,6 +2,8 @@
 //!
 //! They go with their device, in the same transaction, and so do its one-time and fallback keys.
 
+use std::collections::BTreeMap;
+
 use starling_db::{Error, Tx, Value};
 
 use crate::cross_signing::signatures_delete;
@@ -15,14 +17,15 @@ starling_db::statements! {
     DEVICE_KEYS_SET = "INSERT INTO device_keys (device_num, keys)
         SELECT device_num, CAST(?2 AS {bytes}) FROM devices WHERE device_num = ?1
         ON CONFLICT (device_num) DO UPDATE SET keys = excluded.keys";
-    /// The end of a device's keys.
-    DEVICE_KEYS_DELETE = "DELETE FROM device_keys WHERE device_num = ?1";
+    /// The end of devices' keys.
+    DEVICE_KEYS_DELETE = "DELETE FROM device_keys WHERE device_num IN {ints ?1}";
     /// The end of the keys of a user's devices but one.
     DEVICE_KEYS_DELETE_OF_USER = "DELETE FROM device_keys WHERE device_num IN
         (SELECT device_num FROM devices WHERE user_num = ?1 AND device_num <> ?2)";
-    /// Whose device it is, and its id, if it has keys.
-    DEVICE_WITH_KEYS = "SELECT devices.user_num, devices.device_id FROM devices
-        JOIN device_keys ON device_keys.device_num = devices.device_num WHERE devices.device_num = ?1";
+    /// Those of some devices that have keys: whose they are, and their ids.
+    DEVICES_WITH_KEYS_OF = "SELECT devices.user_num, devices.device_id FROM {ints ?1} AS wanted CROSS JOIN devices
+        JOIN device_keys ON device_keys.device_num = devices.device_num
+        WHERE devices.device_num = wanted.value ORDER BY devices.device_num";
     /// A user's devices that have keys, but one.
     DEVICES_WITH_KEYS = "SELECT devices.device_id FROM devices
         JOIN device_keys ON device_keys.device_num = devices.device_num
@@ -89,23 +92,30 @@ pub fn device_keys_of_users(tx: &mut Tx<'_>, users: &[UserNum]) -> Result<Vec<De
     })
 }
 
-/// Deletes all keys of `device`, which is about to go. The answer is its id, if others knew it by its keys: they are to be
-/// told.
+/// Deletes all keys of `devices`, which are about to go. The answer are the ids of those that others knew by their keys: they
+/// are to be told.
 ///
 /// # Errors
 /// When the database fails.
-pub fn device_keys_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Option<String>, Error> {
-    let known = tx.query_one(&DEVICE_WITH_KEYS, &[device.into()], |row| {
+pub fn device_keys_delete(tx: &mut Tx<'_>, devices: &[i64]) -> Result<Vec<String>, Error> {
+    let devices = [Value::Ints(devices)];
+    let known = tx.query_all(&DEVICES_WITH_KEYS_OF, &devices, |row| {
         Ok((UserNum(row.int(0)?), row.utf8(1)?.to_owned()))
     })?;
     for delete in KEYS_DELETE {
-        tx.execute(delete, &[device.into()])?;
+        tx.execute(delete, &devices)?;
     }
-    if let Some((user, device_id)) = &known {
-        tx.execute(&DEVICE_KEYS_DELETE, &[device.into()])?;
-        signatures_delete(tx, *user, [device_id.as_str()])?;
+    let mut by_user: BTreeMap<UserNum, Vec<&str>> = BTreeMap::new();
+    for (user, device_id) in &known {
+        by_user.entry(*user).or_default().push(device_id);
     }
-    Ok(known.map(|(_, device_id)| device_id))
+    if !known.is_empty() {
+        tx.execute(&DEVICE_KEYS_DELETE, &devices)?;
+    }
+    for (user, device_ids) in by_user {
+        signatures_delete(tx, user, device_ids)?;
+    }
+    Ok(known.into_iter().map(|(_, device_id)| device_id).collect())
 }
 
 /// Deletes all keys of the devices of `user`, which are about to go, but for `keep` (`DeviceNum(0)`: of all). The answer are

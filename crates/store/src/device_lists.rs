@@ -18,8 +18,9 @@ use crate::store::Store;
 starling_db::statements! {
     /// The last change of a user's devices.
     STREAM_ID = "SELECT MAX(position) FROM device_changes WHERE user_num = ?1 AND length(device_id) > 0";
-    /// A change of a device.
-    DEVICE_CHANGE_SET = "INSERT INTO device_changes (position, user_num, device_id, prev) VALUES (?1, ?2, ?3, ?4)
+    /// Changes of devices, each with the one before, 0 for none.
+    DEVICE_CHANGES_SET = "INSERT INTO device_changes (position, user_num, device_id, prev)
+        SELECT c1, CAST(?1 AS BIGINT), c2, NULLIF(c3, 0) FROM {zip ints ?2 blobs ?3 ints ?4} AS changes WHERE 1 = 1
         ON CONFLICT (user_num, device_id) DO UPDATE SET position = excluded.position, prev = excluded.prev";
     /// Forgets all but the last of a user's devices that are gone.
     GONE_DEVICES_FORGET = "DELETE FROM device_changes WHERE user_num = ?1 AND length(device_id) > 0
@@ -210,21 +211,25 @@ impl Store {
         user: UserNum,
         device_ids: &BTreeSet<String>,
     ) -> Result<DeviceListChange, Error> {
-        let mut last = Some(stream_id(tx, user)?).filter(|last| *last > 0);
+        let mut last = stream_id(tx, user)?;
+        let (mut given, mut before) = (Vec::new(), Vec::new());
         for device_id in device_ids {
             let position = positions.give()?;
-            let is_device = device_id != CROSS_SIGNING;
-            let params = [
-                position.into(),
-                user.into(),
-                device_id.as_bytes().into(),
-                last.filter(|_| is_device).into(),
-            ];
-            tx.execute_one(&DEVICE_CHANGE_SET, &params)?;
-            if is_device {
-                last = Some(position);
+            given.push(position);
+            if device_id == CROSS_SIGNING {
+                before.push(0);
+            } else {
+                before.push(std::mem::replace(&mut last, position));
             }
         }
+        let ids: Vec<&[u8]> = device_ids.iter().map(String::as_bytes).collect();
+        let params = [
+            user.into(),
+            Value::Ints(&given),
+            Value::Blobs(&ids),
+            Value::Ints(&before),
+        ];
+        tx.execute(&DEVICE_CHANGES_SET, &params)?;
         tx.execute(&GONE_DEVICES_FORGET, &[user.into(), GONE_REMEMBERED.into()])?;
         let position = positions.last();
         let params: [Value<'_>; 2] = [user.into(), position.into()];

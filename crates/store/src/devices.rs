@@ -10,13 +10,13 @@
 use std::sync::Arc;
 
 use ruma_common::OwnedUserId;
-use starling_db::{Error, Row, Tx};
+use starling_db::{Error, Row, Sql, Tx, Value};
 
 use crate::accounts::{AccountKind, read_user_id};
 use crate::device_keys::{device_keys_delete, user_keys_delete};
 use crate::numbers::{DeviceNum, UserNum};
-use crate::pushers::{pusher_delete_of_device, pusher_delete_of_user};
-use crate::to_device::{to_device_delete_of_device, to_device_delete_of_user};
+use crate::pushers::{pusher_delete_of_user, pushers_delete_of_devices};
+use crate::to_device::{to_device_delete_of_devices, to_device_delete_of_user};
 
 starling_db::statements! {
     /// A device, made unless it is there; one that is there keeps its name.
@@ -27,8 +27,8 @@ starling_db::statements! {
         WHERE user_num = ?1 ORDER BY device_num";
     /// When and from where a device was last seen.
     DEVICE_SEEN = "UPDATE devices SET last_seen_at = ?2, last_seen_ip = ?3 WHERE device_num = ?1";
-    /// The end of a device.
-    DEVICE_DELETE = "DELETE FROM devices WHERE device_num = ?1";
+    /// The end of devices.
+    DEVICES_DELETE = "DELETE FROM devices WHERE device_num IN {ints ?1}";
     /// The end of a user's devices but one.
     DEVICE_DELETE_OF_USER = "DELETE FROM devices WHERE user_num = ?1 AND device_num <> ?2";
     /// A user's device by its id.
@@ -49,8 +49,10 @@ starling_db::statements! {
     /// A user's access tokens but those of one device.
     TOKEN_LIST_OF_USER = "SELECT device_num, hash FROM access_tokens WHERE user_num = ?1 AND device_num <> ?2 \
         ORDER BY device_num";
-    /// The end of a device's access tokens.
-    TOKEN_DELETE_OF_DEVICE = "DELETE FROM access_tokens WHERE device_num = ?1";
+    /// The access tokens of some devices.
+    TOKEN_LIST_OF_DEVICES = "SELECT device_num, hash FROM access_tokens WHERE device_num IN {ints ?1} ORDER BY device_num";
+    /// The end of devices' access tokens.
+    TOKEN_DELETE_OF_DEVICES = "DELETE FROM access_tokens WHERE device_num IN {ints ?1}";
     /// The end of a user's access tokens but those of one device.
     TOKEN_DELETE_OF_USER = "DELETE FROM access_tokens WHERE user_num = ?1 AND device_num <> ?2";
     /// What an access token replaces.
@@ -73,8 +75,8 @@ starling_db::statements! {
     REFRESH_DELETE = "DELETE FROM refresh_tokens WHERE hash = ?1";
     /// The end of the refresh token that was given out with an access token.
     REFRESH_DELETE_OF_TOKEN = "DELETE FROM refresh_tokens WHERE device_num = ?1 AND access_hash = ?2";
-    /// The end of a device's refresh tokens.
-    REFRESH_DELETE_OF_DEVICE = "DELETE FROM refresh_tokens WHERE device_num = ?1";
+    /// The end of devices' refresh tokens.
+    REFRESH_DELETE_OF_DEVICES = "DELETE FROM refresh_tokens WHERE device_num IN {ints ?1}";
     /// The end of a user's refresh tokens but those of one device.
     REFRESH_DELETE_OF_USER = "DELETE FROM refresh_tokens WHERE user_num = ?1 AND device_num <> ?2";
     /// A session that ended.
@@ -174,16 +176,6 @@ pub struct Ended {
     pub sessions: Vec<EndedSession>,
     /// The ids of devices that are gone and had keys, by which others know them.
     pub devices: Vec<String>,
-}
-
-impl Ended {
-    /// This and the other.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.sessions.extend(other.sessions);
-        self.devices.extend(other.devices);
-        self
-    }
 }
 
 impl From<EndedSession> for Ended {
@@ -288,13 +280,22 @@ pub fn device_seen(
 /// # Errors
 /// When the database fails.
 pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Ended, Error> {
-    let session = device_tokens_delete(tx, device)?;
-    let known = device_keys_delete(tx, device)?;
-    to_device_delete_of_device(tx, device)?;
-    tx.execute(&DEVICE_DELETE, &[device.into()])?;
+    devices_delete(tx, &[device])
+}
+
+/// As [`device_delete`], of several. The answer holds those that had a session.
+///
+/// # Errors
+/// When the database fails.
+pub fn devices_delete(tx: &mut Tx<'_>, devices: &[DeviceNum]) -> Result<Ended, Error> {
+    let devices: Vec<i64> = devices.iter().map(|device| device.0).collect();
+    let sessions = tokens_delete(tx, &devices)?;
+    let known = device_keys_delete(tx, &devices)?;
+    to_device_delete_of_devices(tx, &devices)?;
+    tx.execute(&DEVICES_DELETE, &[Value::Ints(&devices)])?;
     Ok(Ended {
-        sessions: vec![session],
-        devices: known.into_iter().collect(),
+        sessions,
+        devices: known,
     })
 }
 
@@ -303,13 +304,23 @@ pub fn device_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Ended, Error>
 /// # Errors
 /// When the database fails.
 pub fn device_tokens_delete(tx: &mut Tx<'_>, device: DeviceNum) -> Result<EndedSession, Error> {
-    pusher_delete_of_device(tx, device)?;
-    let tokens = device_tokens(tx, device)?;
-    if !tokens.is_empty() {
-        tx.execute(&TOKEN_DELETE_OF_DEVICE, &[device.into()])?;
-        tx.execute(&REFRESH_DELETE_OF_DEVICE, &[device.into()])?;
+    let ended = tokens_delete(tx, &[device.0])?.pop();
+    Ok(ended.unwrap_or(EndedSession {
+        device,
+        tokens: Vec::new(),
+    }))
+}
+
+/// Deletes tokens and pushers of some devices. The answer are those that had a session.
+fn tokens_delete(tx: &mut Tx<'_>, devices: &[i64]) -> Result<Vec<EndedSession>, Error> {
+    let params = [Value::Ints(devices)];
+    pushers_delete_of_devices(tx, devices)?;
+    let sessions = sessions(tx, &TOKEN_LIST_OF_DEVICES, &params)?;
+    if !sessions.is_empty() {
+        tx.execute(&TOKEN_DELETE_OF_DEVICES, &params)?;
+        tx.execute(&REFRESH_DELETE_OF_DEVICES, &params)?;
     }
-    Ok(EndedSession { device, tokens })
+    Ok(sessions)
 }
 
 fn device_tokens(tx: &mut Tx<'_>, device: DeviceNum) -> Result<Vec<TokenHash>, Error> {
@@ -349,8 +360,17 @@ pub fn user_sessions(
     but: Option<DeviceNum>,
 ) -> Result<Vec<EndedSession>, Error> {
     let params = [user.into(), but.unwrap_or(NO_DEVICE).into()];
+    sessions(tx, &TOKEN_LIST_OF_USER, &params)
+}
+
+/// Devices with their access tokens, which a statement finds device by device.
+fn sessions(
+    tx: &mut Tx<'_>,
+    statement: &'static Sql,
+    params: &[Value<'_>],
+) -> Result<Vec<EndedSession>, Error> {
     let mut sessions: Vec<EndedSession> = Vec::new();
-    tx.query(&TOKEN_LIST_OF_USER, &params, &mut |row| {
+    tx.query(statement, params, &mut |row| {
         let (device, hash) = (DeviceNum(row.int(0)?), read_hash(row, 1)?);
         match sessions.last_mut() {
             Some(last) if last.device == device => last.tokens.push(hash),

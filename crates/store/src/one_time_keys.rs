@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use starling_db::{Commits, Error, Sql, Tx, Value};
+use starling_db::{Commits, Error, Row, Sql, Tx, Value};
 
 use crate::last_changes::{LastChanges, STRIPES};
 use crate::numbers::{DeviceNum, UserNum};
@@ -20,8 +20,9 @@ starling_db::statements! {
     ONE_TIME_KEYS_FIND = "SELECT algorithm, key_id, digest FROM one_time_keys WHERE device_num = ?1 AND key_id IN {blobs ?2}";
     /// Those of some keys of a device that were given out.
     CLAIMED_KEYS_FIND = "SELECT algorithm, key_id, digest FROM claimed_keys WHERE device_num = ?1 AND key_id IN {blobs ?2}";
-    /// A new key.
-    ONE_TIME_KEY_INSERT = "INSERT INTO one_time_keys (device_num, algorithm, key_id, digest, json) VALUES (?1, ?2, ?3, ?4, ?5)";
+    /// New keys.
+    ONE_TIME_KEYS_INSERT = "INSERT INTO one_time_keys (device_num, algorithm, key_id, digest, json)
+        SELECT CAST(?1 AS BIGINT), c1, c2, c3, c4 FROM {zip blobs ?2 blobs ?3 ints ?4 blobs ?5} AS keys";
     /// Forgets all but the last of a device's keys that were given out.
     CLAIMED_KEYS_FORGET = "DELETE FROM claimed_keys WHERE device_num = ?1 AND key_num <= (SELECT key_num FROM claimed_keys
         WHERE device_num = ?1 ORDER BY key_num DESC LIMIT 1 OFFSET ?2)";
@@ -35,26 +36,29 @@ starling_db::statements! {
     /// Some devices of some users.
     DEVICES_NAMED = "SELECT devices.user_num, devices.device_id, devices.device_num FROM {ints ?1} AS wanted
         CROSS JOIN devices WHERE devices.user_num = wanted.value AND devices.device_id IN {blobs ?2}";
-    /// The first key of each of some devices.
+    /// The first key of each of some devices, of an algorithm each.
     CLAIM_FIND = "SELECT oldest.key_num FROM (SELECT (SELECT MIN(one.key_num) FROM one_time_keys AS one
-            WHERE one.device_num = wanted.value AND one.algorithm = ?2) AS key_num FROM {ints ?1} AS wanted) AS oldest
+            WHERE one.device_num = wanted.c1 AND one.algorithm = wanted.c2) AS key_num
+            FROM {zip ints ?1 blobs ?2} AS wanted) AS oldest
         WHERE oldest.key_num IS NOT NULL";
     /// Notes keys that are given out.
     CLAIM_NOTE = "INSERT INTO claimed_keys (key_num, device_num, algorithm, key_id, digest)
         SELECT key_num, device_num, algorithm, key_id, digest FROM one_time_keys WHERE key_num IN {ints ?1}";
     /// Gives out keys.
-    CLAIM_TAKE = "DELETE FROM one_time_keys WHERE key_num IN {ints ?1} RETURNING device_num, key_id, json";
-    /// The fallback keys of some devices.
-    FALLBACK_FIND = "SELECT device_num, key_id, json, is_used FROM fallback_keys
-        WHERE algorithm = ?2 AND device_num IN {ints ?1}";
+    CLAIM_TAKE = "DELETE FROM one_time_keys WHERE key_num IN {ints ?1} RETURNING device_num, algorithm, key_id, json";
+    /// The fallback keys of some devices, of an algorithm each.
+    FALLBACK_FIND = "SELECT keys.device_num, keys.algorithm, keys.key_id, keys.json, keys.is_used
+        FROM {zip ints ?1 blobs ?2} AS wanted CROSS JOIN fallback_keys AS keys
+        WHERE keys.device_num = wanted.c1 AND keys.algorithm = wanted.c2";
     /// Fallback keys that are given out.
-    FALLBACK_USE = "UPDATE fallback_keys SET is_used = 1 WHERE algorithm = ?2 AND device_num IN {ints ?1}";
-    /// The end of a device's keys.
-    ONE_TIME_KEYS_DELETE = "DELETE FROM one_time_keys WHERE device_num = ?1";
-    /// The end of a device's keys that were given out.
-    CLAIMED_KEYS_DELETE = "DELETE FROM claimed_keys WHERE device_num = ?1";
-    /// The end of a device's fallback keys.
-    FALLBACK_KEYS_DELETE = "DELETE FROM fallback_keys WHERE device_num = ?1";
+    FALLBACK_USE = "UPDATE fallback_keys SET is_used = 1
+        WHERE (device_num, algorithm) IN (SELECT c1, c2 FROM {zip ints ?1 blobs ?2} AS given)";
+    /// The end of devices' keys.
+    ONE_TIME_KEYS_DELETE = "DELETE FROM one_time_keys WHERE device_num IN {ints ?1}";
+    /// The end of devices' keys that were given out.
+    CLAIMED_KEYS_DELETE = "DELETE FROM claimed_keys WHERE device_num IN {ints ?1}";
+    /// The end of devices' fallback keys.
+    FALLBACK_KEYS_DELETE = "DELETE FROM fallback_keys WHERE device_num IN {ints ?1}";
     /// The end of the keys of a user's devices but one.
     ONE_TIME_KEYS_DELETE_OF_USER = "DELETE FROM one_time_keys WHERE device_num IN
         (SELECT device_num FROM devices WHERE user_num = ?1 AND device_num <> ?2)";
@@ -66,7 +70,7 @@ starling_db::statements! {
         (SELECT device_num FROM devices WHERE user_num = ?1 AND device_num <> ?2)";
 }
 
-/// What deletes the keys of a device.
+/// What deletes the keys of some devices.
 pub(crate) static KEYS_DELETE: [&Sql; 3] = [
     &ONE_TIME_KEYS_DELETE,
     &CLAIMED_KEYS_DELETE,
@@ -125,6 +129,8 @@ pub struct KeyCounts {
 pub struct ClaimedKey {
     /// Whose it is.
     pub device: DeviceNum,
+    /// Its algorithm.
+    pub algorithm: String,
     /// Its id, without the algorithm.
     pub key_id: String,
     /// The key: a JSON object or text.
@@ -270,7 +276,7 @@ impl Store {
     /// When the database fails.
     pub fn one_time_keys_clear(&self, tx: &mut Tx<'_>, device: DeviceNum) -> Result<(), Error> {
         for statement in KEYS_DELETE {
-            tx.execute(statement, &[device.into()])?;
+            tx.execute(statement, &[Value::Ints(&[device.0])])?;
         }
         self.key_counts_changed(tx, device);
         Ok(())
@@ -286,17 +292,21 @@ impl Store {
         device: DeviceNum,
         keys: &[&OneTimeKey],
     ) -> Result<(), Error> {
-        // The engines have no way in common to take a list of rows with several texts each.
-        for key in keys {
-            let params = [
-                device.into(),
-                key.algorithm.as_bytes().into(),
-                key.key_id.as_bytes().into(),
-                key.digest.into(),
-                key.json.as_bytes().into(),
-            ];
-            tx.execute_one(&ONE_TIME_KEY_INSERT, &params)?;
-        }
+        let blobs = |of: fn(&OneTimeKey) -> &String| {
+            let blobs = keys.iter().map(|key| of(key).as_bytes());
+            blobs.collect::<Vec<&[u8]>>()
+        };
+        let (algorithms, ids) = (blobs(|key| &key.algorithm), blobs(|key| &key.key_id));
+        let digests: Vec<i64> = keys.iter().map(|key| key.digest).collect();
+        let json = blobs(|key| &key.json);
+        let params = [
+            device.into(),
+            Value::Blobs(&algorithms),
+            Value::Blobs(&ids),
+            Value::Ints(&digests),
+            Value::Blobs(&json),
+        ];
+        tx.execute(&ONE_TIME_KEYS_INSERT, &params)?;
         tx.execute(&CLAIMED_KEYS_FORGET, &[device.into(), REMEMBERED.into()])?;
         self.key_counts_changed(tx, device);
         Ok(())
@@ -323,38 +333,35 @@ impl Store {
         Ok(())
     }
 
-    /// Gives out one key of `algorithm` of each of `devices`, if they have one: the oldest, which is gone with this
-    /// transaction, or else the fallback key.
+    /// Gives out one key of each of some devices, of the algorithm that is wanted of it, if there is one: the oldest, which
+    /// is gone with this transaction, or else the fallback key. No device is wanted twice.
     ///
     /// # Errors
     /// When the database fails.
     pub fn keys_claim(
         &self,
         tx: &mut Tx<'_>,
-        devices: &[DeviceNum],
-        algorithm: &str,
+        wanted: &[(DeviceNum, String)],
     ) -> Result<Vec<ClaimedKey>, Error> {
-        let algorithm = Value::from(algorithm.as_bytes());
-        let wanted: Vec<i64> = devices.iter().map(|device| device.0).collect();
-        let first = [Value::Ints(&wanted), algorithm];
-        let first = tx.query_all(&CLAIM_FIND, &first, |row| row.int(0))?;
+        let wanted: Vec<(i64, &[u8])> = wanted
+            .iter()
+            .map(|(device, algorithm)| (device.0, algorithm.as_bytes()))
+            .collect();
+        let (devices, algorithms): (Vec<i64>, Vec<&[u8]>) = wanted.iter().copied().unzip();
+        let params = [Value::Ints(&devices), Value::Blobs(&algorithms)];
+        let first = tx.query_all(&CLAIM_FIND, &params, |row| row.int(0))?;
         let mut claimed = Vec::new();
         if !first.is_empty() {
             tx.execute(&CLAIM_NOTE, &[Value::Ints(&first)])?;
             claimed = tx.query_all(&CLAIM_TAKE, &[Value::Ints(&first)], |row| {
-                Ok(ClaimedKey {
-                    device: DeviceNum(row.int(0)?),
-                    key_id: row.utf8(1)?.to_owned(),
-                    json: row.utf8(2)?.to_owned(),
-                    changes_counts: true,
-                })
+                claimed_key(row, true)
             })?;
         }
         let served: BTreeSet<i64> = claimed.iter().map(|key| key.device.0).collect();
-        let rest = wanted.into_iter().filter(|device| !served.contains(device));
-        let rest: Vec<i64> = rest.collect();
+        let rest = wanted.into_iter().filter(|(it, _)| !served.contains(it));
+        let rest: Vec<(i64, &[u8])> = rest.collect();
         if !rest.is_empty() {
-            claimed.extend(fallback_claim(tx, &rest, algorithm)?);
+            claimed.extend(fallback_claim(tx, rest)?);
         }
         for key in claimed.iter().filter(|key| key.changes_counts) {
             self.key_counts_changed(tx, key.device);
@@ -363,24 +370,29 @@ impl Store {
     }
 }
 
-fn fallback_claim(
-    tx: &mut Tx<'_>,
-    devices: &[i64],
-    algorithm: Value<'_>,
-) -> Result<Vec<ClaimedKey>, Error> {
-    let params = [Value::Ints(devices), algorithm];
+fn claimed_key(row: &dyn Row, changes_counts: bool) -> Result<ClaimedKey, Error> {
+    Ok(ClaimedKey {
+        device: DeviceNum(row.int(0)?),
+        algorithm: row.utf8(1)?.to_owned(),
+        key_id: row.utf8(2)?.to_owned(),
+        json: row.utf8(3)?.to_owned(),
+        changes_counts,
+    })
+}
+
+fn fallback_claim(tx: &mut Tx<'_>, wanted: Vec<(i64, &[u8])>) -> Result<Vec<ClaimedKey>, Error> {
+    let (devices, algorithms): (Vec<i64>, Vec<&[u8]>) = wanted.into_iter().unzip();
+    let params = [Value::Ints(&devices), Value::Blobs(&algorithms)];
     let claimed = tx.query_all(&FALLBACK_FIND, &params, |row| {
-        Ok(ClaimedKey {
-            device: DeviceNum(row.int(0)?),
-            key_id: row.utf8(1)?.to_owned(),
-            json: row.utf8(2)?.to_owned(),
-            changes_counts: !row.truth(3)?,
-        })
+        let is_used = row.truth(4)?;
+        claimed_key(row, !is_used)
     })?;
     let unused = claimed.iter().filter(|key| key.changes_counts);
-    let unused: Vec<i64> = unused.map(|key| key.device.0).collect();
-    if !unused.is_empty() {
-        tx.execute(&FALLBACK_USE, &[Value::Ints(&unused), algorithm])?;
+    let unused = unused.map(|key| (key.device.0, key.algorithm.as_bytes()));
+    let (devices, algorithms): (Vec<i64>, Vec<&[u8]>) = unused.unzip();
+    if !devices.is_empty() {
+        let params = [Value::Ints(&devices), Value::Blobs(&algorithms)];
+        tx.execute(&FALLBACK_USE, &params)?;
     }
     Ok(claimed)
 }

@@ -22,8 +22,8 @@ starling_db::statements! {
     PUSHER_DELETE = "DELETE FROM pushers WHERE user_num = ?1 AND app_id = ?2 AND pushkey = ?3";
     /// The end of the pushers that others have for the same app and key.
     PUSHER_DELETE_OF_OTHERS = "DELETE FROM pushers WHERE app_id = ?2 AND pushkey = ?3 AND user_num <> ?1";
-    /// The end of the pushers of a device.
-    PUSHER_DELETE_OF_DEVICE = "DELETE FROM pushers WHERE device_num = ?1";
+    /// The end of devices' pushers.
+    PUSHERS_DELETE_OF_DEVICES = "DELETE FROM pushers WHERE device_num IN {ints ?1}";
     /// The end of the pushers of all of a user's devices but one.
     PUSHER_DELETE_OF_USER = "DELETE FROM pushers WHERE user_num = ?1 AND device_num <> ?2";
 }
@@ -128,12 +128,12 @@ pub fn pusher_delete_of_others(
     Ok(())
 }
 
-/// Deletes the pushers of a device whose session ends.
+/// Deletes the pushers of devices whose sessions end.
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) fn pusher_delete_of_device(tx: &mut Tx<'_>, device: DeviceNum) -> Result<(), Error> {
-    tx.execute(&PUSHER_DELETE_OF_DEVICE, &[device.into()])?;
+pub(crate) fn pushers_delete_of_devices(tx: &mut Tx<'_>, devices: &[i64]) -> Result<(), Error> {
+    tx.execute(&PUSHERS_DELETE_OF_DEVICES, &[Value::Ints(devices)])?;
     Ok(())
 }
 

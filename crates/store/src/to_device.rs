@@ -25,8 +25,8 @@ starling_db::statements! {
         ORDER BY position LIMIT ?4";
     /// Forgets what a device has.
     TO_DEVICE_DELETE = "DELETE FROM to_device WHERE device_num = ?1 AND position <= ?2";
-    /// Forgets what a device was sent.
-    TO_DEVICE_DELETE_OF_DEVICE = "DELETE FROM to_device WHERE device_num = ?1";
+    /// Forgets what devices were sent.
+    TO_DEVICE_DELETE_OF_DEVICES = "DELETE FROM to_device WHERE device_num IN {ints ?1}";
     /// Forgets what the devices of a user but one were sent.
     TO_DEVICE_DELETE_OF_USER = "DELETE FROM to_device WHERE device_num IN
         (SELECT device_num FROM devices WHERE user_num = ?1 AND device_num <> ?2)";
@@ -206,12 +206,12 @@ pub fn to_device_delete(tx: &mut Tx<'_>, device: DeviceNum, upto: i64) -> Result
     tx.execute(&TO_DEVICE_DELETE, &[device.into(), upto.into()])
 }
 
-/// Forgets what was sent to a device that is deleted.
+/// Forgets what was sent to devices that are deleted.
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) fn to_device_delete_of_device(tx: &mut Tx<'_>, device: DeviceNum) -> Result<(), Error> {
-    tx.execute(&TO_DEVICE_DELETE_OF_DEVICE, &[device.into()])
+pub(crate) fn to_device_delete_of_devices(tx: &mut Tx<'_>, devices: &[i64]) -> Result<(), Error> {
+    tx.execute(&TO_DEVICE_DELETE_OF_DEVICES, &[Value::Ints(devices)])
         .map(drop)
 }
 

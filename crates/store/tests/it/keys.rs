@@ -65,7 +65,9 @@ async fn add(store: &Store, device: DeviceNum, keys: Vec<OneTimeKey>) {
 /// The keys that are given out, as they are.
 async fn claim(store: &Store, devices: Vec<DeviceNum>) -> Vec<String> {
     let claiming = store.clone();
-    let claim = move |tx: &mut Tx<'_>| claiming.keys_claim(tx, &devices, "x");
+    let wanted: Vec<(DeviceNum, String)> =
+        devices.into_iter().map(|it| (it, "x".to_owned())).collect();
+    let claim = move |tx: &mut Tx<'_>| claiming.keys_claim(tx, &wanted);
     let claimed = write(store, claim).await;
     let mut claimed: Vec<String> = claimed.into_iter().map(|key| key.json).collect();
     claimed.sort_unstable();
@@ -130,6 +132,42 @@ async fn a_fallback_key_stays_and_is_used_once_it_was_given_out() {
         }
         write(&store, set).await;
         assert_eq!(unused().await, ["x"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_each_device_another_algorithm_can_be_wanted() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let store = start(&db).await;
+        let (one, other) = (device(&store, "ONE").await, device(&store, "OTHER").await);
+        let other_key = |id| OneTimeKey {
+            algorithm: "y".to_owned(),
+            ..key(id, 2)
+        };
+        add(&store, one, vec![key("a", 1), other_key("a")]).await;
+        add(&store, other, vec![key("b", 1), other_key("b")]).await;
+        let setting = store.clone();
+        let set = move |tx: &mut Tx<'_>| setting.fallback_key_set(tx, one, &key("f", 1));
+        write(&store, set).await;
+        let claim = async || {
+            let claiming = store.clone();
+            let wanted = [(one, "x".to_owned()), (other, "y".to_owned())];
+            let claim = move |tx: &mut Tx<'_>| claiming.keys_claim(tx, &wanted);
+            let keys = write(&store, claim).await.into_iter();
+            let mut keys: Vec<_> = keys.map(|it| (it.device, it.algorithm, it.json)).collect();
+            keys.sort_unstable();
+            keys
+        };
+        let given =
+            |device, algorithm: &str, json: &str| (device, algorithm.to_owned(), json.to_owned());
+        let (first, last) = (given(one, "x", "\"a1\""), given(other, "y", "\"b2\""));
+        assert_eq!(claim().await, [first, last]);
+        assert_eq!(claim().await, [given(one, "x", "\"f1\"")]);
+        let counting = store.clone();
+        let counts = read(&store, move |tx| counting.key_counts(tx, one)).await;
+        assert_eq!(counts.one_time, [("y".to_owned(), 1)].into());
+        assert!(counts.unused_fallback.is_empty());
     })
     .await;
 }
