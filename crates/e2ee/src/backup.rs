@@ -11,8 +11,8 @@ use starling_db::{Error, Tx, Write};
 use starling_store::accounts::lock_key;
 use starling_store::key_backup::{
     BackedUpKey, Backup, KeyScope, backup_current, backup_delete, backup_insert,
-    backup_last_version, backup_read, backup_set_auth_data, backups_to_empty, keys_delete,
-    keys_put, keys_read,
+    backup_last_version, backup_read, backup_set_auth_data, backups_bytes, backups_to_empty,
+    keys_delete, keys_put, keys_read,
 };
 use starling_store::{Store, UserNum};
 
@@ -27,6 +27,9 @@ pub const MOST_BACKUPS: u32 = 100;
 
 /// So many keys are in one backup.
 const MOST_KEYS: i64 = 1_000_000;
+
+/// The keys in all backups of a user together have about so many bytes.
+pub const MOST_BACKUP_BYTES: i64 = 1 << 30;
 
 /// The longest name of an algorithm, a room or a session, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -61,8 +64,8 @@ pub enum BackupError {
     /// A backup's description, a name or a key is too large.
     #[error("`{0}` is too large")]
     TooLarge(&'static str),
-    /// The backup is full.
-    #[error("a backup has at most {MOST_KEYS} keys")]
+    /// The backup is full, or the user has too much in backups.
+    #[error("a backup has at most {MOST_KEYS} keys, and those of a user {MOST_BACKUP_BYTES} bytes")]
     Full,
     /// The database failed.
     #[error("the backup could not be changed")]
@@ -147,13 +150,20 @@ impl KeyData {
 #[derive(Debug, Clone)]
 pub struct KeyBackups {
     store: Store,
+    most_bytes: i64,
 }
 
 impl KeyBackups {
     /// The backups in `store`.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self::bounded(store, MOST_BACKUP_BYTES)
+    }
+
+    /// The backups in `store`, where a user's keys have about `most_bytes` bytes together.
+    #[must_use]
+    pub fn bounded(store: Store, most_bytes: i64) -> Self {
+        Self { store, most_bytes }
     }
 
     /// Begins a backup, which is from now on the one that keys are written to; its version.
@@ -237,16 +247,18 @@ impl KeyBackups {
         (user, version): (UserNum, i64),
         keys: NewKeys,
     ) -> Result<Backup, BackupError> {
+        let most_bytes = self.most_bytes;
         let mut rest = keys.0;
         loop {
             let step = usize::try_from(STEP).unwrap_or(usize::MAX).min(rest.len());
             let after = rest.split_off(step);
             let put = move |tx: &mut Tx<'_>| {
                 let backup = writable(tx, user, version)?;
-                if backup.count > MOST_KEYS {
-                    return Err(BackupError::Full);
-                }
                 if !rest.is_empty() {
+                    let is_full = backup.count > MOST_KEYS || backups_bytes(tx, user)? > most_bytes;
+                    if is_full {
+                        return Err(BackupError::Full);
+                    }
                     keys_put(tx, user, version, &rest)?;
                 }
                 backup_read(tx, user, version)?.ok_or(BackupError::Unknown)

@@ -24,8 +24,8 @@ mod to_device;
 mod tracked;
 
 pub use backup::{
-    AllKeys, BackupError, KeyBackups, KeyData, MAX_BACKUP_BYTES, MAX_SESSION_BYTES, MOST_BACKUPS,
-    NewKeys, RoomKeys,
+    AllKeys, BackupError, KeyBackups, KeyData, MAX_BACKUP_BYTES, MAX_SESSION_BYTES,
+    MOST_BACKUP_BYTES, MOST_BACKUPS, NewKeys, RoomKeys,
 };
 pub use cross_signing::{CrossSigningError, CrossSigningUpload};
 pub use device_keys::{Asker, KeyQuery, KeyUpload, QueriedKeys};

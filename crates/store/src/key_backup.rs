@@ -20,7 +20,7 @@ starling_db::statements! {
     /// What a backup says of how its keys are encrypted.
     BACKUP_SET_AUTH = "UPDATE key_backups SET auth_data = ?3 WHERE user_num = ?1 AND version = ?2 AND is_deleted = 0";
     /// The keys of a backup have changed.
-    BACKUP_CHANGED = "UPDATE key_backups SET etag = etag + 1, key_count = key_count + ?3
+    BACKUP_CHANGED = "UPDATE key_backups SET etag = etag + 1, key_count = key_count + ?3, byte_count = byte_count + ?4
         WHERE user_num = ?1 AND version = ?2";
     /// The end of a backup.
     BACKUP_DELETE = "UPDATE key_backups SET is_deleted = 1, algorithm = ?3, auth_data = ?3
@@ -34,8 +34,12 @@ starling_db::statements! {
     /// Deleted backups that still have keys.
     BACKUPS_TO_EMPTY = "SELECT user_num, version FROM key_backups WHERE is_deleted = 1 AND key_count > 0
         ORDER BY user_num, version LIMIT ?1";
-    /// How many of some keys are there.
-    KEYS_COUNT = "SELECT COUNT(*) FROM {zip blobs ?3 blobs ?4} AS wanted CROSS JOIN backed_up_keys AS kept
+    /// How long all keys of a user are together.
+    BACKUPS_BYTES = "SELECT CAST(COALESCE(SUM(byte_count), 0) AS BIGINT) FROM key_backups WHERE user_num = ?1";
+    /// How many of some keys are there, and how long these are.
+    KEYS_COUNT = "SELECT COUNT(*),
+            CAST(COALESCE(SUM(length(kept.room_id) + length(kept.session_id) + length(kept.session_data)), 0) AS BIGINT)
+        FROM {zip blobs ?3 blobs ?4} AS wanted CROSS JOIN backed_up_keys AS kept
         WHERE kept.user_num = ?1 AND kept.version = ?2 AND kept.room_id = wanted.c1 AND kept.session_id = wanted.c2";
     /// Keeps keys: of those that are there already, the better ones.
     KEYS_PUT = "INSERT INTO backed_up_keys
@@ -59,15 +63,18 @@ starling_db::statements! {
         FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND (room_id, session_id) > (?3, ?4)
         ORDER BY room_id, session_id LIMIT ?5";
     /// The end of a key.
-    KEY_DELETE = "DELETE FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3 AND session_id = ?4";
+    KEY_DELETE = "DELETE FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3 AND session_id = ?4
+        RETURNING CAST(length(room_id) + length(session_id) + length(session_data) AS BIGINT)";
     /// The end of some keys of a room.
     KEYS_DELETE_OF_ROOM = "DELETE FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3
         AND session_id IN (SELECT session_id FROM backed_up_keys WHERE user_num = ?1 AND version = ?2 AND room_id = ?3
-            ORDER BY session_id LIMIT ?4)";
+            ORDER BY session_id LIMIT ?4)
+        RETURNING CAST(length(room_id) + length(session_id) + length(session_data) AS BIGINT)";
     /// The end of some keys of all rooms.
     KEYS_DELETE_OF_ALL = "DELETE FROM backed_up_keys WHERE user_num = ?1 AND version = ?2
         AND (room_id, session_id) IN (SELECT room_id, session_id FROM backed_up_keys WHERE user_num = ?1 AND version = ?2
-            ORDER BY room_id, session_id LIMIT ?3)";
+            ORDER BY room_id, session_id LIMIT ?3)
+        RETURNING CAST(length(room_id) + length(session_id) + length(session_data) AS BIGINT)";
 }
 
 /// A backup, without its keys.
@@ -230,8 +237,7 @@ pub fn keys_put(
         Value::Blobs(&rooms),
         Value::Blobs(&sessions),
     ];
-    let known = tx.query_one(&KEYS_COUNT, &named, |row| row.int(0))?;
-    let new = i64::try_from(keys.len()).unwrap_or(i64::MAX) - known.unwrap_or(0);
+    let before = keys_count(tx, &named)?;
     let (verified, indexes, forwarded) = (
         ints(|key| i64::from(key.is_verified)),
         ints(|key| key.first_message_index),
@@ -250,9 +256,27 @@ pub fn keys_put(
         Value::Blobs(&data),
     ];
     if tx.execute(&KEYS_PUT, &params)? > 0 {
-        tx.execute_one(&BACKUP_CHANGED, &[user, version, new.into()])?;
+        let after = keys_count(tx, &named)?;
+        let (keys, bytes) = (after.0 - before.0, after.1 - before.1);
+        let params = [user, version, keys.into(), bytes.into()];
+        tx.execute_one(&BACKUP_CHANGED, &params)?;
     }
     Ok(())
+}
+
+/// How many of the named keys are there, and how long these are.
+fn keys_count(tx: &mut Tx<'_>, named: &[Value<'_>]) -> Result<(i64, i64), Error> {
+    let count = tx.query_one(&KEYS_COUNT, named, |row| Ok((row.int(0)?, row.int(1)?)))?;
+    Ok(count.unwrap_or_default())
+}
+
+/// How long the keys in all backups of `user` are together, in bytes; those of deleted backups count until they are gone.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn backups_bytes(tx: &mut Tx<'_>, user: UserNum) -> Result<i64, Error> {
+    let bytes = tx.query_one(&BACKUPS_BYTES, &[user.into()], |row| row.int(0))?;
+    Ok(bytes.unwrap_or(0))
 }
 
 /// The next keys of a backup, at most `limit`, ordered by room and session: those after a room and session.
@@ -295,22 +319,25 @@ pub fn keys_delete(
     most: u32,
 ) -> Result<u64, Error> {
     let (user, version, limit) = (user.into(), version.into(), i64::from(most).into());
-    let deleted = match scope {
-        KeyScope::All => tx.execute(&KEYS_DELETE_OF_ALL, &[user, version, limit])?,
+    let (statement, params) = match scope {
+        KeyScope::All => (&KEYS_DELETE_OF_ALL, vec![user, version, limit]),
         KeyScope::Room(room) => {
-            let params = [user, version, room.as_bytes().into(), limit];
-            tx.execute(&KEYS_DELETE_OF_ROOM, &params)?
+            let room = room.as_bytes().into();
+            (&KEYS_DELETE_OF_ROOM, vec![user, version, room, limit])
         }
         KeyScope::Session(room, session) => {
             let named = (room.as_bytes().into(), session.as_bytes().into());
-            tx.execute(&KEY_DELETE, &[user, version, named.0, named.1])?
+            (&KEY_DELETE, vec![user, version, named.0, named.1])
         }
     };
-    if deleted > 0 {
-        let gone = i64::try_from(deleted).unwrap_or(i64::MAX);
-        tx.execute_one(&BACKUP_CHANGED, &[user, version, (-gone).into()])?;
+    let gone = tx.query_all(statement, &params, |row| row.int(0))?;
+    let (keys, bytes) = (gone.len(), gone.iter().sum::<i64>());
+    if keys > 0 {
+        let less = -i64::try_from(keys).unwrap_or(i64::MAX);
+        let params = [user, version, less.into(), (-bytes).into()];
+        tx.execute_one(&BACKUP_CHANGED, &params)?;
     }
-    Ok(deleted)
+    Ok(u64::try_from(keys).unwrap_or(u64::MAX))
 }
 
 fn backup(row: &dyn Row) -> Result<Backup, Error> {

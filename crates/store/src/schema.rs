@@ -104,6 +104,8 @@ pub static SCHEMA: Schema = Schema {
         Migration {
             name: "0025_device_lists_resent",
             text: include_str!("migrations/0025_device_lists_resent.sql"),
+        },
+        Migration {
             name: "0027_members_and_bytes",
             text: include_str!("migrations/0027_members_and_bytes.sql"),
         },

@@ -251,3 +251,36 @@ async fn what_is_too_large_or_makes_no_sense_is_refused() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_user_has_in_all_backups_is_bounded() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let backups = KeyBackups::bounded(World::start(&db).await.store, 1_000);
+        let first = create(&backups).await;
+        let put = async |version: i64, session: &str, new: Value| {
+            let new = keys(&json!({ "!r:x": { "sessions": { session: new } } }));
+            backups.put((USER, version), new).await.map(|it| it.count)
+        };
+        let large = "x".repeat(900);
+        put(first, "a", key(false, 5, 0, &large)).await.unwrap();
+        // In another one it counts as well.
+        let second = create(&backups).await;
+        put(second, "a", key(false, 5, 0, &large)).await.unwrap();
+        let full = put(second, "b", key(false, 5, 0, "")).await;
+        assert!(matches!(full, Err(BackupError::Full)), "{full:?}");
+        backups.delete(USER, first).await.unwrap();
+        // A key in the place of a larger one makes room.
+        put(second, "a", key(true, 5, 0, "")).await.unwrap();
+        assert_eq!(put(second, "b", key(false, 5, 0, &large)).await.unwrap(), 2);
+        put(second, "c", key(false, 5, 0, &large)).await.unwrap();
+        let full = put(second, "d", key(false, 5, 0, "")).await;
+        assert!(matches!(full, Err(BackupError::Full)), "{full:?}");
+        let scope = KeyScope::Session("!r:x".to_owned(), "b".to_owned());
+        backups.delete_keys((USER, second), scope).await.unwrap();
+        let scope = KeyScope::Room("!r:x".to_owned());
+        put(second, "e", key(false, 5, 0, &large)).await.unwrap();
+        backups.delete_keys((USER, second), scope).await.unwrap();
+        assert_eq!(put(second, "d", key(false, 5, 0, "")).await.unwrap(), 1);
+    })
+    .await;
+}
