@@ -14,6 +14,8 @@ crate::statements! {
     HEAD_READ = "SELECT position, epoch FROM log_head WHERE id = 1";
     /// Raises the last position.
     RAISE_HEAD = "UPDATE log_head SET position = ?1 WHERE id = 1";
+    /// Begins another epoch.
+    EPOCH_BEGIN = "UPDATE log_head SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch";
 }
 
 /// The statements of this crate that are the same on both engines, for the test that prepares each.

@@ -2,6 +2,7 @@
 
 use crate::engine::{Connection, Dialect, EachRow, Row};
 use crate::error::Error;
+use crate::migrate::EPOCH_BEGIN;
 use crate::sql::Sql;
 use crate::value::Value;
 
@@ -207,6 +208,9 @@ pub struct Positions {
 /// Positions stay exact in JSON numbers.
 const LAST_POSITION: i64 = 1 << 53;
 
+/// The 8,192nd part of what is left is 2^40 at first.
+const JUMP_SHIFT: u32 = 13;
+
 impl Positions {
     pub(crate) fn after(last: i64) -> Self {
         Self { last }
@@ -222,6 +226,22 @@ impl Positions {
         }
         self.last += 1;
         Ok(self.last)
+    }
+
+    /// Begins another epoch of the log, after a copy of the database was put back: positions go on far beyond all that may
+    /// have been given out since the copy was made. The new epoch.
+    ///
+    /// A jump takes a fixed part of the positions that are left, 2^40 at first: what is given out in three years, at 10,000 a
+    /// second. So they never run out by jumps, of which the thousandth is still nearly nine tenths of the first.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when all positions are used up; else when the database fails.
+    pub fn begin_epoch(&mut self, tx: &mut Tx<'_>) -> Result<i64, Error> {
+        let jump = (LAST_POSITION - self.last) >> JUMP_SHIFT;
+        self.give()?;
+        self.last += jump;
+        let epoch = tx.execute_returning(&EPOCH_BEGIN, &[], |row| row.int(0))?;
+        epoch.ok_or_else(|| Error::Damaged("log_head has no row".to_owned()))
     }
 
     /// Takes back what was given out after `last`, by a body that was rolled back.

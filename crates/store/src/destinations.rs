@@ -9,6 +9,7 @@ use ruma_common::{OwnedServerName, ServerName};
 use starling_db::{Error, Tx, Value};
 
 use crate::device_lists_resent::resent_sweep;
+use crate::restored::positions_before;
 use crate::room_servers::server_name;
 
 starling_db::statements! {
@@ -121,7 +122,7 @@ pub fn destinations_set(
         tx.execute(&DESTINATIONS_DELETE, &[Value::Texts(&caught_up)])?;
     }
     tx.execute_one(&DESTINATION_SET, &["".into(), changed.upto.into()])?;
-    let first = changed.upto.saturating_sub(KEPT_POSITIONS);
+    let first = positions_before(tx, changed.upto, KEPT_POSITIONS)?;
     tx.execute(&DESTINATIONS_GIVE_UP, &[first.into()])?;
     tx.execute(&DESTINATION_EVENTS_DELETE, &[changed.upto.into()])?;
     resent_sweep(tx, changed.upto)?;

@@ -35,6 +35,15 @@ starling_db::statements! {
     ROOMS_NOTE = "INSERT INTO device_list_rooms (room_num, user_num, position)
         SELECT room_num, user_num, CAST(?2 AS BIGINT) FROM memberships WHERE user_num = ?1 AND membership = 2
         ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position RETURNING room_num";
+    /// Changes of devices of several users.
+    DEVICE_CHANGES_SET = "INSERT INTO device_changes (position, user_num, device_id, prev)
+        SELECT c1, c2, c3, CAST(?4 AS BIGINT) FROM {zip ints ?1 ints ?2 blobs ?3} AS changed WHERE 1 = 1
+        ON CONFLICT (user_num, device_id) DO UPDATE SET position = excluded.position, prev = excluded.prev";
+    /// Notes changes in the rooms that several local users are in.
+    ROOMS_NOTE_OF_USERS = "INSERT INTO device_list_rooms (room_num, user_num, position)
+        SELECT memberships.room_num, memberships.user_num, changed.c1 FROM {zip ints ?1 ints ?2} AS changed
+            CROSS JOIN memberships WHERE memberships.user_num = changed.c2 AND memberships.membership = 2
+        ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position";
     /// Notes a change in some rooms.
     ROOMS_NOTE_REMOTE = "INSERT INTO device_list_rooms (room_num, user_num, position)
         SELECT rooms.value, CAST(?1 AS BIGINT), CAST(?2 AS BIGINT) FROM {ints ?3} AS rooms WHERE 1 = 1
@@ -131,6 +140,26 @@ pub fn remote_devices_change(
     let params = [user.into(), position.into(), Value::Ints(&rooms)];
     tx.execute(&ROOMS_NOTE_REMOTE, &params)?;
     Ok(position)
+}
+
+/// Notes that devices of local users, one of each, were changed at some positions, after a change at `prev`.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn device_changes_again(
+    tx: &mut Tx<'_>,
+    changes: &BTreeMap<i64, (UserNum, &str)>,
+    prev: i64,
+) -> Result<(), Error> {
+    let positions: Vec<i64> = changes.keys().copied().collect();
+    let users: Vec<i64> = changes.values().map(|(user, _)| user.0).collect();
+    let devices = changes.values().map(|(_, device)| device.as_bytes());
+    let devices: Vec<&[u8]> = devices.collect();
+    let (positions, users) = (Value::Ints(&positions), Value::Ints(&users));
+    let params = [positions, users, Value::Blobs(&devices), prev.into()];
+    tx.execute(&DEVICE_CHANGES_SET, &params)?;
+    tx.execute(&ROOMS_NOTE_OF_USERS, &[positions, users])
+        .map(drop)
 }
 
 /// The last change of the devices of `user`; 0 when there was none.

@@ -4,12 +4,13 @@
 use starling_db::{Error, Row, Tx};
 
 use crate::numbers::UserNum;
+use crate::restored::numbers_floor;
 
 starling_db::statements! {
     /// The number of a definition that was uploaded before.
     FILTER_FIND = "SELECT filter_num FROM filters WHERE user_num = ?1 AND hash = ?2";
-    /// The last number given out.
-    FILTER_LAST = "SELECT COALESCE(MAX(filter_num), 0) FROM filters WHERE user_num = ?1";
+    /// The last number given out, and how many there are.
+    FILTER_LAST = "SELECT COALESCE(MAX(filter_num), 0), COUNT(*) FROM filters WHERE user_num = ?1";
     /// A new definition.
     FILTER_INSERT = "INSERT INTO filters (user_num, filter_num, hash, definition) VALUES (?1, ?2, ?3, ?4)";
     /// A definition by number.
@@ -33,20 +34,23 @@ pub fn filter_store(
     if found.is_some() {
         return Ok(found);
     }
-    let last = tx
-        .query_one(&FILTER_LAST, &[user.into()], number)?
-        .unwrap_or(0);
-    if last >= most {
+    let last = |row: &dyn Row| Ok((row.int(0)?, row.int(1)?));
+    let (last, count) = tx
+        .query_one(&FILTER_LAST, &[user.into()], last)?
+        .unwrap_or_default();
+    if count >= most {
         return Ok(None);
     }
+    // Clients may know others by the numbers between.
+    let next = last.max(numbers_floor(tx)?) + 1;
     let params = [
         user.into(),
-        (last + 1).into(),
+        next.into(),
         hash.as_slice().into(),
         definition.as_bytes().into(),
     ];
     tx.execute_one(&FILTER_INSERT, &params)?;
-    Ok(Some(last + 1))
+    Ok(Some(next))
 }
 
 /// The definition (JSON text) with this number, if `user` has one.

@@ -3,7 +3,8 @@
 
 use starling_db::{Error, Row, Tx, Value};
 
-use crate::numbers::UserNum;
+use crate::numbers::{DeviceNum, UserNum};
+use crate::restored::numbers_floor;
 
 starling_db::statements! {
     /// The newest version that was ever given out, if any.
@@ -34,6 +35,8 @@ starling_db::statements! {
     /// Deleted backups that still have keys.
     BACKUPS_TO_EMPTY = "SELECT user_num, version FROM key_backups WHERE is_deleted = 1 AND key_count > 0
         ORDER BY user_num, version LIMIT ?1";
+    /// A device that is told to look again is told so once.
+    BACKUP_DOUBT_TAKE = "UPDATE devices SET backup_in_doubt = 0 WHERE device_num = ?1 AND backup_in_doubt = 1";
     /// How long all keys of a user are together.
     BACKUPS_BYTES = "SELECT CAST(COALESCE(SUM(byte_count), 0) AS BIGINT) FROM key_backups WHERE user_num = ?1";
     /// How many of some keys are there, and how long these are.
@@ -145,6 +148,14 @@ pub fn backup_last_version(tx: &mut Tx<'_>, user: UserNum) -> Result<i64, Error>
     Ok(last.unwrap_or(0))
 }
 
+/// Whether `device` may believe that keys are backed up which are not (see [`crate::restored`]). It is told once.
+///
+/// # Errors
+/// When the database fails.
+pub fn backup_doubt_take(tx: &mut Tx<'_>, device: DeviceNum) -> Result<bool, Error> {
+    Ok(tx.execute(&BACKUP_DOUBT_TAKE, &[device.into()])? == 1)
+}
+
 /// Begins a backup: its version. Of who has more than `most` backups, the oldest are deleted.
 ///
 /// # Errors
@@ -155,7 +166,8 @@ pub fn backup_insert(
     (algorithm, auth_data): (&str, &str),
     most: u32,
 ) -> Result<i64, Error> {
-    let version = backup_last_version(tx, user)? + 1;
+    // Clients may know another by a number between.
+    let version = backup_last_version(tx, user)?.max(numbers_floor(tx)?) + 1;
     let params = [
         user.into(),
         version.into(),

@@ -56,6 +56,7 @@ pub mod relations;
 pub mod remote_devices;
 pub mod remote_invites;
 pub mod reports;
+pub mod restored;
 pub mod room_details;
 pub mod room_servers;
 pub mod rooms;

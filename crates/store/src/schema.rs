@@ -106,6 +106,10 @@ pub static SCHEMA: Schema = Schema {
             text: include_str!("migrations/0025_device_lists_resent.sql"),
         },
         Migration {
+            name: "0026_restored",
+            text: include_str!("migrations/0026_restored.sql"),
+        },
+        Migration {
             name: "0027_members_and_bytes",
             text: include_str!("migrations/0027_members_and_bytes.sql"),
         },
@@ -179,6 +183,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::device_lists_resent::STATEMENTS,
         crate::one_time_keys::STATEMENTS,
         crate::remote_devices::STATEMENTS,
+        crate::restored::STATEMENTS,
     ]
     .concat()
 }

@@ -14,6 +14,10 @@ starling_db::statements! {
     SIGNING_KEY_INSERT = "UPDATE server SET signing_key = ?1 WHERE id = 1 AND signing_key IS NULL";
     /// Another signing key, unless it has been replaced meanwhile.
     SIGNING_KEY_REPLACE = "UPDATE server SET signing_key = ?2 WHERE id = 1 AND signing_key = ?1";
+    /// What tells the log from others, unless there is something.
+    LOG_ID_INSERT = "UPDATE server SET log_id = ?1 WHERE id = 1 AND log_id IS NULL";
+    /// What tells the log from others.
+    LOG_ID_READ = "SELECT log_id FROM server WHERE id = 1";
     /// The session secret, unless there is one.
     SESSION_SECRET_INSERT = "UPDATE server SET session_secret = ?1 WHERE id = 1 AND session_secret IS NULL";
     /// The session secret.
@@ -65,6 +69,18 @@ pub fn signing_key_record(tx: &mut Tx<'_>, key: &str) -> Result<String, Error> {
 /// When the database fails, or keeps another key than `old`.
 pub fn signing_key_replace(tx: &mut Tx<'_>, old: &str, new: &str) -> Result<(), Error> {
     tx.execute_one(&SIGNING_KEY_REPLACE, &[old.into(), new.into()])
+}
+
+/// What tells this log from those of other databases; copies have the same. Keeps `id` unless there is one already, and returns
+/// the one that counts. The server's name is recorded before.
+///
+/// # Errors
+/// When the database fails.
+pub fn log_id_record(tx: &mut Tx<'_>, id: i64) -> Result<i64, Error> {
+    tx.execute(&LOG_ID_INSERT, &[id.into()])?;
+    let kept = tx.query_one(&LOG_ID_READ, &[], |row| row.opt_int(0))?;
+    let kept = kept.flatten();
+    kept.ok_or_else(|| Error::Damaged("the id of the log was not stored".to_owned()))
 }
 
 /// The secret that the ids of interactive authentications are authenticated by. Keeps `secret` unless there is one already,

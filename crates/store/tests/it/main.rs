@@ -11,6 +11,7 @@ mod purge;
 mod push_rules;
 mod receipts;
 mod relations;
+mod restored;
 mod snapshots;
 mod state_map;
 mod statements;
