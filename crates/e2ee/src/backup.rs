@@ -10,11 +10,12 @@ use serde_json::value::RawValue;
 use starling_db::{Error, Tx, Write};
 use starling_store::accounts::lock_key;
 use starling_store::key_backup::{
-    BackedUpKey, Backup, KeyScope, backup_current, backup_delete, backup_insert,
+    BackedUpKey, Backup, KeyScope, backup_current, backup_delete, backup_doubt_take, backup_insert,
     backup_last_version, backup_read, backup_set_auth_data, backups_bytes, backups_to_empty,
     keys_delete, keys_put, keys_read,
 };
-use starling_store::{Store, UserNum};
+use starling_store::restored::FIRST_EPOCH;
+use starling_store::{DeviceNum, Store, UserNum};
 
 /// The largest description of how a backup is encrypted, in bytes.
 pub const MAX_BACKUP_BYTES: usize = 65_536;
@@ -235,6 +236,30 @@ impl KeyBackups {
         };
         self.write("key_backup_delete", user, delete).await?;
         Ok(self.empty(user, version).await?)
+    }
+
+    /// Whether `device` may write keys to the backup. After a copy of the database was put back, each device is told once that
+    /// the backup is another: of the keys in it, some are lost, and the device has to back all up again. (What clients do when
+    /// they are told so: they look which backup there is, and take it anew.)
+    ///
+    /// # Errors
+    /// [`BackupError::NotCurrent`], with this version, where the device has to look again; [`BackupError::Unknown`].
+    pub async fn check_trust(
+        &self,
+        (user, version): (UserNum, i64),
+        device: DeviceNum,
+    ) -> Result<(), BackupError> {
+        if self.store.epoch() <= FIRST_EPOCH {
+            return Ok(());
+        }
+        let take = move |tx: &mut Tx<'_>| {
+            writable(tx, user, version)?;
+            Ok::<_, BackupError>(backup_doubt_take(tx, device)?)
+        };
+        if self.write("key_backup_doubt", user, take).await? {
+            return Err(BackupError::NotCurrent { current: version });
+        }
+        Ok(())
     }
 
     /// Keeps keys in the newest backup, which must be of this version; of sessions that have a key already, the better one. The

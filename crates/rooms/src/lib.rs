@@ -14,6 +14,7 @@
 mod aliases;
 mod backfill;
 mod backfill_to_time;
+mod catch_up;
 mod create;
 mod departures;
 mod directory;

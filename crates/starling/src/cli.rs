@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::configuration::{self, Configuration};
 use crate::failure::Failure;
-use crate::{key, report, room, routes, serve, token, user, version};
+use crate::{key, report, restored, room, routes, serve, token, user, version};
 
 /// Starling, a Matrix homeserver.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Command {
     Report(Report),
     /// Deletes rooms, whether the server runs or not.
     Room(Room),
+    /// To be run after a copy of the database was put back, before the server starts again.
+    Restored(File),
     /// Prints the version, the commit and the version of the schema.
     Version,
     /// Prints the table of routes, for tools of development.
@@ -282,6 +284,7 @@ pub(crate) fn run() -> Result<(), Failure> {
                 }
             }
         }
+        Command::Restored(file) => restored::run(&Configuration::load(file.config.as_deref())?),
         Command::Version => print(version::line()),
         Command::Routes => print(routes::table()),
     }

@@ -23,6 +23,8 @@ pub(crate) struct Opened {
     pub(crate) chance: Chance,
     pub(crate) server_name: OwnedServerName,
     pub(crate) users: Users,
+    /// Tells the database from others; copies have the same.
+    pub(crate) log_id: i64,
 }
 
 /// Opens the database of this configuration, or makes it. The data folder is locked by the caller; a PostgreSQL
@@ -35,10 +37,13 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     let failed = |error: Error| Failure::of("cannot open the database", &error);
     let db = open_database(config).await.map_err(failed)?;
     let name = server_name.clone();
-    let record = move |tx: &mut Tx<'_>| server::server_name_record(tx, name.as_str());
-    db.write(Write::new("server_name"), record)
-        .await
-        .map_err(failed)?;
+    let new_id = i64::from_ne_bytes(chance.number().to_ne_bytes());
+    let record = move |tx: &mut Tx<'_>| {
+        server::server_name_record(tx, name.as_str())?;
+        server::log_id_record(tx, new_id)
+    };
+    let log_id = db.write(Write::new("server_name"), record);
+    let log_id = log_id.await.map_err(failed)?;
     let (head, epoch) = db.head().await.map_err(failed)?;
     let bus = Bus::new(head, chance.number());
     let store = Store::new(db, epoch, CacheSizes::new(config.max_memory.0));
@@ -76,6 +81,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
         chance,
         server_name,
         users,
+        log_id,
     })
 }
 

@@ -30,6 +30,7 @@ use crate::control::ControlSocket;
 use crate::data_dir::{DataDir, LockError};
 use crate::failure::Failure;
 use crate::federation::Federation;
+use crate::head_note::HeadNote;
 use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
@@ -72,6 +73,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         tracing::warn!("{warning}");
     }
     let opened = open::open(&configuration.config).await?;
+    let head_note = HeadNote::check(data_dir.path(), &opened)?;
     let shutdown = Shutdown::new();
     let (stop_sync, stopping) = watch::channel(false);
     let key = signing_key::current(&configuration.config, &opened).await?;
@@ -113,6 +115,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         ephemeral: state.ephemeral.clone(),
         to_device: state.to_device.clone(),
         key_backups: state.key_backups.clone(),
+        head_note: head_note.clone(),
         bus: opened.bus.clone(),
         clock: opened.clock.clone(),
         shutdown: shutdown.clone(),
@@ -126,13 +129,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     let stop = shutdown.clone();
     tasks.spawn(jobs.run(async move { stop.begun().await }));
     if let Some(sender) = sender {
-        let resumed = state.rooms.resume_inbox().await;
-        resumed.map_err(|error| Failure::of("cannot read what other servers sent", &error))?;
-        let stop = shutdown.clone();
-        tasks.spawn(sender.run(async move { stop.begun().await }));
-        let stop = shutdown.clone();
-        let keys = state.keys.clone();
-        tasks.spawn(keys.run_resync(async move { stop.begun().await }));
+        speak_to_servers(&mut tasks, sender, (&state, &shutdown)).await?;
     }
     let ended = until_stopped(&mut signals, &certificates, opened.store.db().failed()).await;
     if let Err(failure) = &ended {
@@ -142,9 +139,28 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     shutdown.begin();
     stop_sync.send_replace(true);
     while tasks.join_next().await.is_some() {}
+    head_note.write(opened.bus.head());
     opened.store.db().close().await;
     tracing::info!("stopped");
     ended
+}
+
+/// Begins what goes on between this server and others, until the server stops.
+async fn speak_to_servers(
+    tasks: &mut JoinSet<()>,
+    sender: Sender,
+    (state, shutdown): (&State, &Shutdown),
+) -> Result<(), Failure> {
+    let resumed = state.rooms.resume_inbox().await;
+    resumed.map_err(|error| Failure::of("cannot read what other servers sent", &error))?;
+    let stopped = || {
+        let shutdown = shutdown.clone();
+        async move { shutdown.begun().await }
+    };
+    tasks.spawn(sender.run(stopped()));
+    tasks.spawn(state.keys.clone().run_resync(stopped()));
+    tasks.spawn(state.rooms.clone().run_catch_up(stopped()));
+    Ok(())
 }
 
 /// Waits for a signal that ends the server; on another one, certificates are read again. An error when the database
@@ -230,6 +246,7 @@ fn state(
         chance,
         server_name,
         users,
+        ..
     } = opened;
     let rooms = Rooms::new(starling_rooms::Parts {
         store: store.clone(),

@@ -12,6 +12,8 @@ use starling_rooms::Rooms;
 use starling_runtime::Clock;
 use starling_store::transactions::Transaction;
 
+use crate::head_note::HeadNote;
+
 /// How often it is swept.
 const EVERY: Duration = Duration::from_mins(10);
 
@@ -34,6 +36,7 @@ pub(crate) struct Sweeper {
     pub(crate) ephemeral: Ephemeral,
     pub(crate) to_device: ToDevice,
     pub(crate) key_backups: KeyBackups,
+    pub(crate) head_note: HeadNote,
     pub(crate) bus: Bus,
     pub(crate) clock: Clock,
     pub(crate) shutdown: Shutdown,
@@ -48,6 +51,7 @@ impl Sweeper {
                 () = self.shutdown.begun() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
+            self.head_note.write(self.bus.head());
             self.bus.sweep(self.clock.now_ms() - LISTENER_IDLE_MS);
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "not all was removed that is too old");

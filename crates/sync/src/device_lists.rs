@@ -66,6 +66,28 @@ struct OwnRooms {
     joined: BTreeSet<RoomNum>,
 }
 
+/// All who are in one of the rooms, and the reader: as if the devices of each had changed.
+pub(crate) fn of_all(
+    tx: &mut Tx<'_>,
+    store: &Store,
+    reader: &Reader,
+    joined: &[RoomNum],
+) -> Result<DeviceLists, Error> {
+    let mut members = BTreeSet::new();
+    for some in joined.chunks(super::sync::ROOMS_STEP) {
+        for snapshot in store.rooms_read(tx, some)? {
+            members.extend(joined_members(&snapshot));
+        }
+    }
+    let names = store.names().key_names(tx, members)?;
+    let mut changed: BTreeSet<String> = names.values().map(ToString::to_string).collect();
+    changed.insert(reader.user_id.to_string());
+    Ok(DeviceLists {
+        changed,
+        left: BTreeSet::new(),
+    })
+}
+
 /// What changed after `since` and up to `upto`.
 pub(crate) fn read(
     tx: &mut Tx<'_>,

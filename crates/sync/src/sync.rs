@@ -98,6 +98,9 @@ pub(crate) struct Scope {
     pub(crate) sent_members: SentMembers,
     /// The position up to which the client was told all; `None` for an initial sync.
     pub(crate) since: Option<i64>,
+    /// Whether the client comes with a token of another time (see [`starling_store::restored`]): what it knows of anybody's
+    /// devices may not be so any longer, and it takes the answer for what has changed.
+    pub(crate) is_of_other_time: bool,
     /// The position as of which it is answered.
     pub(crate) upto: i64,
     /// The position up to which the device has messages to it; `None` where it isn't told of any.
@@ -156,6 +159,7 @@ impl Sync {
         let deadline = self.clock.monotonic() + request.timeout.min(MAX_TIMEOUT);
         let listener = self.listener(reader).await?;
         let mut scope = self.scope(reader, request, &listener);
+        scope.is_of_other_time = token.is_some_and(|token| token.epoch() != self.store.epoch());
         if let Some(token) = token
             && token.epoch() == self.store.epoch()
             && token.position() <= scope.upto
@@ -221,6 +225,7 @@ impl Sync {
             has_room_ids: false,
             sent_members: self.sent_members.clone(),
             since: None,
+            is_of_other_time: false,
             upto: self.bus.head(),
             to_device_after: Some(0),
             moment,

@@ -173,7 +173,7 @@ async fn put_all(
     Query(which): Query<Which>,
     Json(keys): Json<AllKeys>,
 ) -> Result<Json<Changed>, MatrixError> {
-    put(&state, which.backup(&session)?, keys).await
+    put(&state, &session, (which, keys)).await
 }
 
 async fn put_room(
@@ -183,12 +183,7 @@ async fn put_room(
     Query(which): Query<Which>,
     Json(keys): Json<RoomKeys>,
 ) -> Result<Json<Changed>, MatrixError> {
-    put(
-        &state,
-        which.backup(&session)?,
-        AllKeys::of_room(room, keys),
-    )
-    .await
+    put(&state, &session, (which, AllKeys::of_room(room, keys))).await
 }
 
 async fn put_session(
@@ -199,15 +194,18 @@ async fn put_session(
     Json(key): Json<KeyData>,
 ) -> Result<Json<Changed>, MatrixError> {
     let keys = AllKeys::of_session(room, id, key);
-    put(&state, which.backup(&session)?, keys).await
+    put(&state, &session, (which, keys)).await
 }
 
 async fn put(
     state: &State,
-    backup: (UserNum, i64),
-    keys: AllKeys,
+    session: &Session,
+    (which, keys): (Which, AllKeys),
 ) -> Result<Json<Changed>, MatrixError> {
+    let backup = which.backup(session)?;
     let keys = NewKeys::try_from(keys).map_err(refusal)?;
+    let trusted = state.key_backups.check_trust(backup, session.device).await;
+    trusted.map_err(refusal)?;
     let backup = state.key_backups.put(backup, keys).await;
     Ok(Json(backup.map_err(refusal)?.into()))
 }

@@ -21,6 +21,7 @@ mod pushers;
 mod refresh;
 mod register;
 mod registration_tokens;
+mod restored;
 mod room_keys;
 mod server;
 mod tags;

@@ -197,6 +197,14 @@ impl Caller {
         }
     }
 
+    /// The same, with the server that has started again.
+    pub(super) fn at(&self, server: &Server) -> Self {
+        Self {
+            server: Arc::clone(&server.0),
+            ..self.clone()
+        }
+    }
+
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.request("GET", &format!("{PREFIX}{path}"), b"").await
     }
@@ -379,6 +387,11 @@ impl Answer {
     /// The body of a good answer.
     pub(super) fn ok(self) -> Value {
         self.ok_for("")
+    }
+
+    /// The body, whether it is an error or not.
+    pub(super) fn body(self) -> Value {
+        self.inner.body
     }
 
     /// As [`Answer::ok`], of a case that a failure names.

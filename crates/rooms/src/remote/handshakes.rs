@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use ruma_common::{RoomId, ServerName, UserId};
+use ruma_common::{OwnedEventId, RoomId, ServerName, UserId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use starling_events::{Pdu, RoomVersion};
 use starling_outbound::{RemoteError, Request};
@@ -55,6 +56,22 @@ pub struct Template {
     pub room_version: Option<String>,
     /// The event without hashes and signatures.
     pub event: Box<RawValue>,
+}
+
+impl Template {
+    /// The events that it follows: the newest that the server has of the room. What can't be the id of one is left out.
+    pub fn follows(&self) -> impl Iterator<Item = OwnedEventId> + use<> {
+        let event: Value = serde_json::from_str(self.event.get()).unwrap_or_default();
+        let named = event.get("prev_events").and_then(Value::as_array);
+        let named = named.cloned().unwrap_or_default().into_iter();
+        named.filter_map(|reference| {
+            // By its id, or up to version 2 of rooms with its hash.
+            let id = reference.as_str().or_else(|| reference.get(0)?.as_str())?;
+            // What databases refuse to compare with.
+            let id = Some(id).filter(|id| !id.contains('\0'))?;
+            OwnedEventId::try_from(id).ok()
+        })
+    }
 }
 
 /// A room, for who has just joined it.

@@ -2,6 +2,7 @@
 
 mod by_time;
 mod calls;
+mod catch_up;
 mod check;
 mod graph;
 mod invite;

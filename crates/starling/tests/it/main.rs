@@ -7,6 +7,7 @@ mod pages;
 mod postgres;
 mod program;
 mod report;
+mod restored;
 mod room;
 mod serve;
 mod token;

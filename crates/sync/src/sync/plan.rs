@@ -290,6 +290,12 @@ fn initial(tx: &mut Tx<'_>, scope: &Scope) -> Result<Plan, Error> {
         };
         plan.rooms.insert(row.room, section);
     }
+    if scope.is_of_other_time {
+        let joined = plan.rooms.iter();
+        let joined = joined.filter(|(_, section)| matches!(section, Section::Joined(_)));
+        let joined: Vec<RoomNum> = joined.map(|(room, _)| *room).collect();
+        plan.device_lists = device_lists::of_all(tx, &scope.store, &scope.reader, &joined)?;
+    }
     plan.add_account_data(account_data_all(tx, user, scope.upto)?);
     let rules = scope.store.push_rules(tx, user)?;
     plan.add_account_data(vec![push_rules(scope, &rules)]);

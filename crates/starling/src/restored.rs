@@ -1,0 +1,41 @@
+//! `starling restored`: what must happen after a copy of the database was put back, before the next start.
+
+use starling_store::restored::{Restored, restored};
+
+use crate::cli::print;
+use crate::configuration::Configuration;
+use crate::failure::Failure;
+use crate::user::database;
+use crate::way::Offline;
+
+/// `starling restored`.
+pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
+    let offline = Offline::alone(&configuration.config)?;
+    let opened = offline.opened();
+    let done = offline.run(restored(opened.store.db(), opened.clock.now_ms()));
+    offline.close();
+    print(report(&done.map_err(|error| database(&error))?))
+}
+
+/// What was done, for people.
+fn report(done: &Restored) -> String {
+    let Restored {
+        epoch,
+        position_before,
+        position_after,
+        one_time_keys,
+        local_users,
+        remote_users,
+        backups,
+        rooms,
+    } = done;
+    format!(
+        "epoch {epoch} of the log has begun; positions go on after {position_after} (the copy ended at {position_before})\n\
+         {one_time_keys} one-time keys were dropped: devices upload others when they sync next\n\
+         {backups} devices will be told to back up their keys again\n\
+         {local_users} users' lists of devices will be sent to other servers again\n\
+         {remote_users} lists of devices of other servers' users will be fetched again\n\
+         {rooms} rooms will be compared with other servers, which may have later events\n\
+         the server can start now\n"
+    )
+}

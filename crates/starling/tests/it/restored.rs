@@ -1,0 +1,95 @@
+//! `starling restored`.
+
+use starling_db::Dialect;
+use starling_store::SCHEMA;
+use starling_testkit::TestDb;
+
+use crate::program::Folder;
+
+const RESTORED: [&str; 3] = ["restored", "--config", "starling.toml"];
+
+/// The first start, and an account.
+fn begin(folder: &Folder) {
+    assert_eq!(folder.serve().stop(), Some(0));
+    folder.user(&["create", "ann"], "secret\n").ok();
+}
+
+fn restore(folder: &Folder) {
+    begin(folder);
+    let server = folder.serve();
+    let token = server.login("ann", "secret").unwrap();
+    let refused = folder.run(&RESTORED);
+    assert!(refused.error().contains("stop it first"), "{refused:?}");
+    assert_eq!(server.stop(), Some(0));
+    for epoch in [2, 3] {
+        let done = folder.run(&RESTORED);
+        let told = done.ok();
+        assert!(
+            told.starts_with(&format!("epoch {epoch} of the log has begun")),
+            "{told}"
+        );
+        assert!(told.ends_with("the server can start now"), "{told}");
+    }
+    let server = folder.serve();
+    assert!(server.knows(&token));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn it_begins_another_epoch_while_the_server_does_not_run() {
+    restore(&Folder::with(""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_so_on_postgresql_too() {
+    let db = TestDb::open(Dialect::Postgres, &SCHEMA).await;
+    restore(&Folder::with(&format!(
+        "[database]\nurl = \"{}\"",
+        db.url()
+    )));
+}
+
+#[test]
+fn there_must_be_a_database() {
+    let folder = Folder::with("");
+    let refused = folder.run(&RESTORED);
+    assert!(
+        refused.error().contains("there is no database"),
+        "{refused:?}"
+    );
+    assert!(!folder.data().exists());
+}
+
+/// The server runs for a while, in which something happens.
+fn run(folder: &Folder, name: &str) {
+    let server = folder.serve();
+    let token = server.login("ann", "secret").unwrap();
+    let path = "/_matrix/client/v3/profile/@ann:localhost/displayname";
+    let head = format!("Authorization: Bearer {token}\r\n");
+    let body = format!("{{\"displayname\":\"{name}\"}}");
+    assert_eq!(server.http(0, "PUT", path, &head, &body).status, 200);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn an_older_copy_is_noticed_at_the_next_start() {
+    let folder = Folder::with("");
+    let database = folder.data().join("starling.db");
+    begin(&folder);
+    run(&folder, "Ann");
+    let older = std::fs::read(&database).unwrap();
+    run(&folder, "Anna");
+    run(&folder, "Anne");
+    std::fs::write(&database, older).unwrap();
+    let refused = folder.run(&["serve", "--config", "starling.toml"]);
+    assert!(
+        refused.err.contains("run `starling restored` first"),
+        "{refused:?}"
+    );
+    folder.run(&RESTORED).ok();
+    run(&folder, "Annette");
+    // What another database came to says nothing of this one.
+    std::fs::remove_file(&database).unwrap();
+    begin(&folder);
+    run(&folder, "Ann");
+}
