@@ -118,7 +118,7 @@ def in_versions(*versions: str) -> Callable[[Callable], Callable]:
     return mark
 
 
-def each_way(tests: type[Conversation]) -> dict[str, type]:
+def each_way(tests: type, case: type[unittest.TestCase] = unittest.TestCase) -> dict[str, type]:
     """The test cases of a class of tests: with the room on Synapse and on Starling, and Starling on each engine."""
     cases = {}
     for engine in (Sqlite, Postgres):
@@ -127,11 +127,11 @@ def each_way(tests: type[Conversation]) -> dict[str, type]:
             name = f"{tests.__name__}At{place}With{engine.name}"
             members = _by_version(tests) | {"__module__": tests.__module__}
             members["resident_server"], members["joining_server"] = servers
-            cases[name] = type(name, (tests, unittest.TestCase), members)
+            cases[name] = type(name, (tests, case), members)
     return cases
 
 
-def _by_version(tests: type[Conversation]) -> dict[str, Callable | None]:
+def _by_version(tests: type) -> dict[str, Callable | None]:
     members: dict[str, Callable | None] = {}
     for name, test in vars(tests).items():
         for version in getattr(test, "versions", ()):

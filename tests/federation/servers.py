@@ -12,11 +12,14 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from authority import Authority
 from harness.engines import Postgres, Sqlite
 from harness.server import Process, Server, free_port
 from synapse_server import Synapse
+
+AnyServer = TypeVar("AnyServer", bound=Process)
 
 # Different addresses, as a room's access control knows no ports.
 SYNAPSE = "127.0.0.1"
@@ -25,7 +28,7 @@ STARLING = {"SQLite": "127.0.0.2", "PostgreSQL": "127.0.0.3"}
 # Added to the configuration of a Starling that stands alone.
 FEDERATION = """
 [[listeners]]
-address = "{name}"
+address = "{listens}"
 serves = ["federation"]
 tls = {{ certificate = "{certificate}", key = "{key}" }}
 
@@ -59,12 +62,18 @@ def starling(engine: type[Sqlite] | type[Postgres]) -> Process:
     if os.environ.get("BOTH") == "synapse":
         return _begin(Synapse(authority(), address), f"synapse at {address}")
     name = f"{address}:{free_port(address)}"
+    return begin_starling(engine, name, name)
+
+
+def begin_starling(engine: type[Sqlite] | type[Postgres], name: str, listens: str) -> Server:
+    """A Starling of this name, an address and a port, that listens for other servers there or elsewhere."""
+    address = name.split(":")[0]
     certificate, key = authority().certify(address)
-    more = FEDERATION.format(name=name, certificate=certificate, key=key, authority=authority().certificate)
-    return _begin(Server(engine(), name=name, more=more), f"starling on {engine.name}")
+    more = FEDERATION.format(listens=listens, certificate=certificate, key=key, authority=authority().certificate)
+    return _begin(Server(engine(), name=name, more=more), f"starling at {address} on {engine.name}")
 
 
-def _begin(server: Process, title: str) -> Process:
+def _begin(server: AnyServer, title: str) -> AnyServer:
     atexit.register(server.close)
     if folder := os.environ.get("LOGS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
