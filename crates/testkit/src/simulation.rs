@@ -9,6 +9,7 @@
 
 mod checks;
 mod client;
+mod encryption;
 mod evidence;
 mod host;
 mod hostile;
@@ -18,6 +19,7 @@ mod trace;
 mod visibility;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +30,7 @@ use starling_runtime::{Chance, Clock};
 
 use checks::{Findings, check_room, inbox_rows_of, waiting};
 use client::{Client, Shared};
+pub use encryption::{Counts, EncryptionPlan, EncryptionReport, run_encryption};
 use evidence::Evidence;
 use host::{Host, chance_of, name_of};
 use hostile::{Attacker, Liar};
@@ -121,13 +124,14 @@ pub struct Report {
     pub took_ms: i64,
 }
 
-/// Runs these seeds on as many threads as there are cores, each seed in a runtime of its own.
+/// Runs these seeds on as many threads as there are cores, each seed in a runtime of its own. The reports are in the order of
+/// the seeds.
 ///
 /// # Panics
 /// When a server panics.
 #[must_use]
-pub fn run_all(seeds: std::ops::Range<u64>, plan: Plan) -> Vec<Report> {
-    let (next, reports) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
+pub fn run_all<R: Send>(seeds: Range<u64>, run: impl Fn(u64) -> R + Sync) -> Vec<R> {
+    let (next, reports) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
@@ -137,15 +141,13 @@ pub fn run_all(seeds: std::ops::Range<u64>, plan: Plan) -> Vec<Report> {
                     if !seeds.contains(&seed) {
                         break;
                     }
-                    let report = run(seed, plan);
-                    reports.lock().push(report);
+                    let report = run(seed);
+                    reports.lock().insert(seed, report);
                 }
             });
         }
     });
-    let mut reports = reports.into_inner();
-    reports.sort_by_key(|report: &Report| report.seed);
-    reports
+    reports.into_inner().into_values().collect()
 }
 
 /// Runs one seed.
@@ -154,16 +156,21 @@ pub fn run_all(seeds: std::ops::Range<u64>, plan: Plan) -> Vec<Report> {
 /// When a server panics.
 #[must_use]
 pub fn run(seed: u64, plan: Plan) -> Report {
+    in_simulated_time(async {
+        let world = World::start(seed, plan).await;
+        world.live().await;
+        world.end().await
+    })
+}
+
+/// Runs something on one thread with a clock that stands still while there is anything to do.
+fn in_simulated_time<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    runtime.block_on(async {
-        let world = World::start(seed, plan).await;
-        world.live().await;
-        world.end().await
-    })
+    runtime.block_on(work)
 }
 
 /// All that there is.

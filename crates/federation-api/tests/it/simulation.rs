@@ -1,5 +1,7 @@
 //! Several servers in one process, by seed.
 
+mod encryption;
+
 use starling_testkit::seeds;
 use starling_testkit::simulation::{Plan, Report, run, run_all};
 
@@ -14,7 +16,7 @@ const ALL: Plan = Plan {
 
 #[test]
 fn servers_agree_and_lose_nothing_whatever_fails() {
-    let reports = run_all(seeds(50), ALL);
+    let reports = run_all(seeds(50), |seed| run(seed, ALL));
     for report in &reports {
         println!("{}", line(report));
     }

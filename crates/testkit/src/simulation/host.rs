@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
-use ruma_common::OwnedServerName;
+use ruma_common::{OwnedServerName, OwnedUserId};
 use serde_json::Value;
 use starling_config::{Config, Listener};
 use starling_db::{Db, Simulation};
@@ -21,7 +21,6 @@ use tokio::task::AbortHandle;
 
 use super::hostile::Liar;
 use super::network::{Line, Network};
-use super::trace::digest;
 use crate::database::TestDb;
 use crate::server::{TestServer, store_over};
 
@@ -135,6 +134,7 @@ impl Host {
             chance: chance.clone(),
         });
         let jobs = Jobs::new(state.store.clone(), state.rooms.clone(), clock.clone());
+        let lists = state.keys.clone();
         let federation = starling_federation_api::State::new(starling_federation_api::Parts {
             config: Arc::clone(&state.config),
             accounts: state.accounts.clone(),
@@ -161,6 +161,7 @@ impl Host {
         let tasks = [
             tokio::spawn(sender.run(std::future::pending())).abort_handle(),
             tokio::spawn(jobs.run(std::future::pending())).abort_handle(),
+            tokio::spawn(lists.run_resync(std::future::pending())).abort_handle(),
         ];
         let app = edge.app(&Listener::default(), routes);
         self.network
@@ -212,6 +213,27 @@ impl Host {
         Some(running.as_ref()?.server.state.store.clone())
     }
 
+    /// Something happened on a device of a user of this server.
+    pub(super) fn note(&self, what: &str) {
+        self.network.trace.note(what);
+    }
+
+    /// The keys of a user's devices, as this server, which is theirs, has them.
+    pub(super) async fn device_keys(&self, user: &str) -> Value {
+        let keys = {
+            let running = self.running.lock();
+            let running = running.as_ref().expect("the host is up");
+            running.server.state.keys.clone()
+        };
+        let user = OwnedUserId::try_from(user).expect("a user id");
+        let snapshot = keys.device_snapshot(user.clone()).await;
+        let snapshot = snapshot.expect("the devices are read");
+        let devices = snapshot.keys.device_keys.get(&user);
+        devices
+            .map(|devices| serde_json::json!(devices))
+            .unwrap_or_default()
+    }
+
     /// What the server answers to a client; an error when it goes down first, or is down.
     pub(super) async fn ask(
         &self,
@@ -237,10 +259,9 @@ impl Host {
             assert!(error.is_cancelled(), "a handler panicked: {asked}");
             Broken
         })?;
-        let body = digest(answer.body.to_string().as_bytes());
-        self.network
-            .trace
-            .note(&format!("{asked}: {} {body}", answer.status));
+        let trace = &self.network.trace;
+        let body = trace.digest(answer.body.to_string().as_bytes());
+        trace.note(&format!("{asked}: {} {body}", answer.status));
         Ok((answer.status, answer.body))
     }
 }

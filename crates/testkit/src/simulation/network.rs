@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use tower::ServiceExt as _;
 
 use super::hostile::Liar;
-use super::trace::{Trace, digest};
+use super::trace::Trace;
 
 /// What can happen to a message; of a thousand, how many.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,6 +52,19 @@ pub struct Carried {
     pub no_way: u64,
 }
 
+/// What a server has answered another.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) at_ms: i64,
+    pub(super) to: OwnedServerName,
+    pub(super) uri: String,
+    pub(super) request: Vec<u8>,
+    pub(super) answer: Bytes,
+}
+
+/// Of these requests it is kept what was answered, if anything is.
+const KEPT: [&str; 2] = ["/user/keys/claim", "/_matrix/federation/v1/send/"];
+
 /// A server that can be reached.
 struct Port {
     app: Router,
@@ -78,6 +91,7 @@ pub(super) struct Network {
     /// Servers whose talk says nothing of whether all is quiet.
     hostile: BTreeSet<OwnedServerName>,
     wires: Mutex<Wires>,
+    kept: Option<Arc<Mutex<Vec<Kept>>>>,
 }
 
 /// What becomes of one message.
@@ -109,7 +123,28 @@ impl Network {
             clock,
             hostile,
             wires: Mutex::default(),
+            kept: None,
         })
+    }
+
+    /// As [`Network::new`], of which it is kept what servers are told of devices and keys, and the trace leaves out what is
+    /// encrypted.
+    pub(super) fn keeping(chance: Chance, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            chance,
+            trace: Trace::without_ciphertext(clock.clone()),
+            clock,
+            hostile: BTreeSet::new(),
+            wires: Mutex::default(),
+            kept: Some(Arc::default()),
+        })
+    }
+
+    /// What servers have answered since this was asked last.
+    pub(super) fn take_kept(&self) -> Vec<Kept> {
+        let kept = self.kept.as_ref();
+        kept.map(|kept| std::mem::take(&mut *kept.lock()))
+            .unwrap_or_default()
     }
 
     /// A server is up.
@@ -178,7 +213,7 @@ impl Network {
             "{from} > {to} {} {} {}",
             request.method.as_str(),
             request.uri,
-            request.body.as_deref().map_or(String::new(), digest)
+            self.digest(request.body.as_deref())
         );
         self.trace.note(&said);
         self.count(&message);
@@ -212,8 +247,10 @@ impl Network {
         let Some((status, body)) = answer else {
             return Err(OutboundError::Connection("it was reset".to_owned()));
         };
-        self.trace
-            .note(&format!("{to} < {from} {status} {}", digest(&body)));
+        self.trace.note(&format!(
+            "{to} < {from} {status} {}",
+            self.digest(Some(&body))
+        ));
         tokio::time::sleep(fate.back).await;
         self.count_bytes((from, to), &body);
         if !fate.returns {
@@ -226,6 +263,10 @@ impl Network {
             return Err(OutboundError::TooLarge(request.answer_bytes));
         }
         Ok(Answer { status, body })
+    }
+
+    fn digest(&self, body: Option<&[u8]>) -> String {
+        body.map_or(String::new(), |body| self.trace.digest(body))
     }
 
     fn count(&self, message: &Message) {
@@ -267,6 +308,11 @@ impl Network {
     fn deliver(&self, message: &Message) -> Option<oneshot::Receiver<(StatusCode, Bytes)>> {
         let request = http_request(&message.request);
         let uri = message.request.uri.clone();
+        let kept = self
+            .kept
+            .clone()
+            .filter(|_| KEPT.iter().any(|it| uri.contains(it)));
+        let kept = kept.map(|kept| (kept, self.clock.clone(), message_again(message)));
         let mut wires = self.wires.lock();
         let port = wires.ports.get_mut(&message.to)?;
         let (app, liar) = (port.app.clone(), port.liar.clone());
@@ -276,6 +322,10 @@ impl Network {
             let status = response.status();
             let body = response.into_body().collect().await.expect("a whole body");
             let honest = (status, body.to_bytes());
+            if let Some((kept, clock, message)) = kept.filter(|_| status == StatusCode::OK) {
+                let (at_ms, answer) = (clock.now_ms(), honest.1.clone());
+                kept.lock().push(message.answered(at_ms, answer));
+            }
             let told = match &liar {
                 Some(liar) => liar.answer(&uri, honest),
                 None => honest,
@@ -300,6 +350,22 @@ impl Network {
             request,
         };
         Arc::clone(self).carry(message).await
+    }
+}
+
+impl Message {
+    fn answered(self, at_ms: i64, answer: Bytes) -> Kept {
+        Kept {
+            at_ms,
+            to: self.to,
+            uri: self.request.uri,
+            request: self
+                .request
+                .body
+                .map(|body| body.to_vec())
+                .unwrap_or_default(),
+            answer,
+        }
     }
 }
 

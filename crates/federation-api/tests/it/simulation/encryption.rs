@@ -1,0 +1,67 @@
+//! Several servers in one process whose users encrypt what they say, by seed.
+
+use starling_testkit::seeds;
+use starling_testkit::simulation::{EncryptionPlan, EncryptionReport, run_all, run_encryption};
+
+/// Three servers, on which all that can fail does.
+const ALL: EncryptionPlan = EncryptionPlan {
+    users: 4,
+    actions: 12,
+    has_faults: true,
+};
+
+#[test]
+fn every_message_decrypts_for_who_may_read_it_whatever_fails() {
+    let reports = run_all(seeds(20), |seed| run_encryption(seed, ALL));
+    check(&reports);
+}
+
+#[test]
+fn a_seed_of_encryption_is_always_the_same_run() {
+    let (one, other) = (run_encryption(1, ALL), run_encryption(1, ALL));
+    let same = one
+        .trace
+        .iter()
+        .zip(&other.trace)
+        .take_while(|(one, other)| one == other);
+    let same = same.count();
+    assert_eq!(one.trace.get(same), other.trace.get(same), "line {same}");
+}
+
+fn check(reports: &[EncryptionReport]) {
+    for report in reports {
+        println!(
+            "seed {}: {:?}, {} s",
+            report.seed,
+            report.counts,
+            report.took_ms / 1000
+        );
+    }
+    if let [report] = reports {
+        println!("{}", report.trace.join("\n"));
+        println!("{}", report.failed_rooms.join("\n"));
+    }
+    let failed: Vec<&EncryptionReport> = reports
+        .iter()
+        .filter(|it| !it.failures.is_empty())
+        .collect();
+    for report in &failed {
+        println!("seed {}:\n  {}", report.seed, report.failures.join("\n  "));
+    }
+    let sum = |of: fn(&EncryptionReport) -> u64| reports.iter().map(of).sum::<u64>();
+    println!(
+        "{} seeds, {} encrypted messages, {} decrypted by a device each, {} undecryptable; for {} the sender's server could not \
+         know yet of the device, for {} it could not ask the device's server",
+        reports.len(),
+        sum(|it| it.counts.messages),
+        sum(|it| it.counts.decrypted),
+        sum(|it| it.counts.undecryptable),
+        sum(|it| it.counts.unknown_yet),
+        sum(|it| it.counts.unreachable),
+    );
+    assert!(
+        failed.is_empty(),
+        "{} seeds fail: STARLING_SEED=n repeats one",
+        failed.len()
+    );
+}
