@@ -36,7 +36,7 @@ starling_db::statements! {
         SELECT room_num, user_num, CAST(?2 AS BIGINT) FROM memberships WHERE user_num = ?1 AND membership = 2
         ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position RETURNING room_num";
     /// Changes of devices of several users.
-    DEVICE_CHANGES_SET = "INSERT INTO device_changes (position, user_num, device_id, prev)
+    DEVICE_CHANGES_AGAIN = "INSERT INTO device_changes (position, user_num, device_id, prev)
         SELECT c1, c2, c3, CAST(?4 AS BIGINT) FROM {zip ints ?1 ints ?2 blobs ?3} AS changed WHERE 1 = 1
         ON CONFLICT (user_num, device_id) DO UPDATE SET position = excluded.position, prev = excluded.prev";
     /// Notes changes in the rooms that several local users are in.
@@ -157,7 +157,7 @@ pub(crate) fn device_changes_again(
     let devices: Vec<&[u8]> = devices.collect();
     let (positions, users) = (Value::Ints(&positions), Value::Ints(&users));
     let params = [positions, users, Value::Blobs(&devices), prev.into()];
-    tx.execute(&DEVICE_CHANGES_SET, &params)?;
+    tx.execute(&DEVICE_CHANGES_AGAIN, &params)?;
     tx.execute(&ROOMS_NOTE_OF_USERS, &[positions, users])
         .map(drop)
 }
