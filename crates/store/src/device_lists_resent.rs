@@ -76,7 +76,7 @@ impl Store {
             .partition(|user| user.server_name() == server);
         let mut again = BTreeSet::new();
         if !own.is_empty() {
-            let users = self.names().users(tx, own.into_iter())?;
+            let users = self.names().users(tx, own)?;
             let users: Vec<UserNum> = users.into_values().collect();
             again.extend(share_again(tx, room.room, (&users, 0), position)?);
         }
