@@ -98,7 +98,7 @@ struct Parts {
     /// When somebody was asked last for keys of a server.
     asked: Cache<OwnedServerName, i64>,
     /// The servers that are being asked, eagerly or not: who wants their keys too waits for the same answer.
-    asking: Mutex<HashMap<(OwnedServerName, bool), WeakShared<Answering>>>,
+    asking: Mutex<HashMap<Asked, WeakShared<Answering>>>,
     gates: Gates,
 }
 
@@ -107,6 +107,9 @@ struct Gates {
     patient: Semaphore,
     eager: Semaphore,
 }
+
+/// A server, and whether it is asked eagerly.
+type Asked = (OwnedServerName, bool);
 
 /// Whether the server's turn to be asked came.
 type Answering = BoxFuture<'static, bool>;
