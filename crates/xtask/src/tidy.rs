@@ -94,7 +94,14 @@ pub fn tidy(root: &Path) -> io::Result<Report> {
 }
 
 /// What is made, not written, from the root. (`.git` is a file in a further work tree of git's.)
-const MADE: [&str; 6] = [".git", "build", "clients/target", "data", "fuzz/target", "target"];
+const MADE: [&str; 6] = [
+    ".git",
+    "build",
+    "clients/target",
+    "data",
+    "fuzz/target",
+    "target",
+];
 /// Folders that are made, wherever they are.
 const MADE_ANYWHERE: [&str; 2] = ["__pycache__", "node_modules"];
 
