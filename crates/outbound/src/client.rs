@@ -120,7 +120,10 @@ impl FederationClient {
         server: &ServerName,
         request: Request,
     ) -> Result<Bytes, RemoteError> {
-        if let Some(retry_at_ms) = self.parts.health.retry_at(server) {
+        let health = &self.parts.health;
+        if let Some(retry_at_ms) = health.retry_at(server)
+            && !(request.is_eager && health.may_try(server))
+        {
             return Err(RemoteError::BackedOff {
                 server: server.to_owned(),
                 retry_at_ms,
@@ -143,7 +146,7 @@ impl FederationClient {
         match self.parts.transport.send(server, request).await {
             Ok(answer) => {
                 if is_failure(answer.status) {
-                    health.failed(server);
+                    health.failed(server, &answer.status);
                 } else {
                     health.is_up(server);
                 }
@@ -155,7 +158,7 @@ impl FederationClient {
                     error,
                     OutboundError::Request(_) | OutboundError::TooLarge(_)
                 ) {
-                    health.failed(server);
+                    health.failed(server, &error);
                 }
                 Err(RemoteError::Unreachable {
                     server: server.to_owned(),

@@ -2,6 +2,7 @@
 //! something of it; one that speaks to us is up again.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -15,6 +16,8 @@ const SERVERS: usize = 1 << 16;
 /// A server that has failed for this long, in milliseconds (a week), may be left alone for a day.
 const LONG_DEAD_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// A server that is left alone is asked what users wait for, but not twice within so many milliseconds.
+const EAGER_PAUSE_MS: i64 = 5_000;
 
 /// How long a server is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,7 @@ struct Failing {
     since: i64,
     retry_at: i64,
     pause: u64,
+    tried_at: i64,
 }
 
 impl Health {
@@ -66,12 +70,27 @@ impl Health {
         (failing.retry_at > self.clock.now_ms()).then_some(failing.retry_at)
     }
 
+    /// Whether a server that is left alone may be asked all the same, since a user waits for it. Who is told so must ask it.
+    pub(crate) fn may_try(&self, server: &ServerName) -> bool {
+        let Some(failing) = self.failing.get(server) else {
+            return true;
+        };
+        let (mut failing, now_ms) = (failing.lock(), self.clock.now_ms());
+        let may_try = now_ms - failing.tried_at >= EAGER_PAUSE_MS;
+        if may_try {
+            failing.tried_at = now_ms;
+        }
+        may_try
+    }
+
     /// The server answered, or asked us something: it is up.
     pub fn is_up(&self, server: &ServerName) {
         if self.failing.peek(server).is_none() {
             return;
         }
-        self.failing.remove(server);
+        if self.failing.remove(server).is_some() {
+            tracing::info!(%server, "another server is up again");
+        }
         let mut recovered = self.recovered.lock();
         if recovered.len() < SERVERS {
             recovered.insert(server.to_owned());
@@ -93,8 +112,8 @@ impl Health {
         }
     }
 
-    /// The server didn't answer. Failures of requests that were under way together count once.
-    pub fn failed(&self, server: &ServerName) {
+    /// The server didn't answer, for this cause. Failures of requests that were under way together count once.
+    pub fn failed(&self, server: &ServerName, cause: &dyn fmt::Display) {
         let now_ms = self.clock.now_ms();
         let Some(known) = self.failing.get(server) else {
             let pause_ms = self.backoff.initial_ms;
@@ -102,7 +121,10 @@ impl Health {
                 since: now_ms,
                 retry_at: self.after(now_ms, pause_ms),
                 pause: pause_ms,
+                tried_at: now_ms,
             };
+            // Once for each time that it is down. What it says later is in what became of each request.
+            tracing::info!(%server, %cause, "another server can't be reached, and is left alone for a while");
             self.failing
                 .insert(server.to_owned(), Arc::new(Mutex::new(failing)));
             return;
@@ -119,6 +141,7 @@ impl Health {
         };
         failing.pause = failing.pause.saturating_mul(2).min(longest);
         failing.retry_at = self.after(now_ms, failing.pause);
+        failing.tried_at = now_ms;
     }
 
     /// Some part of the pause before its end, so that those who wait don't all come back at once.
@@ -165,16 +188,16 @@ mod tests {
         let mut expected = 1000;
         let begin = clock.now_ms();
         while clock.now_ms() - begin <= LONG_DEAD_MS {
-            health.failed(&server());
+            health.failed(&server(), &"a test");
             let pause = wait_for(&health, &clock).await;
             assert!((expected * 4 / 5..=expected).contains(&pause), "{pause}");
             expected = (expected * 2).min(3_600_000);
         }
         for _ in 0..10 {
-            health.failed(&server());
+            health.failed(&server(), &"a test");
             wait_for(&health, &clock).await;
         }
-        health.failed(&server());
+        health.failed(&server(), &"a test");
         assert!(wait_for(&health, &clock).await > 19 * 3_600_000);
     }
 
@@ -182,18 +205,36 @@ mod tests {
     async fn failures_at_once_count_once() {
         let (health, clock) = health();
         for _ in 0..20 {
-            health.failed(&server());
+            health.failed(&server(), &"a test");
         }
         assert!(wait_for(&health, &clock).await <= 1000);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_server_that_is_left_alone_may_try_now_and_then() {
+        let (health, clock) = health();
+        for _ in 0..8 {
+            health.failed(&server(), &"a test");
+            wait_for(&health, &clock).await;
+        }
+        health.failed(&server(), &"a test");
+        let retry_at = health.retry_at(&server());
+        assert!(!health.may_try(&server()), "it has just failed");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(health.may_try(&server()));
+        assert!(!health.may_try(&server()));
+        // That it fails again leads to no longer pause.
+        health.failed(&server(), &"a test");
+        assert_eq!(health.retry_at(&server()), retry_at);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_server_that_speaks_is_up() {
         let (health, _) = health();
-        health.failed(&server());
+        health.failed(&server(), &"a test");
         health.is_up(&server());
         assert_eq!(health.retry_at(&server()), None);
-        health.failed(&server());
+        health.failed(&server(), &"a test");
         let retry_at = health.retry_at(&server()).expect("it is left alone");
         assert!(retry_at <= 1_001_000);
     }
@@ -205,7 +246,7 @@ mod tests {
         health.is_up(&server());
         let wait = || tokio::time::timeout(Duration::from_mins(1), health.recovered());
         assert!(wait().await.is_err());
-        health.failed(&server());
+        health.failed(&server(), &"a test");
         health.is_up(&server());
         assert_eq!(wait().await.expect("it is named"), [server()].into());
         assert!(wait().await.is_err());

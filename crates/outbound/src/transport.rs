@@ -51,6 +51,8 @@ pub struct Request {
     pub authorization: Option<String>,
     /// How long the answer may take, with the way there.
     pub patience: Duration,
+    /// Whether somebody waits for it: then also a server is asked that failed lately, now and then.
+    pub is_eager: bool,
     /// How many bytes of an answer are taken.
     pub answer_bytes: usize,
 }
@@ -81,6 +83,7 @@ impl Request {
             body,
             authorization: None,
             patience: PATIENCE,
+            is_eager: false,
             answer_bytes: ANSWER_BYTES,
         }
     }
@@ -89,6 +92,16 @@ impl Request {
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Is made also to a server that failed lately, unless that was tried a moment ago: a user waits for the answer, and the
+    /// server may be up again.
+    #[must_use]
+    pub fn eager(self) -> Self {
+        Self {
+            is_eager: true,
+            ..self
+        }
     }
 
     /// Takes so many bytes of an answer.

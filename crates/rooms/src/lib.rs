@@ -61,7 +61,7 @@ pub use pipeline::Draft;
 pub use published::{ChildEvent, PublishedRoom, SummarisedRoom};
 pub use read::{MemberFilter, MemberProfile};
 pub use receive::{MAX_WAITING, ReceiveError, Received, Verdicts};
-pub use remote::{Handshake, Refused, Remote, RemoteError};
+pub use remote::{Handshake, OutboundError, Refused, Remote, RemoteError};
 pub use resident::{BoundInvite, OwnTemplate, ReceivedInvite, ResidentError};
 pub use rooms::{Actor, Parts, Rooms};
 pub use starling_events::CanonicalObject;

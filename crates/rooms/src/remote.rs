@@ -17,14 +17,14 @@ use bytes::Bytes;
 use ruma_common::ServerName;
 use serde::de::DeserializeOwned;
 use starling_db::Error;
-use starling_outbound::{FederationClient, KeyRing, OutboundError, Request};
+use starling_outbound::{FederationClient, KeyRing, Request};
 use starling_runtime::Cpu;
 
 pub use check::Refused;
 pub use events::{EventAtTime, Missing, StateIds, WholeState};
 pub use handshakes::{Handshake, JoinAnswer, KnockAnswer, Template};
 pub use queries::{AliasAnswer, Hierarchy, PublicRooms};
-pub use starling_outbound::RemoteError;
+pub use starling_outbound::{OutboundError, RemoteError};
 
 /// Answers of more bytes than this are parsed off the threads that serve requests.
 const PARSED_IN_PLACE: usize = 256 << 10;
@@ -54,6 +54,11 @@ impl Remote {
     ) -> Result<T, Error> {
         let done = self.cpu.run(work).await;
         done.map_err(|error| Error::Unavailable(error.to_string()))
+    }
+
+    /// Whether the server failed lately.
+    pub(crate) fn is_failing(&self, server: &ServerName) -> bool {
+        self.client.health().retry_at(server).is_some()
     }
 
     /// The answer to a request, as what it should be.

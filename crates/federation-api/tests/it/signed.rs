@@ -98,12 +98,12 @@ async fn a_server_that_was_down_is_believed_when_it_asks_and_then_counts_as_up()
         server.user("alice").await;
         let peer = server.peer("peer.example", 1);
         let health = server.state.client.health();
-        health.failed(&peer.name);
+        health.failed(&peer.name, &"a test");
         assert!(health.retry_at(&peer.name).is_some());
         assert_eq!(status(&server, &peer).await, 200);
         assert_eq!(health.retry_at(&peer.name), None);
         // Known keys are enough: nobody is asked.
-        health.failed(&peer.name);
+        health.failed(&peer.name, &"a test");
         server.internet.is_gone(&peer.name);
         assert_eq!(status(&server, &peer).await, 200);
         assert_eq!(health.retry_at(&peer.name), None);

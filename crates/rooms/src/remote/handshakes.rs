@@ -111,7 +111,8 @@ impl Remote {
             let versions = RoomVersion::ALL.map(|version| ("ver", version.as_str()));
             with_query(path, &versions)
         };
-        self.ask(server, Request::get(uri).patience(PATIENCE)).await
+        let request = Request::get(uri).patience(PATIENCE).eager();
+        self.ask(server, request).await
     }
 
     /// Sends a join to a resident server, which answers with the room.

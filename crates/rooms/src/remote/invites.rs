@@ -33,7 +33,7 @@ impl Remote {
         state: &[Pdu],
     ) -> Result<Box<RawValue>, RemoteError> {
         let parts = [invite.room_id().as_str(), invite.event_id().as_str()];
-        let request = |path, body| Request::put(path, body).patience(PATIENCE);
+        let request = |path, body| Request::put(path, body).patience(PATIENCE).eager();
         let body = body(invite, state);
         let answer: Result<InviteAnswer, _> =
             self.ask(server, request(v2("invite", &parts), body)).await;
@@ -65,7 +65,8 @@ impl Remote {
         event: &CanonicalObject,
     ) -> Result<(), RemoteError> {
         let path = v1("exchange_third_party_invite", &[room_id.as_str()]);
-        let request = Request::put(path, event.as_bytes().to_vec()).patience(PATIENCE);
+        let request = Request::put(path, event.as_bytes().to_vec());
+        let request = request.patience(PATIENCE).eager();
         self.ask(server, request).await.map(|IgnoredAny| ())
     }
 }

@@ -81,6 +81,7 @@ impl Remote {
         query.extend(field.map(|field| ("field", field)));
         let request = Request::get(with_query(v1("query/profile", &[]), &query))
             .patience(PATIENCE)
+            .eager()
             .answer_bytes(PROFILE_BYTES);
         self.ask(user.server_name(), request).await
     }
@@ -92,7 +93,7 @@ impl Remote {
     pub async fn directory(&self, alias: &RoomAliasId) -> Result<AliasAnswer, RemoteError> {
         let query = [("room_alias", alias.as_str())];
         let uri = with_query(v1("query/directory", &[]), &query);
-        let request = Request::get(uri).patience(PATIENCE);
+        let request = Request::get(uri).patience(PATIENCE).eager();
         let AliasBody { room_id, servers } = self.ask(alias.server_name(), request).await?;
         let servers = servers.into_iter().filter_map(|name| name.try_into().ok());
         Ok(AliasAnswer {
@@ -112,6 +113,7 @@ impl Remote {
     ) -> Result<PublicRooms, RemoteError> {
         let request = Request::post(v1("publicRooms", &[]), body.as_bytes().to_vec())
             .patience(PATIENCE)
+            .eager()
             .answer_bytes(ROOMS_BYTES);
         self.ask(server, request).await
     }
