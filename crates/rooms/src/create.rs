@@ -2,7 +2,9 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#creation>
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId};
 use serde_json::{Map, Value, json};
 use starling_db::{Positions, Tx, Write};
@@ -21,6 +23,12 @@ use crate::rooms::{Actor, Parts, Rooms};
 
 /// How often a room is built anew because its creator's profile has changed meanwhile.
 const ATTEMPTS: u32 = 16;
+
+/// So many users of other servers are invited to a new room at a time.
+const INVITES_AT_ONCE: usize = 10;
+
+/// So long the creator of a room waits for servers that are slow to take invites.
+const INVITES_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The type of the event that ends a room for another.
 pub(crate) const TOMBSTONE: &str = "m.room.tombstone";
@@ -127,29 +135,56 @@ impl Rooms {
         )))
     }
 
-    /// Invites the users of other servers.
+    /// Invites the users of other servers, some at a time. After a while this goes on without the creator.
     async fn invite_others(
         &self,
         actor: &Actor,
         room_id: &RoomId,
         wanted: &CreateRoom,
     ) -> Result<(), starling_db::Error> {
-        let room = self.store().room_num(room_id).await?;
         let others = wanted.invites.iter().map(|invite| &invite.user);
-        for user in others.filter(|user| self.is_invited_elsewhere(user)) {
-            let Some(room) = room else { break };
-            let sent = match self.invite_draft(actor, user, wanted.is_direct).await {
-                Ok(draft) => self
-                    .send_invite(room, draft, user)
-                    .await
-                    .map_err(CreateError::Invite),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = sent {
-                tracing::info!(%user, room = room.0, %error, "a user could not be invited to a new room");
-            }
+        let others = others
+            .filter(|user| self.is_invited_elsewhere(user))
+            .cloned();
+        let others: Vec<OwnedUserId> = others.collect();
+        let Some(room) = self.store().room_num(room_id).await? else {
+            return Ok(());
+        };
+        if others.is_empty() {
+            return Ok(());
         }
+        let (rooms, actor, is_direct) = (self.clone(), actor.clone(), wanted.is_direct);
+        let inviting = tokio::spawn(async move {
+            let invites = stream::iter(others).map(|user| {
+                let (rooms, actor) = (&rooms, &actor);
+                async move { rooms.invite_other(actor, room, (&user, is_direct)).await }
+            });
+            invites
+                .buffer_unordered(INVITES_AT_ONCE)
+                .collect::<()>()
+                .await;
+        });
+        tokio::time::timeout(INVITES_PATIENCE, inviting).await.ok();
         Ok(())
+    }
+
+    /// Invites a user of another server, if that takes the invite.
+    async fn invite_other(
+        &self,
+        actor: &Actor,
+        room: RoomNum,
+        (user, is_direct): (&OwnedUserId, bool),
+    ) {
+        let sent = match self.invite_draft(actor, user, is_direct).await {
+            Ok(draft) => {
+                let sent = self.send_invite(room, draft, user).await;
+                sent.map_err(CreateError::Invite)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = sent {
+            tracing::info!(%user, room = room.0, %error, "a user could not be invited to a new room");
+        }
     }
 
     /// Creates a room, unless the profile that its creator joins with has changed meanwhile.

@@ -9,10 +9,11 @@ use starling_store::remote_invites::remote_invite_delete;
 use super::answer::checked_room;
 use super::attempts::Attempts;
 use super::template::Wish;
+use super::templates::Templates;
 use crate::error::SendError;
 use crate::import::ImportedRoom;
 use crate::receive::Received;
-use crate::remote::{Handshake, Remote};
+use crate::remote::{Handshake, Remote, Template};
 use crate::rooms::{Actor, Rooms};
 
 impl Rooms {
@@ -42,7 +43,7 @@ impl Rooms {
             content,
         };
         let joining = self.coming.begin(room_id);
-        let joined = self.join_through_some(remote, &servers, &wish).await;
+        let joined = self.join_through_some(remote, servers, &wish).await;
         drop(joining);
         // What came meanwhile is of the room now, or of none that this server is in.
         if let Some(room) = self.store().room_num(room_id).await? {
@@ -55,32 +56,35 @@ impl Rooms {
     async fn join_through_some(
         &self,
         remote: &Remote,
-        servers: &[OwnedServerName],
+        servers: Vec<OwnedServerName>,
         wish: &Wish<'_>,
     ) -> Result<(), SendError> {
         let mut attempts = Attempts::begin(&self.parts.clock);
-        for server in servers {
+        let mut templates = Templates::begin(remote, servers, wish);
+        while let Some((server, template)) = templates.next().await {
+            let joined = match template {
+                Ok(template) => self.join_through(remote, (&server, &template), wish).await,
+                Err(error) => Err(error.into()),
+            };
+            match joined {
+                Ok(room) => return self.come_in(&server, room).await,
+                Err(error) => attempts.failed(error)?,
+            }
             if attempts.are_over() {
                 break;
-            }
-            match self.join_through(remote, server, wish).await {
-                Ok(room) => return self.come_in(server, room).await,
-                Err(error) => attempts.failed(error)?,
             }
         }
         Err(attempts.told())
     }
 
-    /// Has a server let the user in: the room, checked.
+    /// Has a server, which gave the template, let the user in: the room, checked.
     async fn join_through(
         &self,
         remote: &Remote,
-        server: &ServerName,
+        (server, template): (&ServerName, &Template),
         wish: &Wish<'_>,
     ) -> Result<ImportedRoom, SendError> {
-        let asked = (wish.room_id, wish.user);
-        let template = remote.make(wish.handshake, server, asked).await?;
-        let join = self.fill_in(server, &template, wish)?;
+        let join = self.fill_in(server, template, wish)?;
         self.expect_events(&join).await?;
         let answer = remote.send_join(server, &join).await?;
         checked_room(remote, server, join, answer).await

@@ -8,8 +8,9 @@ use starling_store::memberships::Membership;
 
 use super::attempts::Attempts;
 use super::template::Wish;
+use super::templates::Templates;
 use crate::error::SendError;
-use crate::remote::{Handshake, Remote, malformed};
+use crate::remote::{Handshake, Remote, Template, malformed};
 use crate::rooms::{Actor, Rooms};
 
 impl Rooms {
@@ -35,11 +36,16 @@ impl Rooms {
             content,
         };
         let mut attempts = Attempts::begin(&self.parts.clock);
-        for server in servers {
-            if attempts.are_over() {
-                break;
-            }
-            match self.knock_through(remote, &server, &wish).await {
+        let mut templates = Templates::begin(remote, servers, &wish);
+        while let Some((server, template)) = templates.next().await {
+            let knocked = match template {
+                Ok(template) => {
+                    self.knock_through(remote, (&server, &template), &wish)
+                        .await
+                }
+                Err(error) => Err(error.into()),
+            };
+            match knocked {
                 Ok((knock, state)) => {
                     let became = (actor.user, Membership::Knock);
                     let noted = self.note_elsewhere(became, knock, Some((server, state)));
@@ -51,20 +57,21 @@ impl Rooms {
                 }
                 Err(error) => attempts.failed(error)?,
             }
+            if attempts.are_over() {
+                break;
+            }
         }
         Err(attempts.told())
     }
 
-    /// Has a server take a knock: the event, and what is shown of the room.
+    /// Has a server, which gave the template, take a knock: the event, and what is shown of the room.
     async fn knock_through(
         &self,
         remote: &Remote,
-        server: &ServerName,
+        (server, template): (&ServerName, &Template),
         wish: &Wish<'_>,
     ) -> Result<(Pdu, Box<[u8]>), SendError> {
-        let asked = (wish.room_id, wish.user);
-        let template = remote.make(wish.handshake, server, asked).await?;
-        let knock = self.fill_in(server, &template, wish)?;
+        let knock = self.fill_in(server, template, wish)?;
         if !knock.version().rules().knocking {
             return Err(malformed(server, "one cannot knock at rooms of this version").into());
         }

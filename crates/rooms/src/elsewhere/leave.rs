@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ruma_common::{RoomId, ServerName};
+use ruma_common::{OwnedServerName, RoomId, ServerName};
 use serde_json::{Map, Value};
 use starling_db::Tx;
 use starling_events::{CanonicalObject, EventBuilder, EventReference, Pdu};
@@ -13,8 +13,9 @@ use starling_store::memberships::{Membership, membership_read};
 use super::Elsewhere;
 use super::attempts::Attempts;
 use super::template::Wish;
+use super::templates::Templates;
 use crate::error::SendError;
-use crate::remote::{Handshake, Remote};
+use crate::remote::{Handshake, Remote, Template};
 use crate::rooms::{Actor, Rooms};
 
 impl Rooms {
@@ -40,25 +41,12 @@ impl Rooms {
             content,
         };
         let servers = self.servers_of(actor, (room_id, elsewhere), &[]).await?;
-        let mut attempts = Attempts::begin(&self.parts.clock);
-        let mut taken = None;
-        for server in &servers {
-            let Some(remote) = self.parts.remote.as_ref().filter(|_| !attempts.are_over()) else {
-                break;
-            };
-            match self.leave_through(remote, server, &wish).await {
-                // Of another version than the invite said: one of the two is wrong, and clients need not see which.
-                Ok(leave) => {
-                    taken = Some(leave).filter(|leave| leave.version() == member.pdu.version());
-                    break;
-                }
-                Err(error) => {
-                    // Nobody's refusal keeps an invite here.
-                    attempts.failed(error).ok();
-                }
-            }
-        }
-        let leave = match taken {
+        let taken = match &self.parts.remote {
+            Some(remote) => self.leave_through_some(remote, servers, &wish).await,
+            None => None,
+        };
+        // Of another version than the invite said: one of the two is wrong, and clients need not see which.
+        let leave = match taken.filter(|leave| leave.version() == member.pdu.version()) {
             Some(leave) => leave,
             None => self.leave_alone(&member.pdu, &wish)?,
         };
@@ -88,15 +76,38 @@ impl Rooms {
         event.ok_or_else(|| SendError::Forbidden("you are not in the room".to_owned()))
     }
 
+    /// The leave that one of the servers takes, if any does: nobody's refusal keeps an invite here.
+    async fn leave_through_some(
+        &self,
+        remote: &Remote,
+        servers: Vec<OwnedServerName>,
+        wish: &Wish<'_>,
+    ) -> Option<Pdu> {
+        let mut attempts = Attempts::begin(&self.parts.clock);
+        let mut templates = Templates::begin(remote, servers, wish);
+        while let Some((server, template)) = templates.next().await {
+            let left = match template {
+                Ok(template) => self.leave_through(remote, (&server, &template), wish).await,
+                Err(error) => Err(error.into()),
+            };
+            match left {
+                Ok(leave) => return Some(leave),
+                Err(error) => drop(attempts.failed(error)),
+            }
+            if attempts.are_over() {
+                break;
+            }
+        }
+        None
+    }
+
     async fn leave_through(
         &self,
         remote: &Remote,
-        server: &ServerName,
+        (server, template): (&ServerName, &Template),
         wish: &Wish<'_>,
     ) -> Result<Pdu, SendError> {
-        let asked = (wish.room_id, wish.user);
-        let template = remote.make(wish.handshake, server, asked).await?;
-        let leave = self.fill_in(server, &template, wish)?;
+        let leave = self.fill_in(server, template, wish)?;
         remote.send_leave(server, &leave).await?;
         Ok(leave)
     }

@@ -144,6 +144,48 @@ async fn servers_are_tried_until_one_lets_the_user_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_server_is_asked_when_one_takes_long() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let at = Connected::start(&db).await;
+        let alice = at.world.user("alice").await;
+        let graph = Graph::new(RoomVersion::V10);
+        let template = graph.template(USER, &joins());
+        at.net.add(RESIDENT, resident(template, graph.answer()));
+        at.net.silence("silent.example");
+        join(&at, &alice, &graph, &["silent.example", RESIDENT])
+            .await
+            .unwrap();
+        assert!(is_in(&at, &alice, &graph).await);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_failed_lately_is_asked_after_the_others() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let at = Connected::start(&db).await;
+        let alice = at.world.user("alice").await;
+        // Of a version whose ids name no server.
+        let graph = Graph::new(RoomVersion::V12);
+        let gone = join(&at, &alice, &graph, &["gone.example"]).await;
+        gone.unwrap_err();
+        let template = graph.template(USER, &joins());
+        at.net.add(RESIDENT, resident(template, graph.answer()));
+        join(&at, &alice, &graph, &["gone.example", RESIDENT])
+            .await
+            .unwrap();
+        let asked = at.net.paths();
+        let paths = [
+            "gone.example v1/make_join",
+            "resident.example v1/make_join",
+            "resident.example v2/send_join",
+        ];
+        assert_eq!(asked, paths);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_not_let_in_is_told_why() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let at = Connected::start(&db).await;
