@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 use starling_http::MatrixError;
-use starling_rooms::RemoteError;
+use starling_rooms::{OutboundError, RemoteError};
 
 /// What other servers say that clients may act on. What else they say is of their conversation with this server, such as
 /// that a signature is wrong or a token is missing.
@@ -30,8 +30,7 @@ pub(crate) fn refusal(error: &RemoteError) -> MatrixError {
         body,
     } = error
     else {
-        let message = "The other server could not be reached, or gave no proper answer";
-        return MatrixError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", message);
+        return MatrixError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", unanswered(error));
     };
     let message = format!("{server}: {words}");
     match TOLD.iter().find(|told| *told == errcode) {
@@ -43,6 +42,35 @@ pub(crate) fn refusal(error: &RemoteError) -> MatrixError {
             }
         }
         _ => MatrixError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", message),
+    }
+}
+
+/// Why another server gave no answer, as far as its administrator and this one's need to know where to look. Addresses, and what
+/// stands on the way there, are in the log.
+fn unanswered(error: &RemoteError) -> String {
+    let (server, why) = match error {
+        RemoteError::BackedOff { server, .. } => (server, "it could not be reached a moment ago"),
+        RemoteError::Malformed { server, .. } | RemoteError::Refused { server, .. } => {
+            (server, "it gave no proper answer")
+        }
+        RemoteError::Unreachable { server, error } => (server, unreachable(error)),
+    };
+    format!("{server}: {why}")
+}
+
+fn unreachable(error: &OutboundError) -> &'static str {
+    match error {
+        OutboundError::NoAddress(_) => "its name leads to no address",
+        OutboundError::RefusedAddress { .. } => {
+            "its name leads to a private address, where this server doesn't go"
+        }
+        OutboundError::Resolver(_) => "its name could not be looked up",
+        OutboundError::Connection(_) => {
+            "no connection could be made: it is down, or its certificate is not valid"
+        }
+        OutboundError::Timeout(_) => "it did not answer in time",
+        OutboundError::TooLarge(_) => "its answer is too large",
+        OutboundError::Request(_) => "the request could not be sent",
     }
 }
 
