@@ -83,14 +83,14 @@ pub async fn admit_server<S: Servers>(
     } else {
         Bytes::new()
     };
-    let signed = verify(state, &parts, claims, content).await?;
-    let Some((origin, content)) = signed else {
-        if let Some(caller) = caller {
-            limiter.take(Limited::UnknownTokens, caller)?;
+    let (origin, content) = match verify(state, &parts, claims, content).await? {
+        Verified::By(origin, content) => (origin, content),
+        Verified::Not(why) => {
+            if let Some(caller) = caller {
+                limiter.take(Limited::UnknownTokens, caller)?;
+            }
+            return Err(MatrixError::unauthorized(why));
         }
-        return Err(MatrixError::unauthorized(
-            "The request has no signature by a current key of the server that it names as its origin",
-        ));
     };
     state.heard_from(&origin);
     limiter.take(route.limit, Caller::Server(origin.as_str()))?;
@@ -149,42 +149,60 @@ fn malformed(error: RequestAuthError) -> MatrixError {
     MatrixError::unauthorized(error.to_string())
 }
 
-/// The server that one of the signatures is of, and the body as it was signed.
+/// What is known of a request's signatures.
+enum Verified {
+    /// One is by this server, which signed this body.
+    By(OwnedServerName, Bytes),
+    /// None holds, and why.
+    Not(String),
+}
+
+/// Looks for a signature that holds.
 async fn verify<S: Servers>(
     state: &S,
     parts: &Parts,
     claims: Vec<RequestAuth>,
     content: Bytes,
-) -> Result<Option<(OwnedServerName, Bytes)>, MatrixError> {
+) -> Result<Verified, MatrixError> {
     let uri = parts.uri.path_and_query();
     let uri = uri.map_or("/", |uri| uri.as_str());
     let method = parts.method.as_str();
     let own = state.server_name();
     let mut canonical = None;
+    let (mut without_key, mut has_key) = (None, false);
     for claim in claims {
         let key = state.key(&claim.origin, &claim.key_id).await;
         let Some(key) = key.map_err(MatrixError::internal)? else {
+            without_key = Some(claim);
             continue;
         };
+        has_key = true;
         if content.is_empty() {
             if claim.verifies((method, uri, None), own, &key) {
-                return Ok(Some((claim.origin, content)));
+                return Ok(Verified::By(claim.origin, content));
             }
             continue;
         }
         // Most servers send what they have signed, byte for byte: then it needn't be parsed.
         if claim.verifies((method, uri, Some(&content)), own, &key) {
-            return Ok(Some((claim.origin, content)));
+            return Ok(Verified::By(claim.origin, content));
         }
         let canonical = match &canonical {
             Some(canonical) => canonical,
             None => canonical.insert(canonicalize(&content)?),
         };
         if claim.verifies((method, uri, Some(canonical)), own, &key) {
-            return Ok(Some((claim.origin, canonical.clone())));
+            return Ok(Verified::By(claim.origin, canonical.clone()));
         }
     }
-    Ok(None)
+    Ok(Verified::Not(match without_key {
+        // The commonest fault of a new server, and its administrator reads this.
+        Some(RequestAuth { origin, key_id, .. }) if !has_key => format!(
+            "The key {key_id} of {origin} could not be had, or is not current: {origin} must answer /_matrix/key/v2/server, \
+             under that name and with a valid certificate"
+        ),
+        _ => "The request has no signature by a current key of the server that it names as its origin".to_owned(),
+    }))
 }
 
 /// The form in which JSON is signed.
