@@ -36,7 +36,7 @@ struct Transaction {
     #[serde(default)]
     pdus: Vec<Box<RawValue>>,
     #[serde(default)]
-    edus: Vec<Edu>,
+    edus: Vec<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +76,11 @@ async fn send(
         other => MatrixError::internal(other.to_string()),
     })?;
     let mut changed = Vec::new();
-    for edu in edus {
+    // One that can't be read is passed over, and keeps nothing else from being received.
+    let readable = edus
+        .iter()
+        .filter_map(|edu| serde_json::from_str::<Edu>(edu.get()).ok());
+    for edu in readable {
         let kind = edu.edu_type.as_deref();
         changed.extend(kind.and_then(|kind| ListUpdate::read(kind, &edu.content)));
         receive_edu(&api, &origin, edu)

@@ -125,6 +125,25 @@ async fn a_transaction_holds_so_much_and_no_more() {
     .await;
 }
 
+/// `PUT /_matrix/federation/v1/send/{txnId}`
+#[tokio::test]
+async fn what_makes_no_sense_keeps_nothing_else_from_being_received() {
+    on_servers(async |server| {
+        let (peer, alice, room) = shared(&server).await;
+        let event = server.say(&alice, &room, "hi").await;
+        let since = sync(&server, &alice, &Value::Null).await["next_batch"].clone();
+        let (id, pdu) = said(&server, &peer, &room, "hello").await;
+        let mut all = vec![json!(5), json!({ "edu_type": 5 }), json!([]), json!(null)];
+        all.extend(edus(&room, BOB, &event));
+        let pdus = [json!(5), json!({}), pdu];
+        let answer = send(&server, &peer, &pdus, &all).await;
+        assert_eq!(answer.body, json!({ "pdus": { id.as_str(): {} } }));
+        let told = sync(&server, &alice, &since).await;
+        assert!(!heard(&told["rooms"]["join"][&room]).is_empty(), "{told}");
+    })
+    .await;
+}
+
 /// A user types, and has read an event.
 fn edus(room: &str, user: &str, event: &str) -> [Value; 2] {
     let receipt = json!({ "data": { "ts": 1_700_000_000_000_i64 }, "event_ids": [event] });
