@@ -1,10 +1,9 @@
 """What conversations between users of matrix-js-sdk have in common."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from harness.server import Server
-from js_user import PASSWORD, WAIT_S, JsUser, Refused
+from js_user import PASSWORD, JsUser, Refused
 
 
 class JsConversation:
@@ -50,20 +49,6 @@ class JsConversation:
         await other.login(user.user_id)
         await other.start_syncing()
         return other
-
-    async def comes_to(self, user: JsUser, ask: Callable[[], Awaitable], expected, what: str) -> None:
-        """Asks for what the library works out by itself, after each of its news, until it is as expected."""
-        answer = None
-        try:
-            async with asyncio.timeout(WAIT_S):
-                while True:
-                    told = len(user.told)
-                    answer = await ask()
-                    if answer == expected:
-                        return
-                    await user.until(lambda told=told: len(user.told) > told, what)
-        except (TimeoutError, AssertionError):
-            raise AssertionError(f"{what}: {answer} instead of {expected}") from None
 
     async def refused(self, request, errcode: str) -> None:
         with self.assertRaises(Refused) as caught:

@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 PASSWORD = "a good secret"
@@ -36,12 +37,17 @@ class JsUser:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def begin(cls, url: str) -> "JsUser":
+    async def begin(cls, url: str, media: Path | None = None) -> "JsUser":
+        """Starts the client.
+
+        With `media`, a folder for what it uploads, it encrypts; what it knows of keys is lost when it ends.
+        """
         folder = Path(os.environ["STARLING_PEERS_JS"])
         process = await asyncio.create_subprocess_exec(
             folder / "node_modules/node/bin/node",
             folder / "peer.js",
             url,
+            *([media] if media else []),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -105,6 +111,20 @@ class JsUser:
         except TimeoutError:
             raise AssertionError(f"{self.user_id} waited {WAIT_S} s for {what}; was told {self.told[-20:]}") from None
 
+    async def comes_to(self, ask: Callable[[], Awaitable], expected, what: str) -> None:
+        """Asks for what the library works out by itself, after each of its news, until it is as expected."""
+        answer = None
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    told = len(self.told)
+                    answer = await ask()
+                    if answer == expected:
+                        return
+                    await self.until(lambda told=told: len(self.told) > told, what)
+        except (TimeoutError, AssertionError):
+            raise AssertionError(f"{what}: {answer} instead of {expected}") from None
+
     async def start_syncing(self) -> None:
         await self.do("start")
         await self.until(lambda: {"event": "sync", "state": "SYNCING"} in self.told, "the first sync")
@@ -116,6 +136,32 @@ class JsUser:
             for told in self.told
             if told["event"] == "timeline" and told["room"] == room and told["type"] == "m.room.message"
         ]
+
+    def read(self, room: str) -> dict[str, str]:
+        """The messages of a room that this client can read: event ids and bodies."""
+        return {told["event_id"]: told["content"].get("body") for told in self._last(room) if self._is_read(told)}
+
+    def unread(self, room: str) -> set[str]:
+        """The encrypted events of a room that came and can't be read."""
+        return {told["event_id"] for told in self._last(room) if "failure" in told}
+
+    def why_unread(self, room: str, event: str) -> str:
+        """Why an encrypted event can't be read."""
+        told = [told for told in self._last(room) if told["event_id"] == event]
+        return told[0].get("failure", "it can be read") if told else "it didn't come"
+
+    def session(self, room: str, event: str) -> str:
+        """The Megolm session that an event was encrypted with."""
+        return next(told["session"] for told in self._last(room) if told["event_id"] == event)
+
+    def _last(self, room: str) -> list[dict]:
+        """What was told last of each event of a room."""
+        lines = (told for told in self.told if told["event"] in ("timeline", "decrypted") and told["room"] == room)
+        return list({told["event_id"]: told for told in lines}.values())
+
+    @staticmethod
+    def _is_read(told: dict) -> bool:
+        return told["type"] == "m.room.message" and "failure" not in told
 
     def was_told(self, event: str, **fields) -> bool:
         return any(told["event"] == event and fields.items() <= told.items() for told in self.told)
@@ -129,7 +175,19 @@ class JsUser:
     async def send(self, room: str, body: str) -> str:
         return (await self.call("sendTextMessage", room, body))["event_id"]
 
+    async def say(self, room: str, body: str) -> str:
+        """Like `send`, and tries again while the server isn't there."""
+        return await self.do("say", room=room, body=body)
+
+    def freeze(self) -> None:
+        """Goes offline: the process does nothing until `thaw`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
     async def close(self) -> None:
+        self.thaw()
         self._process.stdin.close()
         try:
             await asyncio.wait_for(self._process.wait(), WAIT_S)

@@ -102,7 +102,7 @@ class Accounts(JsConversation):
 
         def unread(total: int, highlight: int):
             expected = {"total": total, "highlight": highlight}
-            return self.comes_to(ann, lambda: ann.do("unread", room=room), expected, "the count of unread")
+            return ann.comes_to(lambda: ann.do("unread", room=room), expected, "the count of unread")
 
         await ben.send(room, "coffee?")
         await unread(1, 0)

@@ -22,7 +22,7 @@ class Presence(JsConversation):
 
         def unread(device, total: int, highlight: int):
             expected = {"total": total, "highlight": highlight}
-            return self.comes_to(device, lambda: device.do("unread", room=room), expected, "the count of unread")
+            return device.comes_to(lambda: device.do("unread", room=room), expected, "the count of unread")
 
         await ann.send(room, "one")
         await ann.send(room, "two")

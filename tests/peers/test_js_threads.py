@@ -13,7 +13,7 @@ class Threads(JsConversation):
     async def unread(self, user: JsUser, room: str, thread: str | None, total: int) -> None:
         counts = {"total": total, "highlight": 0}
         what = f"{total} unread in the {'thread' if thread else 'room'}"
-        await self.comes_to(user, lambda: user.do("unread", room=room, thread=thread), counts, what)
+        await user.comes_to(lambda: user.do("unread", room=room, thread=thread), counts, what)
 
     async def say_in(self, user: JsUser, room: str, thread: str, body: str) -> str:
         sent = await user.call("sendMessage", room, thread, {"msgtype": "m.text", "body": body})

@@ -3,7 +3,8 @@
 //   {"id": 1, "do": "register", "with": {…}}   ->   {"id": 1, "ok": …}   or   {"id": 1, "error": {"errcode": …, "message": …}}
 //
 // What /sync brings is told by lines of their own: {"event": "timeline", …}, {"event": "sync", …}.
-// Usage: node peer.js BASE_URL
+// Usage: node peer.js BASE_URL [MEDIA]
+// With MEDIA the client encrypts: a folder, which stands in for the media repository that the server doesn't have yet.
 
 import readline from "node:readline";
 
@@ -16,6 +17,7 @@ const { logger } = await import("matrix-js-sdk/lib/logger.js");
 logger.setLevel("silent");
 
 const baseUrl = process.argv[2];
+const crypto = process.argv[3] ? await import("./crypto.js") : null;
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 let client = sdk.createClient({ baseUrl });
 
@@ -27,6 +29,9 @@ const described = (event) => ({
     state_key: event.getStateKey(),
     content: event.getContent(),
     redacted: event.isRedacted(),
+    // Of an encrypted event: its Megolm session, and why it can't be read.
+    session: event.getWireContent().session_id,
+    failure: event.decryptionFailureReason ?? undefined,
 });
 
 function onTimeline(event, room, toStart, removed, data) {
@@ -36,8 +41,9 @@ function onTimeline(event, room, toStart, removed, data) {
 }
 
 // A session that begins: everything is done by a client that has its tokens.
-function use(session) {
+async function use(session) {
     client = sdk.createClient({
+        ...crypto?.optionsWith(process.argv[3]),
         baseUrl,
         userId: session.user_id,
         deviceId: session.device_id,
@@ -76,6 +82,9 @@ function use(session) {
     );
     client.on(sdk.ClientEvent.Sync, (state) => say({ event: "sync", state }));
     client.on(sdk.HttpApiEvent.SessionLoggedOut, () => say({ event: "logged out" }));
+    if (crypto) {
+        Object.assign(commands, await crypto.begin(client, { tell: say, described, authenticated }));
+    }
     return { user_id: session.user_id, device_id: session.device_id };
 }
 
@@ -149,6 +158,24 @@ const commands = {
             }
         );
     },
+    // Says something, also if the server goes away meanwhile: then again, as the same transaction, until it is said.
+    say: async ({ room: id, body }) => {
+        const room = roomOf(id);
+        const txn = client.makeTxnId();
+        let request = client.sendMessage(id, { msgtype: "m.text", body }, txn);
+        for (;;) {
+            try {
+                return (await request).event_id;
+            } catch (error) {
+                if (!(error instanceof sdk.ConnectionError)) throw error;
+                await new Promise((resolve) => setTimeout(resolve, 50));
+                const event = room.getLiveTimeline().getEvents().find((event) => event.getTxnId() === txn);
+                // /sync may have told of it already.
+                if (!event.status) return event.getId();
+                request = client.resendEvent(event, room);
+            }
+        }
+    },
     // How much there is to read in a room, or in one of its threads.
     unread: ({ room: id, thread }) => {
         const room = roomOf(id);
@@ -162,7 +189,9 @@ const commands = {
     history: async ({ room: id }) => {
         const room = roomOf(id);
         while (room.oldState.paginationToken !== null) await client.scrollback(room, 7);
-        return room.getLiveTimeline().getEvents().map(described);
+        const events = room.getLiveTimeline().getEvents();
+        await Promise.all(events.map((event) => client.decryptEventIfNeeded(event)));
+        return events.map(described);
     },
     exit: () => setImmediate(() => process.exit(0)),
 };

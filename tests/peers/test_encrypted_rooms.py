@@ -1,0 +1,168 @@
+"""Encrypted rooms with users of matrix-js-sdk and of matrix-nio in them, on both engines."""
+
+import asyncio
+import unittest
+
+import nio
+from encrypted_conversation import ENCRYPTION, EncryptedConversation
+from harness.engines import Postgres, Sqlite
+from js_user import WAIT_S, JsUser
+
+
+class EncryptedRooms(EncryptedConversation):
+    """The tests; a subclass names the engine."""
+
+    async def test_both_libraries_read_what_the_server_cannot(self) -> None:
+        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
+        for creator, other in ((jon, nia), (nia, jon)):
+            room = await self.room_of(creator, other)
+            events = [await self.say(device, room, f"tea, {device.user_id}?", [jon, nia]) for device in (jon, nia, jon)]
+            await self.all_read(room)
+            for event in events:
+                stored = await self.on_server(jon, room, event)
+                self.assertEqual(stored["type"], "m.room.encrypted")
+                self.assertEqual(stored["content"]["algorithm"], "m.megolm.v1.aes-sha2")
+                self.assertNotIn("tea", str(stored))
+
+    async def test_nothing_that_was_said_is_on_the_disk(self) -> None:
+        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
+        room = await self.room_of(jon, nia, topic="Bergamot is a word that everybody may know")
+        for device in (jon, nia):
+            await self.say(device, room, "Lapsang is a word that the server may not know", [jon, nia])
+        await self.all_read(room)
+        self.assertTrue(await asyncio.to_thread(self._is_on_disk, b"Bergamot"), "the search finds what is there")
+        self.assertFalse(await asyncio.to_thread(self._is_on_disk, b"Lapsang"))
+
+    def _is_on_disk(self, word: bytes) -> bool:
+        if isinstance(self.engine, Postgres):
+            self.engine.run("CHECKPOINT")
+            folder = Postgres.data_folder() / "base"
+        else:
+            folder = self.server.folder
+        return any(path.is_file() and word in path.read_bytes() for path in folder.rglob("*"))
+
+    async def test_a_new_device_reads_what_is_said_from_then_on(self) -> None:
+        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
+        room = await self.room_of(jon, nia)
+        before = [await self.say(device, room, "before", [jon, nia]) for device in (jon, nia)]
+        phone, tablet = await asyncio.gather(self.js_device(jon.user_id), self.nio_device(nia.user_id))
+        everyone = [jon, nia, phone, tablet]
+        for device in everyone:
+            await self.knows_devices(device, jon.user_id, [jon, phone])
+            await self.knows_devices(device, nia.user_id, [nia, tablet])
+        for device in everyone:
+            await self.say(device, room, f"from {device.device_id}", everyone)
+        await self.all_read(room)
+        for device in (phone, tablet):
+            await self.cannot_read(device, room, *before)
+
+    async def test_a_device_that_is_gone_gets_no_more_keys(self) -> None:
+        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
+        room = await self.room_of(jon, nia)
+        phone, tablet = await asyncio.gather(self.js_device(jon.user_id), self.nio_device(nia.user_id))
+        for device in (jon, nia):
+            await self.knows_devices(device, jon.user_id, [jon, phone])
+            await self.knows_devices(device, nia.user_id, [nia, tablet])
+        first = [await self.say(device, room, "to four devices", [jon, nia, phone, tablet]) for device in (jon, nia)]
+        await self.all_read(room)
+
+        # One is deleted by its user's other device, the other logs out.
+        await jon.with_auth("deleteDevice", phone.device_id, **self.password(jon.user_id))
+        await phone.until(lambda: phone.was_told("logged out"), "the end of the session")
+        await tablet.stop_syncing()
+        self.assertIsInstance(await tablet.client.logout(), nio.LogoutResponse)
+        for device in (jon, nia):
+            await self.knows_devices(device, jon.user_id, [jon])
+            await self.knows_devices(device, nia.user_id, [nia])
+        self.assertEqual(set(await self.devices_on_server(jon.user_id)), {jon.device_id})
+        self.assertEqual(set(await self.devices_on_server(nia.user_id)), {nia.device_id})
+        second = [await self.say(device, room, "to two devices", [jon, nia]) for device in (jon, nia)]
+        await self.all_read(room)
+        sessions = {nia.session(room, event) for event in first + second}
+        self.assertEqual(len(sessions), 4, "those who send use new keys, which the old devices never get")
+
+    async def test_who_left_or_was_kicked_reads_nothing_more(self) -> None:
+        jon, kim, nia = await asyncio.gather(self.js_person("jon"), self.js_person("kim"), self.nio_person("nia"))
+        room = await self.room_of(jon, kim, nia)
+        everyone = [jon, kim, nia]
+        first = [await self.say(device, room, "with Kim", everyone) for device in (jon, nia)]
+        await self.all_read(room)
+        await jon.call("kick", room, kim.user_id, "no tea")
+        await kim.until(lambda: kim.was_told("membership", room=room, membership="leave"), "the kick")
+        for device in (jon, nia):
+            await self.sees_members(device, room, {jon.user_id, nia.user_id})
+        second = [await self.say(device, room, "without Kim", [jon, nia]) for device in (jon, nia)]
+        await self.all_read(room)
+
+        # Who comes back reads from then on, and not what was said meanwhile.
+        await self.invite(jon, room, kim)
+        await self.all_are_in(room, everyone)
+        third = [await self.say(device, room, "Kim is back", everyone) for device in everyone]
+        await self.all_read(room)
+        seen = await kim.do("history", room=room)
+        self.assertEqual({e["event_id"] for e in seen if "failure" in e}, set(second) & {e["event_id"] for e in seen})
+        self.assertEqual(set(kim.read(room)) & set(second), set())
+        self.count.kept_secret += len(second)
+
+        await nia.client.room_leave(room)
+        for device in (jon, kim):
+            await self.sees_members(device, room, {jon.user_id, kim.user_id})
+        fourth = [await self.say(device, room, "without Nia", [jon, kim]) for device in (jon, kim)]
+        await self.all_read(room)
+        self.assertEqual(set(nia.read(room)) & set(fourth), set())
+        sessions = [jon.session(room, event) for event in first + second + third[:2] + fourth[:1]]
+        self.assertEqual(len(set(sessions)), len(sessions), "every change of who may read begins a new session")
+
+    async def test_a_session_ends_after_as_many_messages_as_the_room_says(self) -> None:
+        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
+        content = ENCRYPTION["content"] | {"rotation_period_msgs": 3}
+        room = await self.room_of(jon, nia, encryption=ENCRYPTION | {"content": content})
+        events = [await self.say(jon, room, f"line {n}", [nia]) for n in range(7)]
+        await self.all_read(room)
+        sessions = [nia.session(room, event) for event in events]
+        self.assertEqual([sessions.index(session) for session in sessions], [0, 0, 0, 3, 3, 3, 6])
+
+    async def test_without_one_time_keys_the_fallback_key_serves(self) -> None:
+        jon, kim, nia = await asyncio.gather(self.js_person("jon"), self.js_person("kim"), self.nio_person("nia"))
+        room = await self.room_of(jon, kim, nia)
+        session = await self.raw(jon)
+        before = await asyncio.to_thread(session.sync)
+        self.assertEqual(before["device_unused_fallback_key_types"], ["signed_curve25519"])
+        ready = before["device_one_time_keys_count"]["signed_curve25519"]
+        self.assertGreater(ready, 0)
+
+        jon.freeze()
+        claimed = await asyncio.to_thread(self._claim_all, jon)
+        self.assertEqual(len(claimed), ready, "each one-time key is given out once")
+        empty = await asyncio.to_thread(session.sync)
+        self.assertEqual(empty["device_one_time_keys_count"].get("signed_curve25519"), 0)
+        self.assertEqual(empty["device_unused_fallback_key_types"], [])
+        for device in (kim, nia):
+            await self.say(device, room, f"by the fallback key, {device.user_id}", [jon, kim, nia])
+        jon.thaw()
+        await self.all_read(room)
+        async with asyncio.timeout(WAIT_S):
+            while (await asyncio.to_thread(session.sync))["device_one_time_keys_count"]["signed_curve25519"] < ready:
+                await asyncio.sleep(0.05)
+        await self.say(jon, room, "back again", [kim, nia])
+        await self.all_read(room)
+
+    def _claim_all(self, device: JsUser) -> list[str]:
+        """Claims a device's one-time keys until it gets the fallback key, and returns their ids."""
+        wanted = {"one_time_keys": {device.user_id: {device.device_id: "signed_curve25519"}}}
+        claimed: list[str] = []
+        while True:
+            answer = self.watcher.call("POST", "/v3/keys/claim", wanted)
+            ((key_id, key),) = answer["one_time_keys"][device.user_id][device.device_id].items()
+            if key.get("fallback"):
+                return claimed
+            self.assertNotIn(key_id, claimed)
+            claimed.append(key_id)
+
+
+class EncryptedRoomsOnSqlite(EncryptedRooms, unittest.IsolatedAsyncioTestCase):
+    engine_type = Sqlite
+
+
+class EncryptedRoomsOnPostgres(EncryptedRooms, unittest.IsolatedAsyncioTestCase):
+    engine_type = Postgres
