@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import nio
 from nio import AsyncClient, AsyncClientConfig
+from nio.crypto import GroupSessionStore, InboundGroupSession
 from nio.store import SqliteMemoryStore
 
 # It warns of what is normal, as of a device that it has no session with yet.
@@ -78,6 +79,18 @@ def new_encrypting_client(url: str, user: str) -> AsyncClient:
     return AsyncClient(url, user, config=config)
 
 
+class BetterKeys(GroupSessionStore):
+    """Of two keys of a session the one that reads more. The library itself takes the later one, and other clients send another
+    one when both sides have begun to encrypt for each other: then it couldn't read what came along with that.
+    """
+
+    def add(self, session: InboundGroupSession) -> bool:
+        known = self.get(session.room_id, session.sender_key, session.id)
+        if known and known.first_known_index <= session.first_known_index:
+            return False
+        return super().add(session)
+
+
 class EncryptingNioUser(NioUser):
     """A user whose client encrypts, trusting any device, and what it could read."""
 
@@ -95,6 +108,10 @@ class EncryptingNioUser(NioUser):
     @property
     def device_id(self) -> str:
         return self.client.device_id
+
+    def start_syncing(self) -> None:
+        self.client.olm.inbound_group_store = BetterKeys()
+        super().start_syncing()
 
     async def _message(self, room: nio.MatrixRoom, event: nio.RoomMessageText) -> None:
         await super()._message(room, event)
