@@ -1,7 +1,10 @@
 """The database engines that a test runs on. Each gives a fresh, empty database by its URL."""
 
+import contextlib
 import os
 import secrets
+import shutil
+import sqlite3
 import subprocess
 import unittest
 from pathlib import Path
@@ -17,6 +20,18 @@ class Sqlite:
 
     def drop(self, url: str) -> None:
         """The file goes with the folder."""
+
+    def copy(self, url: str, copy: Path) -> None:
+        """Takes a copy, whether a server runs or not."""
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:"))) as database:
+            database.execute("VACUUM INTO ?", (str(copy),))
+
+    def put_back(self, url: str, copy: Path) -> None:
+        """Puts a copy back; no server runs."""
+        database = url.removeprefix("sqlite:")
+        for beside in ("-wal", "-shm"):
+            Path(database + beside).unlink(missing_ok=True)
+        shutil.copyfile(copy, database)
 
 
 def database_name(url: str) -> str:
@@ -42,6 +57,16 @@ class Postgres:
 
     def drop(self, url: str) -> None:
         self.run(f"DROP DATABASE IF EXISTS {database_name(url)} WITH (FORCE)")
+
+    def copy(self, url: str, copy: Path) -> None:
+        """Takes a copy, whether a server runs or not."""
+        subprocess.run(["pg_dump", "--format=custom", f"--file={copy}", url], check=True, capture_output=True)
+
+    def put_back(self, url: str, copy: Path) -> None:
+        """Puts a copy back; no server runs."""
+        self.drop(url)
+        self.run(f"CREATE DATABASE {database_name(url)}")
+        subprocess.run(["pg_restore", f"--dbname={url}", str(copy)], check=True, capture_output=True)
 
     def url(self, database: str, user: str = "postgres") -> str:
         host = self.base.removeprefix("postgres://postgres@").rsplit("/", 1)[0]

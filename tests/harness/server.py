@@ -183,6 +183,28 @@ class Server(Process):
     def command(self) -> list[str]:
         return [*self.wrapper, str(binary()), "serve", "--config", str(self.folder / "starling.toml")]
 
+    def run(self, *command: str) -> str:
+        """What a command prints."""
+        done = subprocess.run(
+            [str(binary()), *command, "--config", str(self.folder / "starling.toml")],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{command}: {done.stderr.strip()}")
+        return done.stdout
+
+    def copy_database(self, copy: Path) -> None:
+        """Takes a copy of the database, while the server runs or not."""
+        self._engine.copy(self.database, copy)
+
+    def put_database_back(self, copy: Path) -> None:
+        """Puts a copy in place of the database; the server doesn't run."""
+        self._engine.put_back(self.database, copy)
+
     def close(self) -> None:
         self.kill()
         self._engine.drop(self.database)
