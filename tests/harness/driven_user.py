@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Self
 
 PASSWORD = "a good secret"
@@ -36,7 +37,7 @@ class DrivenUser:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def run(cls, *command: str) -> Self:
+    async def run(cls, *command: str | Path) -> Self:
         """Starts the client's program."""
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -116,6 +117,11 @@ class DrivenUser:
     def unread(self, room: str) -> set[str]:
         """The encrypted events of a room that came and can't be read."""
         return {told["event_id"] for told in self._last(room) if "failure" in told}
+
+    def why_unread(self, room: str, event: str) -> str:
+        """Why an encrypted event can't be read."""
+        told = [told for told in self._last(room) if told["event_id"] == event]
+        return told[0].get("failure", "it can be read") if told else "it didn't come"
 
     def session(self, room: str, event: str) -> str:
         """The Megolm session that an event was encrypted with."""

@@ -1,4 +1,4 @@
-"""What conversations in encrypted rooms have in common: users of matrix-js-sdk and of matrix-nio, and who can read what."""
+"""What conversations in encrypted rooms have in common: users of three libraries, and who can read what."""
 
 import asyncio
 from collections import defaultdict
@@ -7,12 +7,14 @@ from urllib.parse import quote
 
 import nio
 from harness.client import Client
+from harness.driven_user import PASSWORD, WAIT_S, DrivenUser
+from harness.sdk_user import SdkUser
 from harness.server import Server
-from js_user import PASSWORD, WAIT_S, JsUser
+from js_user import JsUser
 from nio_user import EncryptingNioUser, new_client, new_encrypting_client
 
-# A device, by either library.
-Device = JsUser | EncryptingNioUser
+# A device, by any of the libraries.
+Device = DrivenUser | EncryptingNioUser
 
 ENCRYPTION = {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
 
@@ -61,6 +63,10 @@ class EncryptedConversation:
 
     # Users and devices
 
+    async def three(self) -> tuple[JsUser, EncryptingNioUser, SdkUser]:
+        """A user of each library."""
+        return await asyncio.gather(self.js_person("jon"), self.nio_person("nia"), self.sdk_person("sam"))
+
     async def js_client(self) -> JsUser:
         """A process of matrix-js-sdk in which nobody is logged in yet."""
         client = await JsUser.begin(self.server.url, media=self.media)
@@ -83,6 +89,28 @@ class EncryptedConversation:
         await device.start_syncing()
         await self.has_keys(device)
         return device
+
+    async def sdk_person(self, name: str) -> SdkUser:
+        """A user of matrix-sdk, whose keys are on the server."""
+        type(self).users += 1
+        device = await self._sdk_client()
+        await device.register(f"{name}{self.users}")
+        await device.start_syncing()
+        await self.has_keys(device)
+        return device
+
+    async def sdk_device(self, user_id: str) -> SdkUser:
+        """Another device of a user, in a process of its own."""
+        device = await self._sdk_client()
+        await device.login(user_id)
+        await device.start_syncing()
+        await self.has_keys(device)
+        return device
+
+    async def _sdk_client(self) -> SdkUser:
+        client = await SdkUser.begin(self.server.url)
+        self.addAsyncCleanup(client.close)
+        return client
 
     async def nio_person(self, name: str) -> EncryptingNioUser:
         """A user of matrix-nio, whose keys are on the server."""
@@ -154,7 +182,7 @@ class EncryptedConversation:
         else:
             invited = await inviter.client.room_invite(room, other.user_id)
             self.assertIsInstance(invited, nio.RoomInviteResponse, invited)
-        if isinstance(other, JsUser):
+        if isinstance(other, DrivenUser):
             await other.until(lambda: other.was_told("membership", room=room, membership="invite"), "the invite")
             await other.do("join", room=room)
         else:

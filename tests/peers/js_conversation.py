@@ -2,8 +2,9 @@
 
 import asyncio
 
+from harness.driven_user import PASSWORD, Refused
 from harness.server import Server
-from js_user import PASSWORD, JsUser, Refused
+from js_user import JsUser
 
 
 class JsConversation:

@@ -1,4 +1,4 @@
-"""Encrypted rooms with users of matrix-js-sdk and of matrix-nio in them, on both engines."""
+"""Encrypted rooms with users of matrix-js-sdk, matrix-sdk and matrix-nio in them, on both engines."""
 
 import asyncio
 import unittest
@@ -6,19 +6,20 @@ from collections.abc import Callable, Coroutine
 
 import nio
 from encrypted_conversation import ENCRYPTION, Device, EncryptedConversation
+from harness.driven_user import WAIT_S
 from harness.engines import Postgres, Sqlite
-from js_user import WAIT_S, JsUser
+from js_user import JsUser
 from nio_user import EncryptingNioUser
 
 
 class EncryptedRooms(EncryptedConversation):
     """The tests; a subclass names the engine."""
 
-    async def test_both_libraries_read_what_the_server_cannot(self) -> None:
-        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
-        for creator, other in ((jon, nia), (nia, jon)):
-            room = await self.room_of(creator, other)
-            events = [await self.say(device, room, f"tea, {device.user_id}?", [jon, nia]) for device in (jon, nia, jon)]
+    async def test_all_libraries_read_what_the_server_cannot(self) -> None:
+        jon, nia, sam = everyone = await self.three()
+        for creator, others in ((jon, (nia, sam)), (nia, (sam, jon))):
+            room = await self.room_of(creator, *others)
+            events = [await self.say(device, room, f"tea, {device.user_id}?", everyone) for device in (*everyone, jon)]
             await self.all_read(room)
             for event in events:
                 stored = await self.on_server(jon, room, event)
@@ -44,18 +45,21 @@ class EncryptedRooms(EncryptedConversation):
         return any(path.is_file() and word in path.read_bytes() for path in folder.rglob("*"))
 
     async def test_a_new_device_reads_what_is_said_from_then_on(self) -> None:
-        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
-        room = await self.room_of(jon, nia)
-        before = [await self.say(device, room, "before", [jon, nia]) for device in (jon, nia)]
-        phone, tablet = await asyncio.gather(self.js_device(jon.user_id), self.nio_device(nia.user_id))
-        everyone = [jon, nia, phone, tablet]
+        jon, nia, sam = old = await self.three()
+        room = await self.room_of(*old)
+        before = [await self.say(device, room, "before", old) for device in old]
+        await self.all_read(room)
+        new = await asyncio.gather(
+            self.js_device(jon.user_id), self.nio_device(nia.user_id), self.sdk_device(sam.user_id)
+        )
+        everyone = [*old, *new]
         for device in everyone:
-            await self.knows_devices(device, jon.user_id, [jon, phone])
-            await self.knows_devices(device, nia.user_id, [nia, tablet])
+            for first, second in zip(old, new, strict=True):
+                await self.knows_devices(device, first.user_id, [first, second])
         for device in everyone:
             await self.say(device, room, f"from {device.device_id}", everyone)
         await self.all_read(room)
-        for device in (phone, tablet):
+        for device in new:
             await self.cannot_read(device, room, *before)
 
     async def test_a_device_that_is_gone_gets_no_more_keys(self) -> None:
@@ -163,8 +167,7 @@ class EncryptedRooms(EncryptedConversation):
 
     async def test_what_was_said_around_crashes_is_read_by_everybody(self) -> None:
         """While three users talk and change their keys often, the server is stopped, and killed when a new device logs in."""
-        jon, kim, nia = await asyncio.gather(self.js_person("jon"), self.js_person("kim"), self.nio_person("nia"))
-        everyone = [jon, kim, nia]
+        jon, nia, sam = everyone = await self.three()
         content = ENCRYPTION["content"] | {"rotation_period_msgs": 4}
         room = await self.room_of(*everyone, encryption=ENCRYPTION | {"content": content})
         phone = await self.js_client()
@@ -191,7 +194,7 @@ class EncryptedRooms(EncryptedConversation):
         history = await asyncio.to_thread((await self.raw(jon)).history, room)
         self.assertEqual(sum(event["type"] == "m.room.encrypted" for event in history), sent, "nothing is there twice")
 
-        for device in (kim, nia):
+        for device in (nia, sam):
             await self.knows_devices(device, jon.user_id, [jon, phone])
         for device in [*everyone, phone]:
             await self.say(device, room, f"afterwards, {device.device_id}", [*everyone, phone])

@@ -5,8 +5,9 @@ import asyncio
 import unittest
 
 from encrypted_conversation import ENCRYPTION, EncryptedConversation
+from harness.driven_user import WAIT_S, Refused
 from harness.engines import Postgres, Sqlite
-from js_user import WAIT_S, JsUser, Refused
+from js_user import JsUser
 from nio_user import EncryptingNioUser
 
 # Every message has a session of its own, so each is a key in the backup.

@@ -1,12 +1,12 @@
-"""Verification by emoji and cross-signing, with users of matrix-js-sdk and of matrix-nio, on both engines."""
+"""Verification by emoji and cross-signing, with users of matrix-js-sdk, matrix-sdk and matrix-nio, on both engines."""
 
 import asyncio
 import unittest
 
 import nio
 from encrypted_conversation import EncryptedConversation
+from harness.driven_user import DrivenUser, Refused
 from harness.engines import Postgres, Sqlite
-from js_user import JsUser, Refused
 from nio_user import EncryptingNioUser
 
 VERIFIED = {"known": True, "verified": True}
@@ -53,6 +53,16 @@ class Verification(EncryptedConversation):
         await self._verify(tablet, phone, user=kim.user_id, device=phone.device_id)
         await self._device_trusted(jon, tablet)
 
+    async def test_users_of_two_libraries_verify_each_other(self) -> None:
+        jon, sam = await asyncio.gather(self.js_person("jon"), self.sdk_person("sam"))
+        await asyncio.gather(self.cross_sign(jon), sam.cross_sign())
+        await self.room_of(jon, sam)
+        for device, other in ((jon, sam), (sam, jon)):
+            await self._trusts(device, other, KNOWN)
+        await self._verify(jon, sam, user=sam.user_id, device=sam.device_id)
+        for device, other in ((jon, sam), (sam, jon)):
+            await self._trusts(device, other, VERIFIED)
+
     async def test_new_keys_need_the_password_and_are_not_trusted(self) -> None:
         jon, kim = await asyncio.gather(self.js_person("jon"), self.js_person("kim"))
         await asyncio.gather(self.cross_sign(jon), self.cross_sign(kim))
@@ -96,11 +106,11 @@ class Verification(EncryptedConversation):
     async def _sas(self, device: EncryptingNioUser, other: EncryptingNioUser) -> None:
         await device.until(lambda: self._sas_of(device, other), "the beginning of a verification")
 
-    async def _compare(self, asker: JsUser, other: JsUser, **whom) -> str:
+    async def _compare(self, asker: DrivenUser, other: DrivenUser, **whom) -> str:
         """Goes as far as showing the same emoji on both sides, and returns the verification's id."""
         verification = await asker.do("askToVerify", **whom)
 
-        def reached(device: JsUser, phase: str) -> bool:
+        def reached(device: DrivenUser, phase: str) -> bool:
             return device.was_told("verification", of=verification, phase=phase)
 
         await other.until(lambda: reached(other, "requested"), "the request")
@@ -113,7 +123,7 @@ class Verification(EncryptedConversation):
         self.assertEqual(self._emoji(asker, verification), self._emoji(other, verification))
         return verification
 
-    async def _verify(self, asker: JsUser, other: JsUser, **whom) -> None:
+    async def _verify(self, asker: DrivenUser, other: DrivenUser, **whom) -> None:
         verification = await self._compare(asker, other, **whom)
         for device in (asker, other):
             await device.do("sameEmoji", id=verification)
@@ -122,19 +132,19 @@ class Verification(EncryptedConversation):
             await device.until(lambda d=device: d.was_told("verification", **done), "the end of it")
 
     @staticmethod
-    def _emoji(device: JsUser, verification: str) -> list[str]:
+    def _emoji(device: DrivenUser, verification: str) -> list[str]:
         return next((t["emoji"] for t in device.told if t["event"] == "emoji" and t["of"] == verification), [])
 
-    async def _trusts(self, device: JsUser, other: JsUser, expected: dict) -> None:
+    async def _trusts(self, device: DrivenUser, other: DrivenUser, expected: dict) -> None:
         """Waits until a device thinks so of another's user."""
         await device.comes_to(lambda: device.do("userTrust", user=other.user_id), expected, f"trust in {other.user_id}")
 
-    async def _device_trusted(self, device: JsUser, other: JsUser) -> None:
+    async def _device_trusted(self, device: DrivenUser, other: DrivenUser) -> None:
         expected = {"byOwner": True, "verified": True}
         await device.comes_to(lambda: self._device_trust(device, other), expected, f"trust in {other.device_id}")
 
     @staticmethod
-    async def _device_trust(device: JsUser, other: JsUser) -> dict:
+    async def _device_trust(device: DrivenUser, other: DrivenUser) -> dict:
         return await device.do("deviceTrust", user=other.user_id, device=other.device_id)
 
 
