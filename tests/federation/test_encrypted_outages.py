@@ -3,7 +3,9 @@ everybody can read all that was said."""
 
 import asyncio
 import os
+import random
 import signal
+import time
 import unittest
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -82,20 +84,8 @@ class EncryptedOutages(EncryptedRoom, unittest.IsolatedAsyncioTestCase):
             await asyncio.to_thread(killed.server.start)
             await self._log_in(killed)
 
-        await self._talk_during(outage)
-
-    async def test_a_server_that_halts(self) -> None:
-        halted, other = self.sides
-
-        async def outage() -> None:
-            self.addCleanup(halted.signal, signal.SIGCONT)
-            halted.signal(signal.SIGSTOP)
-            await self._log_in(other)
-            await asyncio.sleep(AWAY_S)
-            halted.signal(signal.SIGCONT)
-            await self._log_in(halted)
-
-        await self._talk_during(outage)
+        said = await self._talk_during(outage)
+        await self._read_all(said | await self._all_talk())
 
     async def test_servers_that_are_cut_off(self) -> None:
         async def outage() -> None:
@@ -109,13 +99,53 @@ class EncryptedOutages(EncryptedRoom, unittest.IsolatedAsyncioTestCase):
             for side in self.sides:
                 side.gate.open()
 
-        await self._talk_during(outage)
+        said = await self._talk_during(outage)
+        await self._read_all(said | await self._all_talk())
+
+    async def test_outages_at_random(self) -> None:
+        """Many short ones, and devices that come and go. SEED (by the clock) and ROUNDS (5) are from the environment."""
+        seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
+        rounds = int(os.environ.get("ROUNDS", "5"))
+        print(f"    {rounds} rounds, SEED={seed}", flush=True)
+        chance = random.Random(seed)
+
+        async def outages() -> None:
+            for _ in range(rounds):
+                side, away_s = chance.choice(self.sides), chance.uniform(0, AWAY_S)
+                await chance.choice((self._killed, self._halted, self._cut_off))(side, away_s)
+                if chance.random() < 0.5:
+                    await self._log_in(side)
+                elif side.devices[1:]:
+                    await side.devices.pop().do("logout")
+                await asyncio.sleep(chance.uniform(0, 1))
+
+        # A client that got no key for a device, as a server was away, leaves that server alone for a while: of what is said
+        # then, the device has the keys from its user's first one.
+        said = await self._talk_during(outages)
+        await self._read_all(said)
+
+    async def _killed(self, side: Side, away_s: float) -> None:
+        side.server.kill()
+        await asyncio.sleep(away_s)
+        await asyncio.to_thread(side.server.start)
+
+    async def _halted(self, side: Side, away_s: float) -> None:
+        side.signal(signal.SIGSTOP)
+        self.addCleanup(side.signal, signal.SIGCONT)
+        await asyncio.sleep(away_s)
+        side.signal(signal.SIGCONT)
+
+    async def _cut_off(self, side: Side, away_s: float) -> None:
+        """Nobody reaches it, but it reaches others."""
+        side.gate.shut()
+        await asyncio.sleep(away_s)
+        side.gate.open()
 
     async def _log_in(self, side: Side) -> None:
         side.devices.append(await self.device_of(side.first, side.server))
 
-    async def _talk_during(self, outage: Callable[[], Awaitable[None]]) -> None:
-        """Both users talk while it happens, and new devices log in; then all devices do."""
+    async def _talk_during(self, outage: Callable[[], Awaitable[None]]) -> set[str]:
+        """Both users talk, on their first devices, while it happens. What they said comes to both in the end."""
         said: set[str] = set()
         over = asyncio.Event()
 
@@ -128,26 +158,32 @@ class EncryptedOutages(EncryptedRoom, unittest.IsolatedAsyncioTestCase):
         await outage()
         over.set()
         await asyncio.gather(*talking)
-        devices = [device for side in self.sides for device in side.devices]
+        await self.all_read(self.room, said, *(side.first for side in self.sides))
+        return said
+
+    async def _all_talk(self) -> set[str]:
+        """All devices come to know each other, and what each says all can read at once."""
+        devices = self._devices()
         for device in devices:
             await device.until_it_knows(*devices)
-        last = await self.all_say(self.room, *devices)
-        # What was said before a device was known to those who spoke is for its user's other devices, which back it up.
-        await self.all_read(self.room, last, *devices)
-        await self.all_read(self.room, said, *(side.first for side in self.sides))
+        said = await self.all_say(self.room, *devices)
+        await self.all_read(self.room, said, *devices)
+        return said
+
+    async def _read_all(self, said: set[str]) -> None:
+        """Each device pages through the room and can read all of it: with the keys of the backup, those that came later."""
         for side in self.sides:
             await side.first.do("backedUp")
             for device in side.devices[1:]:
                 await device.do("recover", key=side.recovery_key)
-        await self._read_all(said | last, devices)
-
-    async def _read_all(self, said: set[str], devices: list[SdkUser]) -> None:
-        """Each device pages through the room, and can read all of it."""
         undecryptable = 0
-        for device in devices:
+        for device in self._devices():
             events = {event["event_id"]: event for event in await device.history(self.room)}
             undecryptable += sum("failure" in event for event in events.values())
             read = {id for id, event in events.items() if event["type"] == "m.room.message"}
             self.assertEqual(said - read, set(), [event for event in events.values() if "failure" in event])
-        print(f"    {len(said)} messages, {len(devices)} devices, {undecryptable} undecryptable", flush=True)
+        print(f"    {len(said)} messages, {len(self._devices())} devices, {undecryptable} undecryptable", flush=True)
         self.assertEqual(undecryptable, 0)
+
+    def _devices(self) -> list[SdkUser]:
+        return [device for side in self.sides for device in side.devices]
