@@ -9,6 +9,7 @@ use matrix_sdk::config::{RequestConfig, SyncSettings};
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
 use matrix_sdk::ruma::api::client::filter::FilterDefinition;
+use matrix_sdk::ruma::api::error::ErrorKind;
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, RoomId, UInt};
 use matrix_sdk::sync::RoomUpdates;
 use matrix_sdk::{Client, Room};
@@ -72,7 +73,6 @@ impl Peer {
         tokio::spawn(async move { self.sync().await });
     }
 
-    #[expect(clippy::infinite_loop, reason = "it ends with the program")]
     async fn sync(&self) {
         let mut filter = FilterDefinition::default();
         filter.room.timeline.limit = Some(UInt::from(TIMELINE));
@@ -82,16 +82,26 @@ impl Peer {
             .filter(filter.into())
             .timeout(Duration::ZERO);
         loop {
-            let synced = self.client.sync_once(settings.clone()).await;
-            let now = if synced.is_ok() { "SYNCING" } else { "ERROR" };
-            match synced {
+            let now = match self.client.sync_once(settings.clone()).await {
                 Ok(answer) => {
                     settings = settings.timeout(LONG_POLL);
                     self.tell(answer.rooms, &mut memberships);
                     self.try_again().await;
+                    "SYNCING"
                 }
-                Err(_) => sleep(AFTER_ERROR).await,
-            }
+                Err(error)
+                    if matches!(
+                        error.client_api_error_kind(),
+                        Some(ErrorKind::UnknownToken(_))
+                    ) =>
+                {
+                    return say(&json!({"event": "logged out"}));
+                }
+                Err(_) => {
+                    sleep(AFTER_ERROR).await;
+                    "ERROR"
+                }
+            };
             if now != state {
                 state = now;
                 say(&json!({"event": "sync", "state": state}));
