@@ -105,7 +105,8 @@ pub(crate) enum Command {
     },
     /// Makes the secret storage and a backup, and waits until all keys are in it; the recovery key.
     BackUp {},
-    /// What a fresh device does with a recovery key: it signs itself, and fetches the keys of all messages.
+    /// What a fresh device does with a recovery key: it signs itself, and fetches the keys of all messages
+    /// that are in the backup by now.
     Recover {
         key: String,
     },
@@ -194,7 +195,7 @@ impl Command {
                     .wait_for_backups_to_upload()
                     .await?
             )),
-            Self::Recover { key } => done(peer.client.encryption().recovery().recover(&key).await),
+            Self::Recover { key } => recover(&peer, &key).await,
             Self::BackedUp {} => done(
                 peer.client
                     .encryption()
@@ -235,6 +236,18 @@ async fn register(auth: &MatrixAuth, username: String, password: String) -> Resu
     request.auth = Some(AuthData::Dummy(Dummy::new()));
     let made = auth.register(request).await?;
     Ok(json!({"user_id": made.user_id, "device_id": made.device_id, "token": made.access_token}))
+}
+
+async fn recover(peer: &Peer, key: &str) -> Result<Value, Failure> {
+    let encryption = peer.client.encryption();
+    encryption.recovery().recover(key).await?;
+    for room in peer.client.joined_rooms() {
+        encryption
+            .backups()
+            .download_room_keys_for_room(room.room_id())
+            .await?;
+    }
+    Ok(Value::Null)
 }
 
 /// Says something, also if the server goes away meanwhile: then again, as the same transaction, until it is said.

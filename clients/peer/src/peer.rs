@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use matrix_sdk::config::{RequestConfig, SyncSettings};
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
-use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
 use matrix_sdk::ruma::api::client::filter::FilterDefinition;
 use matrix_sdk::ruma::api::error::ErrorKind;
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, RoomId, UInt};
@@ -39,15 +38,10 @@ pub(crate) struct Peer {
 impl Peer {
     /// Nobody is logged in.
     pub(crate) async fn new(url: &str) -> Result<Self, Failure> {
-        let encryption = EncryptionSettings {
-            backup_download_strategy: BackupDownloadStrategy::OneShot,
-            ..Default::default()
-        };
         let client = Client::builder()
             .homeserver_url(url)
             // The test tries again, and says when.
             .request_config(RequestConfig::new().disable_retry().timeout(REQUEST_LIMIT))
-            .with_encryption_settings(encryption)
             .build()
             .await?;
         Ok(Self {
