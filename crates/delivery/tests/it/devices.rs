@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use starling_e2ee::{CrossSigningUpload, KeyUpload, KeyUsage, Keys, KeysParts, Owner};
 use starling_rooms::{Actor, MembershipAction};
 use starling_store::SCHEMA;
-use starling_testkit::{CrossSigner, TestDb, TestDevice, on_each_engine};
+use starling_store::restored::restored;
+use starling_testkit::{CrossSigner, TestDb, TestDevice, World, on_each_engine};
 
 use crate::support::{Manner, Received, Setting, seconds};
 
@@ -150,6 +151,42 @@ async fn a_server_that_shares_a_room_again_is_told_of_what_it_may_have_missed() 
         act(&setting, &setting.alice, MembershipAction::Join).await;
         let told = setting.next().await;
         assert!(updates(&told).is_empty(), "{told:?}");
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_copy_was_put_back_servers_are_told_of_a_change_that_does_not_follow_the_last() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        setting.join_remote("@a:one.example").await;
+        let running = setting.start();
+        let uploaded = upload(&setting, 1).await;
+        let told = setting.next().await.edus("m.device_list_update");
+        let last = told[0]["stream_id"].as_i64().unwrap();
+        running.stop().await;
+        let done = restored(db.db(), setting.world.clock.now_ms())
+            .await
+            .unwrap();
+        assert_eq!(done.local_users, 1);
+        setting.world = World::start(&db).await;
+        let running = setting.start();
+        let mut told = Vec::new();
+        while told.is_empty() {
+            told = setting.next().await.edus("m.device_list_update");
+        }
+        let [told] = &told[..] else {
+            panic!("one update: {told:?}");
+        };
+        assert_eq!(told["keys"], uploaded);
+        let previous = told["prev_id"][0].as_i64().unwrap();
+        assert!(previous == done.position_after && previous > last);
+        let now = &told["stream_id"];
+        assert!(now.as_i64().unwrap() > previous);
+        upload(&setting, 2).await;
+        let next = setting.next().await.edus("m.device_list_update");
+        assert_eq!(next[0]["prev_id"], json!([now]));
         running.stop().await;
     })
     .await;
