@@ -61,8 +61,8 @@ async fn an_old_token_gets_all_anew_with_whose_keys_to_ask_for_and_how_many_keys
             assert!(answer[nothing].is_null(), "{nothing}: {answer}");
         }
         // Elsewhere such a token is refused.
-        let changes = format!("keys/changes?from={token}&to={next}");
-        assert_eq!(alice.get(&changes).await.error(), (400, "M_INVALID_PARAM"));
+        let between = format!("keys/changes?from={token}&to={next}");
+        assert_eq!(alice.get(&between).await.error(), (400, "M_INVALID_PARAM"));
         // A first sync tells of no changes.
         let (answer, _) = alice.sync("").await;
         assert!(answer["device_lists"].is_null());
