@@ -4,6 +4,7 @@ mod account_data;
 mod capabilities;
 mod cross_signing;
 mod deactivate;
+mod dehydrated;
 mod devices;
 mod fallback;
 mod filter;
@@ -70,6 +71,7 @@ pub(crate) fn routes() -> Routes<State> {
         .merge(cross_signing::routes())
         .merge(to_device::routes())
         .merge(room_keys::routes())
+        .merge(dehydrated::routes())
 }
 
 /// Those that other servers and services ask.

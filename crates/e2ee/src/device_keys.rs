@@ -14,7 +14,7 @@ use starling_store::{Store, UserNum};
 use crate::cross_signing::public_part;
 use crate::one_time_keys::read_keys;
 use crate::signed::{ED25519, add_signature, canonical, verify};
-use crate::{Keys, Owner, UploadError};
+use crate::{Keys, UploadError};
 
 /// The largest device keys, in bytes.
 pub(crate) const DEVICE_KEYS_BYTES: usize = 16 << 10;
@@ -73,24 +73,24 @@ impl KeyUpload {
     }
 
     /// Checks the device keys: they are of this device, and signed by it.
-    pub(crate) fn check(&mut self, owner: &Owner) -> Result<(), UploadError> {
+    pub(crate) fn check(&mut self, user_id: &UserId, device_id: &str) -> Result<(), UploadError> {
         if let Some(given) = self.given.take() {
-            self.device_keys = Some(checked(given, owner)?);
+            self.device_keys = Some(checked(given, user_id, device_id)?);
         }
         Ok(())
     }
 }
 
-fn checked(mut keys: Value, owner: &Owner) -> Result<Vec<u8>, UploadError> {
+fn checked(mut keys: Value, user_id: &UserId, device_id: &str) -> Result<Vec<u8>, UploadError> {
     let invalid = |message: &str| UploadError::Invalid(message.to_owned());
     let object = keys.as_object_mut();
     let object = object.ok_or_else(|| invalid("`device_keys` must be an object"))?;
     object.remove("unsigned");
     let text = |field: &str| object.get(field).and_then(Value::as_str);
-    if text("user_id") != Some(owner.user_id.as_str()) {
+    if text("user_id") != Some(user_id.as_str()) {
         return Err(invalid("`device_keys.user_id` must be your user id"));
     }
-    if text("device_id") != Some(&*owner.device_id) {
+    if text("device_id") != Some(device_id) {
         return Err(invalid(
             "`device_keys.device_id` must be the id of your device",
         ));
@@ -104,7 +104,7 @@ fn checked(mut keys: Value, owner: &Owner) -> Result<Vec<u8>, UploadError> {
     let all = object.get("keys").and_then(Value::as_object);
     let all = all.filter(|all| all.values().all(Value::is_string));
     let all = all.ok_or_else(|| invalid("`device_keys.keys` must be an object of strings"))?;
-    let key_id = format!("{ED25519}:{}", owner.device_id);
+    let key_id = format!("{ED25519}:{device_id}");
     let public = all.get(&key_id).and_then(Value::as_str);
     let public = public.ok_or_else(|| {
         UploadError::Invalid("`device_keys.keys` has no ed25519 key of the device".to_owned())
@@ -116,7 +116,7 @@ fn checked(mut keys: Value, owner: &Owner) -> Result<Vec<u8>, UploadError> {
     if signed.as_bytes().len() > DEVICE_KEYS_BYTES {
         return Err(invalid("`device_keys` is too large"));
     }
-    verify(&signed, owner.user_id.as_str(), (&key_id, &public)).map_err(|error| {
+    verify(&signed, user_id.as_str(), (&key_id, &public)).map_err(|error| {
         UploadError::Signature(format!(
             "`device_keys` is not signed by the device: {error}"
         ))

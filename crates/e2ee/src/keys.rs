@@ -127,7 +127,7 @@ impl Keys {
         owner: &Owner,
         mut upload: KeyUpload,
     ) -> Result<Arc<KeyCounts>, UploadError> {
-        upload.check(owner)?;
+        upload.check(&owner.user_id, &owner.device_id)?;
         let (store, bus) = (self.store().clone(), self.parts.bus.clone());
         let (user, device) = (owner.user, owner.device);
         let device_id = owner.device_id.to_string();

@@ -6,10 +6,12 @@
 //! * [`outgoing_changes`] is what other servers are told, [`Keys::receive_changes`] takes what they tell, and
 //!   [`Keys::run_resync`] asks where something is missing;
 //! * [`ToDevice`] keeps messages from device to device until they have arrived, here or at another server;
+//! * [`Keys::dehydrate`] keeps a device for who has no other, and [`Keys::dehydrated_messages`] what it was sent;
 //! * [`KeyBackups`] keeps what clients back up of the keys of rooms.
 
 mod backup;
 mod cross_signing;
+mod dehydrated;
 mod device_keys;
 mod device_lists;
 mod keys;
@@ -28,6 +30,10 @@ pub use backup::{
     MOST_BACKUP_BYTES, MOST_BACKUPS, NewKeys, RoomKeys,
 };
 pub use cross_signing::{CrossSigningError, CrossSigningUpload};
+pub use dehydrated::{
+    DehydratedDevice, DehydratedError, DehydratedMessages, MAX_DEHYDRATED_BYTES, MOST_ON_PAGE,
+    NewDehydrated,
+};
 pub use device_keys::{Asker, KeyQuery, KeyUpload, QueriedKeys};
 pub use device_lists::{DeviceSnapshot, outgoing_changes};
 pub use keys::{Keys, KeysParts, Owner, UploadError};

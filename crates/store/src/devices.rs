@@ -19,9 +19,9 @@ use crate::pushers::{pusher_delete_of_user, pushers_delete_of_devices};
 use crate::to_device::{to_device_delete_of_devices, to_device_delete_of_user};
 
 starling_db::statements! {
-    /// A device, made unless it is there; one that is there keeps its name.
+    /// A device, made unless it is there; one that is there keeps its name, and is not dehydrated any longer.
     DEVICE_UPSERT = "INSERT INTO devices (user_num, device_id, display_name, created_at) VALUES (?1, ?2, ?3, ?4) \
-        ON CONFLICT (user_num, device_id) DO UPDATE SET created_at = devices.created_at RETURNING device_num";
+        ON CONFLICT (user_num, device_id) DO UPDATE SET dehydrated = NULL RETURNING device_num";
     /// A user's devices.
     DEVICE_LIST = "SELECT device_num, device_id, display_name, last_seen_at, last_seen_ip FROM devices \
         WHERE user_num = ?1 ORDER BY device_num";

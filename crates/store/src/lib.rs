@@ -15,6 +15,7 @@ pub mod bundles;
 mod cache;
 pub mod client_view;
 pub mod cross_signing;
+pub mod dehydrated;
 pub mod destinations;
 pub mod device_keys;
 pub mod device_lists;

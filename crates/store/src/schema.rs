@@ -113,6 +113,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0027_members_and_bytes",
             text: include_str!("migrations/0027_members_and_bytes.sql"),
         },
+        Migration {
+            name: "0028_dehydrated",
+            text: include_str!("migrations/0028_dehydrated.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,
@@ -184,6 +188,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::one_time_keys::STATEMENTS,
         crate::remote_devices::STATEMENTS,
         crate::restored::STATEMENTS,
+        crate::dehydrated::STATEMENTS,
     ]
     .concat()
 }

@@ -3,6 +3,7 @@
 mod account_data;
 mod cross_signing;
 mod deactivate;
+mod dehydrated;
 mod devices;
 mod fallback;
 mod filter;

@@ -40,6 +40,11 @@ fn bodies() -> Vec<Case> {
         ("alice", "POST", "user/{alice}/filter"),
         ("alice", "PUT", "sendToDevice/m.a/1"),
         ("alice", "POST", "room_keys/version"),
+        (
+            "alice",
+            "PUT",
+            "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device",
+        ),
         ("admin", "PUT", "/_matrix/client/v1/admin/lock/{alice}"),
     ];
     let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
@@ -428,6 +433,14 @@ const ROOM_KEYS: &str = r#"
     alice PUT room_keys/version/1 {"algorithm":"a","auth_data":{}} 404 M_NOT_FOUND
     alice PUT room_keys/version/1 {"algorithm":"a","auth_data":{},"version":"2"} 400 M_INVALID_PARAM
     alice DELETE room_keys/version/1 - 404 M_NOT_FOUND
+    nobody GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device - 401 M_MISSING_TOKEN
+    guest GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device - 403 M_GUEST_ACCESS_FORBIDDEN
+    alice PUT /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device {} 400 M_BAD_JSON
+    alice PUT /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device {"device_id":"x","device_data":{"algorithm":"a"},"device_keys":1} 400 M_INVALID_PARAM
+    alice GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/x/events?limit=x - 400 M_INVALID_PARAM
+    alice GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/x/events?from=x - 400 M_INVALID_PARAM
+    alice POST /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/x/events {"next_batch":1} 400 M_BAD_JSON
+    alice POST /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/%00/events {} 403 M_FORBIDDEN
     alice GET room_keys/keys - 400 M_MISSING_PARAM
     alice GET room_keys/keys?version=1 - 404 M_NOT_FOUND
     alice GET room_keys/keys/{room}?version=1 - 404 M_NOT_FOUND

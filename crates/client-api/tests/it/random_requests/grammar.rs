@@ -415,6 +415,14 @@ impl Grammar {
             "v3/sendToDevice/{eventType}/{txnId}" => json!({
                 "messages": { alice: { "*": { "n": 1 } }, bob: { device: {} }, "@a:elsewhere": { "x": {} } },
             }),
+            "unstable/org.matrix.msc3814.v1/dehydrated_device" => json!({
+                "device_id": "x", "device_data": { "algorithm": "x" }, "initial_device_display_name": "x",
+                "device_keys": { "user_id": alice, "device_id": "x", "algorithms": ["x"], "keys": {}, "signatures": {} },
+                "one_time_keys": { "signed_curve25519:A": { "key": "x" } }, "fallback_keys": { "x:y": "z" },
+            }),
+            "unstable/org.matrix.msc3814.v1/dehydrated_device/{deviceId}/events" => {
+                json!({ "next_batch": self.known.since })
+            }
             _ if ending.starts_with("v3/room_keys/") => self.wanted_of_backup(ending),
             _ => self.wanted_of_room(path, ending),
         }
