@@ -13,12 +13,17 @@ use starling_events::Value;
 use starling_store::device_lists::{ChangedMembers, device_lists_changed, members_changed};
 use starling_store::events::Event;
 use starling_store::memberships::{
-    Membership, membership_changes, membership_list, memberships_at, rooms_changed,
+    Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
 };
 use starling_store::rooms::RoomSnapshot;
+use starling_store::state_map::Entry;
 use starling_store::{EventNum, KeyNum, RoomNum, Store};
 
+use crate::state::StateAt;
 use crate::{Error, Reader, Sync};
+
+/// The rooms of so many users are found by the users, those of more by looking into each of the reader's.
+const FEW_MEMBERS: usize = 100;
 
 /// Whose devices have changed for a client.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -55,15 +60,23 @@ impl Sync {
     }
 }
 
+/// Who may have come to share a room with the reader, or ceased to: what is still to be read of it may be much.
+#[derive(Debug)]
+pub(crate) struct Moves {
+    rooms: OwnRooms,
+    /// Members of whom the state of the rooms that the reader stayed in, or was in, has changed.
+    members: ChangedMembers,
+}
+
 /// In which rooms the reader came to be, or ceased to be.
 #[derive(Debug, Default)]
 struct OwnRooms {
     /// Those that the reader is in and wasn't all the time.
     new: BTreeSet<RoomNum>,
+    /// Those of them that the reader was in before, each with the event that ended that.
+    again: BTreeMap<RoomNum, EventNum>,
     /// Those that the reader was in and is in no longer.
     left: BTreeSet<RoomNum>,
-    /// Those that the reader is in.
-    joined: BTreeSet<RoomNum>,
 }
 
 /// All who are in one of the rooms, and the reader: as if the devices of each had changed.
@@ -89,29 +102,54 @@ pub(crate) fn of_all(
 }
 
 /// What changed after `since` and up to `upto`.
-pub(crate) fn read(
+fn read(
     tx: &mut Tx<'_>,
     store: &Store,
     reader: &Reader,
-    (since, upto): (i64, i64),
+    span: (i64, i64),
 ) -> Result<DeviceLists, Error> {
+    match begin(tx, reader, span)? {
+        (lists, Some(moves)) => finish(tx, store, reader, (lists, &moves)),
+        (lists, None) => Ok(lists),
+    }
+}
+
+/// What changed after `since` and up to `upto`, but for what follows from moves, which [`finish`] reads.
+pub(crate) fn begin(
+    tx: &mut Tx<'_>,
+    reader: &Reader,
+    (since, upto): (i64, i64),
+) -> Result<(DeviceLists, Option<Moves>), Error> {
     let own = (reader.user, &*reader.user_id);
-    let mut lists = DeviceLists {
+    let lists = DeviceLists {
         changed: device_lists_changed(tx, own, since, upto)?,
         left: BTreeSet::new(),
     };
     let rooms = own_rooms(tx, reader, (since, upto))?;
     let grown = rooms_changed(tx, reader.user, since)?;
     let looked_at = grown.into_iter().filter(|room| !rooms.new.contains(room));
-    let looked_at: BTreeSet<RoomNum> = looked_at.chain(rooms.left.iter().copied()).collect();
+    let looked_at = looked_at.chain(rooms.left.iter().copied());
+    let looked_at: BTreeSet<RoomNum> = looked_at.chain(rooms.again.keys().copied()).collect();
     let looked_at: Vec<RoomNum> = looked_at.into_iter().collect();
-    let moved = members_changed(tx, &looked_at, since, upto)?;
-    if moved.is_empty() && rooms.new.is_empty() && rooms.left.is_empty() {
-        return Ok(lists);
+    let members = members_changed(tx, &looked_at, since, upto)?;
+    if members.is_empty() && rooms.new.is_empty() && rooms.left.is_empty() {
+        return Ok((lists, None));
     }
-    let (gained, mut lost) = came_and_went(tx, store, &rooms, &moved)?;
+    Ok((lists, Some(Moves { rooms, members })))
+}
+
+/// Adds who came to share a room with the reader and who ceased to.
+pub(crate) fn finish(
+    tx: &mut Tx<'_>,
+    store: &Store,
+    reader: &Reader,
+    (mut lists, moves): (DeviceLists, &Moves),
+) -> Result<DeviceLists, Error> {
+    let (gained, mut lost) = came_and_went(tx, store, moves)?;
     lost.retain(|key| !gained.contains(key));
-    still_shared(tx, store, &rooms.joined, &mut lost)?;
+    if !lost.is_empty() {
+        still_shared(tx, store, reader, &mut lost)?;
+    }
     let names = store
         .names()
         .key_names(tx, gained.iter().chain(&lost).copied())?;
@@ -131,27 +169,23 @@ fn own_rooms(
     (since, upto): (i64, i64),
 ) -> Result<OwnRooms, Error> {
     let mut own = OwnRooms::default();
-    let all = membership_list(tx, reader.user)?;
-    let joined = all.iter().filter(|row| row.membership == Membership::Join);
-    own.joined = joined.map(|row| row.room).collect();
-    let changes = membership_changes(tx, reader.user, since, upto)?;
-    let rooms: BTreeSet<RoomNum> = changes.iter().map(|row| row.room).collect();
-    let rooms: Vec<RoomNum> = rooms.into_iter().collect();
+    let mut changes: BTreeMap<RoomNum, Vec<MembershipRow>> = BTreeMap::new();
+    for row in membership_changes(tx, reader.user, since, upto)? {
+        changes.entry(row.room).or_default().push(row);
+    }
+    let rooms: Vec<RoomNum> = changes.keys().copied().collect();
     let before = memberships_at(tx, reader.user, &rooms, since)?;
-    let was_joined = before
-        .iter()
-        .filter(|row| row.membership == Membership::Join);
+    let is_join = |row: &MembershipRow| row.membership == Membership::Join;
+    let was_joined = before.iter().filter(|row| is_join(row));
     let was_joined: BTreeSet<RoomNum> = was_joined.map(|row| row.room).collect();
-    for room in rooms {
-        let mut memberships = changes.iter().filter(|row| row.room == room);
+    for (room, changes) in changes {
         let was_in = was_joined.contains(&room);
-        let is_in = memberships
-            .clone()
-            .next_back()
-            .is_some_and(|last| last.membership == Membership::Join);
-        if is_in {
+        if changes.last().is_some_and(is_join) {
             own.new.insert(room);
-        } else if was_in || memberships.any(|row| row.membership == Membership::Join) {
+            let left = changes.iter().find(|row| !is_join(row));
+            own.again
+                .extend(left.filter(|_| was_in).map(|row| (room, row.event)));
+        } else if was_in || changes.iter().any(is_join) {
             own.left.insert(room);
         }
     }
@@ -162,11 +196,10 @@ fn own_rooms(
 fn came_and_went(
     tx: &mut Tx<'_>,
     store: &Store,
-    rooms: &OwnRooms,
-    moved: &ChangedMembers,
+    Moves { rooms, members }: &Moves,
 ) -> Result<(BTreeSet<KeyNum>, BTreeSet<KeyNum>), Error> {
     let (mut gained, mut lost) = (BTreeSet::new(), BTreeSet::new());
-    let wanted: BTreeSet<RoomNum> = moved.keys().map(|(room, _)| *room).collect();
+    let wanted: BTreeSet<RoomNum> = members.keys().map(|(room, _)| *room).collect();
     let wanted = wanted.union(&rooms.new).chain(&rooms.left).copied();
     let wanted: BTreeSet<RoomNum> = wanted.collect();
     let wanted: Vec<RoomNum> = wanted.into_iter().collect();
@@ -180,7 +213,8 @@ fn came_and_went(
             lost.extend(joined_members(snapshot));
         }
     }
-    let before: BTreeSet<EventNum> = moved.values().flatten().copied().collect();
+    lost.extend(members_when_left(tx, store, &rooms.again)?);
+    let before: BTreeSet<EventNum> = members.values().flatten().copied().collect();
     let before: Vec<EventNum> = before.into_iter().collect();
     let before = store.events_read(tx, &before)?;
     let joins: BTreeSet<EventNum> = before
@@ -188,7 +222,7 @@ fn came_and_went(
         .filter(|event| is_join(event))
         .map(|event| event.num)
         .collect();
-    for ((room, key), before) in moved {
+    for ((room, key), before) in members {
         let was_in = before.is_some_and(|event| joins.contains(&event));
         let is_in = snapshots.get(room).is_some_and(|it| it.has_joined(*key));
         if was_in && (!is_in || rooms.left.contains(room)) {
@@ -200,14 +234,44 @@ fn came_and_went(
     Ok((gained, lost))
 }
 
-/// Takes out those who are in one of the rooms.
+/// Those who were in rooms when the reader left them: what happened until the reader came back, the server may not know, if
+/// nobody else of it was there.
+fn members_when_left(
+    tx: &mut Tx<'_>,
+    store: &Store,
+    rooms: &BTreeMap<RoomNum, EventNum>,
+) -> Result<BTreeSet<KeyNum>, Error> {
+    let events: Vec<EventNum> = rooms.values().copied().collect();
+    let mut members = BTreeSet::new();
+    for event in store.events_read(tx, &events)? {
+        let state = StateAt::after(tx, &event)?;
+        let joined = state.members().filter(is_joined);
+        members.extend(joined.map(|entry| entry.key));
+    }
+    Ok(members)
+}
+
+/// Takes out those who are in a room that the reader is in.
 fn still_shared(
     tx: &mut Tx<'_>,
     store: &Store,
-    rooms: &BTreeSet<RoomNum>,
+    reader: &Reader,
     keys: &mut BTreeSet<KeyNum>,
 ) -> Result<(), Error> {
-    let rooms: Vec<RoomNum> = rooms.iter().copied().collect();
+    let joined = membership_list(tx, reader.user)?;
+    let joined = joined
+        .iter()
+        .filter(|row| row.membership == Membership::Join);
+    let joined: BTreeSet<RoomNum> = joined.map(|row| row.room).collect();
+    if keys.len() <= FEW_MEMBERS {
+        let members: Vec<KeyNum> = keys.iter().copied().collect();
+        let shared = store.rooms_of_members(tx, &members, |room| joined.contains(&room))?;
+        for key in shared.values().flatten() {
+            keys.remove(key);
+        }
+        return Ok(());
+    }
+    let rooms: Vec<RoomNum> = joined.into_iter().collect();
     for some in rooms.chunks(super::sync::ROOMS_STEP) {
         if keys.is_empty() {
             return Ok(());
@@ -220,9 +284,12 @@ fn still_shared(
 }
 
 fn joined_members(snapshot: &RoomSnapshot) -> impl Iterator<Item = KeyNum> {
-    let members = snapshot.state.members();
-    let joined = members.filter(|entry| entry.tag == Membership::Join.code());
+    let joined = snapshot.state.members().filter(|entry| is_joined(entry));
     joined.map(|entry| entry.key)
+}
+
+fn is_joined(entry: &Entry) -> bool {
+    entry.tag == Membership::Join.code()
 }
 
 fn is_join(event: &Event) -> bool {

@@ -23,7 +23,7 @@ use super::to_device::ToDeviceTold;
 use super::unread::Recount;
 use super::{Scope, receipts, typing};
 use crate::Error;
-use crate::device_lists::{self, DeviceLists};
+use crate::device_lists::{self, DeviceLists, Moves};
 
 /// What an answer is about.
 #[derive(Debug, Default)]
@@ -128,10 +128,17 @@ impl Plan {
                 Ok(plan)
             }
             heard => {
-                db.read("sync_changes", move |tx| {
-                    incremental(tx, &scope, since, (heard, typing))
-                })
-                .await
+                let changed = scope.clone();
+                let read = move |tx: &mut Tx<'_>| incremental(tx, &changed, since, (heard, typing));
+                let (mut plan, moves) = db.read("sync_changes", read).await?;
+                if let Some(moves) = moves {
+                    let lists = std::mem::take(&mut plan.device_lists);
+                    let finish = move |tx: &mut Tx<'_>| {
+                        device_lists::finish(tx, &scope.store, &scope.reader, (lists, &moves))
+                    };
+                    plan.device_lists = db.scan("sync_device_lists", finish).await?;
+                }
+                Ok(plan)
             }
         }
     }
@@ -338,22 +345,23 @@ fn memberships(tx: &mut Tx<'_>, user: UserNum, upto: i64) -> Result<Vec<Membersh
     Ok(rows)
 }
 
-/// What changed after `since`; `heard` is of which rooms the listener heard, if it remembers that far back, and `typing`
-/// those in which others are typing.
+/// What changed after `since`, and moves of members of which more is to be read; `heard` is of which rooms the listener
+/// heard, if it remembers that far back, and `typing` those in which others are typing.
 fn incremental(
     tx: &mut Tx<'_>,
     scope: &Scope,
     since: i64,
     (heard, typing): (Option<Heard>, Vec<RoomNum>),
-) -> Result<Plan, Error> {
+) -> Result<(Plan, Option<Moves>), Error> {
     let (user, upto) = (scope.reader.user, scope.upto);
+    let mut moves = None;
     let mut plan = Plan {
         is_broad: heard.is_none(),
         ..Plan::default()
     };
     plan.add_account_data(account_data_changed(tx, user, since, upto)?);
     if heard.as_ref().is_none_or(|heard| heard.devices) {
-        plan.device_lists = device_lists::read(tx, &scope.store, &scope.reader, (since, upto))?;
+        (plan.device_lists, moves) = device_lists::begin(tx, &scope.reader, (since, upto))?;
     }
     if let Some(rules) = push_rules_changed(tx, user, since, upto)? {
         plan.add_account_data(vec![push_rules(scope, &rules)]);
@@ -414,7 +422,7 @@ fn incremental(
     plan.add_account_data(account_data_of_rooms(tx, user, &new, (since, upto))?);
     plan.rooms.remove(&GLOBAL);
     leave_out_invites(tx, user, &mut plan)?;
-    Ok(plan)
+    Ok((plan, moves))
 }
 
 /// The rooms in which something may have happened after `since`, of those that the user was in at `upto`.

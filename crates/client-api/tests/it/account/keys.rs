@@ -397,3 +397,25 @@ async fn who_comes_into_a_room_or_goes_changes_whose_devices_are_followed() {
     })
     .await;
 }
+
+/// `GET /_matrix/client/v3/sync`
+#[tokio::test]
+async fn who_went_while_the_reader_was_away_is_told_when_the_reader_is_back() {
+    on_servers(async |server| {
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let (carol, dave) = (server.user("carol").await, server.user("dave").await);
+        carol.join(&room).await.ok();
+        dave.join(&room).await.ok();
+        let (_, since) = bob.sync("").await;
+        carol.leave(&room).await.ok();
+        bob.leave(&room).await.ok();
+        dave.leave(&room).await.ok();
+        bob.join(&room).await.ok();
+        let (told, _) = bob.sync(&format!("since={since}")).await;
+        assert_eq!(
+            told["device_lists"],
+            json!({ "changed": [&alice.user_id], "left": [&carol.user_id, &dave.user_id] })
+        );
+    })
+    .await;
+}
