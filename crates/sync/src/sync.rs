@@ -181,6 +181,8 @@ impl Sync {
         let mut has_waited = false;
         loop {
             let changes = scope.since.and_then(|since| listener.changes_since(since));
+            // Nobody has heard whether the device's keys were given out meanwhile: it must not wait to be told.
+            is_last |= changes.is_none() && !has_waited && keys::are_few(&scope).await?;
             // Where it has forgotten what woke us, that may have been the end of the session.
             is_last |= changes.as_deref().map_or(has_waited, has_device_change);
             let answer = self.attempt(&scope, changes).await?;

@@ -14,6 +14,9 @@ use crate::json::{self, Object};
 /// The algorithm whose count is always said: some clients take its absence for no news.
 const USUAL: &str = "signed_curve25519";
 
+/// Clients keep so many one-time keys on the server, and upload others when there are fewer.
+const USUAL_COUNT: i64 = 50;
+
 /// Which keys the device has now: these are no news as of a position.
 pub(crate) async fn counts(scope: &Scope) -> Result<Arc<KeyCounts>, Error> {
     let (store, device) = (scope.store.clone(), scope.reader.device);
@@ -23,6 +26,13 @@ pub(crate) async fn counts(scope: &Scope) -> Result<Arc<KeyCounts>, Error> {
     let db = store.db().clone();
     let read = move |tx: &mut Tx<'_>| store.key_counts(tx, device);
     Ok(db.read("sync_key_counts", read).await?)
+}
+
+/// Whether the device is to upload keys, as far as anybody can tell.
+pub(crate) async fn are_few(scope: &Scope) -> Result<bool, Error> {
+    let counts = counts(scope).await?;
+    let count = counts.one_time.get(USUAL).copied().unwrap_or(0);
+    Ok(count < USUAL_COUNT || counts.unused_fallback.is_empty())
 }
 
 /// Writes the counts into an answer.

@@ -1,5 +1,7 @@
 //! Devices' keys. <https://spec.matrix.org/v1.19/client-server-api/#key-management-api>
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use starling_testkit::TestDevice;
 
@@ -416,6 +418,40 @@ async fn who_went_while_the_reader_was_away_is_told_when_the_reader_is_back() {
             told["device_lists"],
             json!({ "changed": [&alice.user_id], "left": [&carol.user_id, &dave.user_id] })
         );
+    })
+    .await;
+}
+
+/// `GET /_matrix/client/v3/sync`
+#[tokio::test]
+async fn after_a_restart_a_device_with_few_keys_is_told_at_once() {
+    on_servers(async |server| {
+        let (alice, bob, room) = server.two_in_a_room().await;
+        let (device_id, device) = device(&alice, 1).await;
+        let ids: Vec<String> = (0..50).map(|number| format!("K{number}")).collect();
+        let keys = |ids: &[String]| device.one_time_keys(ids.iter().map(|id| &**id));
+        let fallback = keys(&["F".to_owned()]);
+        let all = json!({ "one_time_keys": keys(&ids), "fallback_keys": fallback });
+        alice.post("keys/upload", &all).await.ok();
+        let (_, since) = alice.sync("").await;
+        let poll = format!("since={since}&timeout=300000");
+        claim(&bob, &alice, &device_id).await;
+        let server = server.restarted().await;
+        let alice = server.again(&alice);
+        let told = tokio::time::timeout(Duration::from_mins(1), alice.sync(&poll));
+        let (told, _) = told.await.expect("it doesn't wait");
+        let count = json!({ "signed_curve25519": 49 });
+        assert_eq!(told["device_one_time_keys_count"], count);
+        // With as many as clients keep there it waits.
+        let more = json!({ "one_time_keys": keys(&["N".to_owned()]) });
+        alice.post("keys/upload", &more).await.ok();
+        let server = server.restarted().await;
+        let (alice, bob) = (server.again(&alice), server.again(&bob));
+        let (told, ()) = tokio::join!(alice.sync(&poll), async {
+            tokio::task::yield_now().await;
+            bob.say(&room, "news").await;
+        });
+        assert!(told.0["rooms"]["join"][&room].is_object(), "{told:?}");
     })
     .await;
 }
