@@ -9,6 +9,7 @@
 //! * [`Keys::dehydrate`] keeps a device for who has no other, and [`Keys::dehydrated_messages`] what it was sent;
 //! * [`KeyBackups`] keeps what clients back up of the keys of rooms.
 
+mod asked;
 mod backup;
 mod cross_signing;
 mod dehydrated;
@@ -25,6 +26,7 @@ mod snapshot;
 mod to_device;
 mod tracked;
 
+pub use asked::{AskedError, read_claim, read_query};
 pub use backup::{
     AllKeys, BackupError, KeyBackups, KeyData, MAX_BACKUP_BYTES, MAX_SESSION_BYTES,
     MOST_BACKUP_BYTES, MOST_BACKUPS, NewKeys, RoomKeys,

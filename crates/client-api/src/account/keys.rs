@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use starling_accounts::Session;
 use starling_e2ee::{
-    ClaimedKeys, Failures, KeyClaim, KeyQuery, KeyUpload, LONGEST_PATIENCE, MOST_CLAIMED, Owner,
-    USUAL_PATIENCE, UploadError,
+    AskedError, ClaimedKeys, Failures, KeyUpload, LONGEST_PATIENCE, Owner, USUAL_PATIENCE,
+    UploadError, read_claim, read_query,
 };
 use starling_events::id::parse_user_id;
 use starling_http::{Auth, Authenticated, Json, MatrixError, Query, Routes};
@@ -27,9 +27,6 @@ const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Servers that gave no answer, each with why.
 type Unreached = BTreeMap<OwnedServerName, BTreeMap<&'static str, String>>;
-
-/// So many users are asked for at once.
-const MOST_QUERIED: usize = 5_000;
 
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
@@ -119,15 +116,7 @@ async fn query(
     Authenticated(session): Authenticated<Session>,
     Json(request): Json<KeysQuery>,
 ) -> Result<Json<Queried>, MatrixError> {
-    if request.device_keys.len() > MOST_QUERIED {
-        return Err(MatrixError::too_large(format!(
-            "`device_keys` has more than {MOST_QUERIED} users"
-        )));
-    }
-    let mut wanted = KeyQuery::new();
-    for (user_id, devices) in request.device_keys {
-        wanted.insert(user("device_keys", &user_id)?, BTreeSet::from_iter(devices));
-    }
+    let wanted = read_query(request.device_keys, None).map_err(|error| asked_refusal(&error))?;
     let patience = patience(request.timeout);
     let queried = state.keys.query(session.user, wanted, patience).await;
     let (queried, failed) = queried.map_err(MatrixError::internal)?;
@@ -157,22 +146,21 @@ async fn claim(
     Authenticated(_session): Authenticated<Session>,
     Json(request): Json<ClaimQuery>,
 ) -> Result<Json<Claimed>, MatrixError> {
-    let count: usize = request.one_time_keys.values().map(BTreeMap::len).sum();
-    if count > MOST_CLAIMED {
-        return Err(MatrixError::too_large(format!(
-            "`one_time_keys` has more than {MOST_CLAIMED} devices"
-        )));
-    }
-    let mut wanted = KeyClaim::new();
-    for (user_id, devices) in request.one_time_keys {
-        wanted.insert(user("one_time_keys", &user_id)?, devices);
-    }
+    let wanted = read_claim(request.one_time_keys, None).map_err(|error| asked_refusal(&error))?;
     let claimed = state.keys.claim(wanted, patience(request.timeout)).await;
     let (one_time_keys, failed) = claimed.map_err(MatrixError::internal)?;
     Ok(Json(Claimed {
         one_time_keys,
         failures: failures(failed),
     }))
+}
+
+fn asked_refusal(error: &AskedError) -> MatrixError {
+    let message = error.to_string();
+    match error {
+        AskedError::TooMany(..) => MatrixError::too_large(message),
+        AskedError::NoUser(_) | AskedError::Elsewhere(_) => MatrixError::invalid_param(message),
+    }
 }
 
 /// How long other servers are waited for, of what the client says, in milliseconds.
