@@ -72,6 +72,15 @@ impl KeyUpload {
         })
     }
 
+    /// The identity keys as they would be stored; `None` when there are none.
+    pub(crate) fn given_device_keys(&self) -> Option<Vec<u8>> {
+        let mut given = self.given.clone()?;
+        if let Some(given) = given.as_object_mut() {
+            given.remove("unsigned");
+        }
+        Some(canonical(&given).map_or_else(Vec::new, |given| given.as_bytes().to_vec()))
+    }
+
     /// Checks the device keys: they are of this device, and signed by it.
     pub(crate) fn check(&mut self, user_id: &UserId, device_id: &str) -> Result<(), UploadError> {
         if let Some(given) = self.given.take() {

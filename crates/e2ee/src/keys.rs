@@ -118,6 +118,20 @@ impl Keys {
         }
     }
 
+    /// Whether an upload has other identity keys than the device has: then others are to be told.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn changes_device(&self, owner: &Owner, upload: &KeyUpload) -> Result<bool, Error> {
+        let Some(given) = upload.given_device_keys() else {
+            return Ok(false);
+        };
+        let device = owner.device;
+        let read = move |tx: &mut Tx<'_>| device_keys_read(tx, device);
+        let known = self.store().db().read("keys_upload_known", read).await?;
+        Ok(known.is_none_or(|known| known.as_bytes() != given))
+    }
+
     /// Takes keys of a device; all or none. The answer is how many one-time keys it has then.
     ///
     /// # Errors

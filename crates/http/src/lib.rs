@@ -49,7 +49,7 @@ pub use listener::{ListenError, Server};
 pub use metrics::{Metrics, MetricsError};
 pub use path::Path;
 pub use query::Query;
-pub use rate_limit::{Caller, Limited, RateLimiter};
+pub use rate_limit::{Caller, Limited, RateLimiter, TO_DEVICE_BYTES};
 pub use routes::{RouteInfo, Routes};
 pub use server_auth::{Origin, Servers, admit_server};
 pub use shutdown::Shutdown;

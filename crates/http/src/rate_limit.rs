@@ -30,6 +30,9 @@ const USER_SETS: usize = 1 << 12;
 /// Sets of buckets of what strangers can make up, addresses and names: 2.2 MB in all.
 const STRANGER_SETS: usize = 1 << 14;
 
+/// So many bytes of messages to devices count as one.
+pub const TO_DEVICE_BYTES: usize = 4 << 10;
+
 /// Kinds of action, each with a rate of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -47,6 +50,9 @@ pub enum Limited {
     Profile,
     /// Changing passwords, devices, push rules and the account itself, and asking for tokens of other kinds.
     AccountChange,
+    /// Sending messages to devices, by their bytes: once for each [`TO_DEVICE_BYTES`]. Each request counts as [`Self::Other`]
+    /// too.
+    ToDevice,
     /// Everything else, with a session: for every route that declares nothing.
     Other,
     /// Everything else, without a session.
@@ -71,13 +77,14 @@ pub enum Limited {
 
 impl Limited {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Message,
         Self::Join,
         Self::Invite,
         Self::RoomCreation,
         Self::Profile,
         Self::AccountChange,
+        Self::ToDevice,
         Self::Other,
         Self::Anonymous,
         Self::Login,
@@ -100,6 +107,7 @@ impl Limited {
             Self::RoomCreation => "room_creation",
             Self::Profile => "profile",
             Self::AccountChange => "account_change",
+            Self::ToDevice => "to_device",
             Self::Other => "other",
             Self::Anonymous => "anonymous",
             Self::Login => "login",
@@ -220,11 +228,24 @@ impl RateLimiter {
     /// # Errors
     /// 429 `M_LIMIT_EXCEEDED`, with the time to wait, when it is too much; then it is not counted.
     pub fn take(&self, kind: Limited, caller: Caller<'_>) -> Result<(), MatrixError> {
+        self.take_many(kind, caller, 1)
+    }
+
+    /// Notes that the caller does this so many times.
+    ///
+    /// # Errors
+    /// As [`RateLimiter::take`].
+    pub fn take_many(
+        &self,
+        kind: Limited,
+        caller: Caller<'_>,
+        times: u64,
+    ) -> Result<(), MatrixError> {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
         let (now, buckets) = (shared.now(), shared.buckets(caller));
-        let taken = buckets.take(kind, caller, now, &shared.rates);
+        let taken = buckets.take((kind, caller), times, now, &shared.rates);
         taken.map_err(|wait| refuse(kind, wait))
     }
 
@@ -306,6 +327,8 @@ fn rate(settings: &RateLimits, kind: Limited) -> Rate {
             s.account_changes_per_minute,
             s.account_changes_burst,
         ),
+        // 256 KiB, and at once 32 MiB: the keys of many large rooms.
+        Limited::ToDevice => (SECOND, 64, 8_192),
         Limited::Other => (SECOND, s.requests_per_second, s.requests_burst),
         Limited::Anonymous => (
             SECOND,

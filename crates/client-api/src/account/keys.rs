@@ -14,7 +14,7 @@ use starling_e2ee::{
     UploadError, read_claim, read_query,
 };
 use starling_events::id::parse_user_id;
-use starling_http::{Auth, Authenticated, Json, MatrixError, Query, Routes};
+use starling_http::{Auth, Authenticated, Caller, Json, Limited, MatrixError, Query, Routes};
 
 use crate::State;
 use crate::room::{reader, sync_error};
@@ -73,7 +73,14 @@ async fn upload(
     } = request;
     let upload = KeyUpload::read(device, &one_time, &fallback);
     let upload = upload.map_err(upload_refusal)?;
-    let counts = state.keys.upload(&owner(&session), upload).await;
+    let owner = owner(&session);
+    // All who share a room with the user are told of other keys.
+    let changes = state.keys.changes_device(&owner, &upload).await;
+    if changes.map_err(MatrixError::internal)? {
+        let caller = Caller::User(session.user.0);
+        state.limiter.take(Limited::AccountChange, caller)?;
+    }
+    let counts = state.keys.upload(&owner, upload).await;
     let counts = counts.map_err(upload_refusal)?;
     Ok(Json(Counts {
         one_time_key_counts: counts.one_time.clone(),

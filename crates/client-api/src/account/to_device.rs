@@ -6,7 +6,8 @@ use starling_accounts::Session;
 use starling_e2ee::{Messages, MessagesError, Sending};
 use starling_events::CanonicalObject;
 use starling_http::{
-    Auth, Authenticated, JsonBytes, MatrixError, Path, RawBody, Routes, TxnIdPart,
+    Auth, Authenticated, Caller, JsonBytes, Limited, MatrixError, Path, RawBody, Routes,
+    TO_DEVICE_BYTES, TxnIdPart,
 };
 
 use crate::State;
@@ -39,6 +40,10 @@ async fn send(
             "The event type has more than {TYPE_BYTES} bytes, or none"
         )));
     }
+    let times = body.len().div_ceil(TO_DEVICE_BYTES);
+    let times = u64::try_from(times).unwrap_or(u64::MAX);
+    let caller = Caller::User(session.user.0);
+    state.limiter.take_many(Limited::ToDevice, caller, times)?;
     // Other servers sign what they are sent: it must be what canonical JSON can say.
     let body = CanonicalObject::parse(&body).map_err(content_refusal)?;
     let messages = Messages::of_body(&body).map_err(|error| refusal(&error))?;

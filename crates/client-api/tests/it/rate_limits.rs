@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use starling_config::RateLimits;
 use starling_store::SCHEMA;
-use starling_testkit::{TestAnswer, TestServer, on_each_engine};
+use starling_testkit::{TestAnswer, TestDevice, TestServer, on_each_engine};
 
 /// Runs a test with a server on each engine that has these limits and on which no time passes.
 async fn on_limited(limits: RateLimits, test: impl AsyncFn(TestServer)) {
@@ -142,6 +142,58 @@ async fn push_rules_change_as_seldom_as_other_things_of_the_account() {
         }
         let read = call(Method::GET, "", Value::Null).await;
         assert_eq!(read.status, 200, "{}", read.body);
+    })
+    .await;
+}
+
+/// `POST /_matrix/client/v3/keys/upload`
+#[tokio::test]
+async fn other_keys_of_a_device_are_a_change_of_the_account() {
+    let limits = RateLimits {
+        account_changes_burst: 2,
+        ..RateLimits::default()
+    };
+    on_limited(limits, async |server| {
+        let alice = server.register("alice").await;
+        let text = |field: &str| alice[field].as_str().unwrap();
+        let upload = async |seed: u8| {
+            let device = TestDevice::new(text("user_id"), text("device_id"), seed);
+            let body = json!({ "device_keys": device.keys() });
+            let path = "/_matrix/client/v3/keys/upload";
+            let token = Some(text("access_token"));
+            server.request(Method::POST, path, token, Some(body)).await
+        };
+        for seed in [1, 1, 1, 2] {
+            assert_eq!(upload(seed).await.status, 200, "{seed}");
+        }
+        assert_eq!(upload(3).await.error(), (429, "M_LIMIT_EXCEEDED"));
+        assert_eq!(upload(2).await.status, 200, "it has these");
+    })
+    .await;
+}
+
+/// `PUT /_matrix/client/v3/sendToDevice/{eventType}/{txnId}`
+#[tokio::test]
+async fn messages_to_devices_are_limited_by_their_bytes() {
+    on_limited(RateLimits::default(), async |server| {
+        let users = [server.register("alice").await, server.register("bob").await];
+        let content = json!({ "body": "x".repeat(64_000) });
+        let devices = (0..125).map(|number| (format!("D{number}"), content.clone()));
+        let devices: serde_json::Map<String, Value> = devices.collect();
+        let body = json!({ "messages": { "@nobody:localhost": devices } });
+        let body = body.to_string().into_bytes();
+        let send = async |user: &Value, number: usize| {
+            let path = format!("/_matrix/client/v3/sendToDevice/m.test/{number}");
+            let token = user["access_token"].as_str();
+            server.raw(Method::PUT, &path, token, body.clone()).await
+        };
+        // 8 MB each.
+        for number in 0..4 {
+            assert_eq!(send(&users[0], number).await.status, 200);
+        }
+        let refused = send(&users[0], 4).await;
+        assert_eq!(refused.error(), (429, "M_LIMIT_EXCEEDED"));
+        assert_eq!(send(&users[1], 0).await.status, 200);
     })
     .await;
 }

@@ -46,21 +46,22 @@ impl Buckets {
         }
     }
 
-    /// Takes one out of the caller's bucket, or says how long to wait.
+    /// Takes so many out of the caller's bucket, or says how long to wait.
     pub(super) fn take(
         &self,
-        kind: Limited,
-        caller: Caller<'_>,
+        (kind, caller): (Limited, Caller<'_>),
+        times: u64,
         now: u64,
         rates: &[Rate],
     ) -> Result<(), Duration> {
         let tag = self.tag(kind, caller);
         let rate = rate_of(rates, tag);
+        let cost = rate.interval.saturating_mul(times);
         let Some(mut set) = self.set(tag) else {
             return Ok(());
         };
         if let Some(bucket) = set.iter_mut().find(|bucket| bucket.tag == tag) {
-            let full_at = bucket.full_at.max(now).saturating_add(rate.interval);
+            let full_at = bucket.full_at.max(now).saturating_add(cost);
             is_within(full_at, now, rate)?;
             bucket.full_at = full_at;
             return Ok(());
@@ -72,7 +73,7 @@ impl Buckets {
         let is_eviction = place.full_at > now;
         *place = Bucket {
             tag,
-            full_at: now.saturating_add(rate.interval),
+            full_at: now.saturating_add(cost),
         };
         drop(set);
         if is_eviction {
@@ -181,7 +182,7 @@ mod tests {
         let buckets = Buckets::new(super::super::STRANGER_SETS);
         assert!(size_of_val(&*buckets.sets) < 2_500_000);
         for number in 0..1_000_000 {
-            let taken = buckets.take(Limited::Login, address(number), 0, &RATES);
+            let taken = buckets.take((Limited::Login, address(number)), 1, 0, &RATES);
             assert_eq!(taken, Ok(()));
         }
         let room = buckets.sets.len() * WAYS;
@@ -198,16 +199,16 @@ mod tests {
         for number in 0..count {
             for _ in 0..=number {
                 buckets
-                    .take(Limited::Login, address(number), 0, &RATES)
+                    .take((Limited::Login, address(number)), 1, 0, &RATES)
                     .unwrap();
             }
         }
         buckets
-            .take(Limited::Login, address(count), 0, &RATES)
+            .take((Limited::Login, address(count)), 1, 0, &RATES)
             .unwrap();
         let left = |number| {
             let takes = (0..).take_while(|_| {
-                let taken = buckets.take(Limited::Login, address(number), 0, &RATES);
+                let taken = buckets.take((Limited::Login, address(number)), 1, 0, &RATES);
                 taken.is_ok()
             });
             takes.count()
@@ -222,11 +223,14 @@ mod tests {
         let buckets = Buckets::new(1);
         let caller = Caller::User(1);
         for _ in 0..10 {
-            buckets.take(Limited::Join, caller, 0, &RATES).unwrap();
+            buckets.take((Limited::Join, caller), 1, 0, &RATES).unwrap();
         }
-        let wait = buckets.take(Limited::Join, caller, 0, &RATES);
+        let wait = buckets.take((Limited::Join, caller), 1, 0, &RATES);
         assert_eq!(wait, Err(Duration::from_secs(1)));
-        buckets.take(Limited::Invite, caller, 0, &RATES).unwrap();
+        let invites = (Limited::Invite, caller);
+        buckets.take(invites, 10, 0, &RATES).unwrap();
+        let wait = buckets.take(invites, 3, 0, &RATES);
+        assert_eq!(wait, Err(Duration::from_secs(3)), "many at once");
     }
 
     #[test]
