@@ -131,7 +131,8 @@ impl Attempt {
         } = next;
         let contents = match wanted {
             Wanted::Again(transaction) => {
-                return send(&parts, server, *transaction, (false, false)).await;
+                let answer = put(&parts, &server, &transaction).await;
+                return ended(&parts, server, *transaction, (false, false), answer).await;
             }
             Wanted::These(positions) => these(&parts, &positions).await,
             Wanted::Missed {
@@ -173,13 +174,23 @@ impl Attempt {
         }
         let transaction = Transaction::new(&parts, txn_id, &contents);
         let rest = (is_all, contents.has_more_to_device);
-        send(&parts, server, transaction, rest).await
+        match put(&parts, &server, &transaction).await {
+            Err(error) if is_for_its_contents(&error) && contents.has_edus() => {
+                tracing::debug!(%error, %server, "a transaction goes in parts");
+                apart(&parts, server, &transaction.id, contents).await
+            }
+            answer => ended(&parts, server, transaction, rest, answer).await,
+        }
     }
 }
 
 impl Contents {
     fn is_empty(&self) -> bool {
         self.events.is_empty() && self.edus.is_empty() && self.to_device.is_empty()
+    }
+
+    fn has_edus(&self) -> bool {
+        !self.edus.is_empty() || !self.to_device.is_empty()
     }
 
     /// The EDUs, each in canonical form, with commas between them.
@@ -209,7 +220,7 @@ impl Transaction {
     fn new(parts: &SenderParts, id: String, contents: &Contents) -> Self {
         let mut body = Vec::with_capacity(1024);
         body.push(b'{');
-        if !contents.edus.is_empty() || !contents.to_device.is_empty() {
+        if contents.has_edus() {
             body.extend_from_slice(br#""edus":["#);
             contents.write_edus(&mut body);
             body.extend_from_slice(b"],");
@@ -331,16 +342,33 @@ async fn forget_to_device(parts: &SenderParts, positions: Vec<i64>) -> Result<()
     parts.store.db().write(write, delete).await
 }
 
-/// Sends a transaction; `rest` is whether nothing else was missed, and whether more messages to devices wait.
-async fn send(
+/// Sends a transaction.
+async fn put(
+    parts: &SenderParts,
+    server: &ServerName,
+    transaction: &Transaction,
+) -> Result<Bytes, RemoteError> {
+    let uri = format!("/_matrix/federation/v1/send/{}", transaction.id);
+    let request = Request::put(uri, transaction.body.clone()).patience(PATIENCE);
+    parts.client.request(server, request).await
+}
+
+/// Whether a server says no to what it is sent, and not to us, and not only for now.
+fn is_for_its_contents(error: &RemoteError) -> bool {
+    let RemoteError::Refused { status, .. } = error else {
+        return false;
+    };
+    status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 404 | 405 | 408 | 429)
+}
+
+/// What came of a transaction; `rest` is whether nothing else was missed, and whether more messages to devices wait.
+async fn ended(
     parts: &SenderParts,
     server: OwnedServerName,
     transaction: Transaction,
     (is_all, has_more_to_device): (bool, bool),
+    answer: Result<Bytes, RemoteError>,
 ) -> Attempted {
-    let uri = format!("/_matrix/federation/v1/send/{}", transaction.id);
-    let request = Request::put(uri, transaction.body.clone()).patience(PATIENCE);
-    let answer = parts.client.request(&server, request).await;
     let upto = transaction.upto;
     let mut to_device = has_more_to_device || !transaction.to_device.is_empty();
     let outcome = match answer {
@@ -370,6 +398,82 @@ async fn send(
         to_device,
         outcome,
     }
+}
+
+/// Sends in parts what a server refuses as a whole. Perhaps it does so for one EDU, and everything else must not wait for
+/// that for ever: what it refuses alone is given up.
+async fn apart(
+    parts: &SenderParts,
+    server: OwnedServerName,
+    id: &str,
+    contents: Contents,
+) -> Attempted {
+    let (upto, is_all) = (contents.upto, contents.is_all);
+    let has_more_to_device = contents.has_more_to_device;
+    let mut done = Vec::new();
+    let sent = send_apart(parts, &server, id, (contents, &mut done)).await;
+    let forgotten = forget_to_device(parts, done).await;
+    let is_done = sent.is_ok() && forgotten.is_ok();
+    if let Err(error) = sent {
+        tracing::debug!(%error, %server, "a transaction was not taken, nor all of its parts");
+    }
+    if let Err(error) = forgotten {
+        tracing::warn!(%error, %server, "messages to devices are sent once more");
+    }
+    Attempted {
+        server,
+        upto,
+        is_all,
+        to_device: has_more_to_device || !is_done,
+        outcome: if is_done {
+            Outcome::Sent
+        } else {
+            Outcome::Failed(None)
+        },
+    }
+}
+
+/// Sends first the events, then each EDU in a transaction of its own. The positions of the messages to devices that the server
+/// has, or will never have, are added to `done`.
+async fn send_apart(
+    parts: &SenderParts,
+    server: &ServerName,
+    id: &str,
+    (contents, done): (Contents, &mut Vec<i64>),
+) -> Result<(), RemoteError> {
+    let Contents {
+        events,
+        edus,
+        to_device,
+        ..
+    } = contents;
+    if !events.is_empty() {
+        let events = Contents {
+            events,
+            ..Contents::default()
+        };
+        let transaction = Transaction::new(parts, format!("{id}.0"), &events);
+        log_refused(server, &put(parts, server, &transaction).await?);
+    }
+    let edus = edus.into_iter().map(|edu| Contents {
+        edus: vec![edu],
+        ..Contents::default()
+    });
+    let to_device = to_device.into_iter().map(|message| Contents {
+        to_device: vec![message],
+        ..Contents::default()
+    });
+    for (number, contents) in (1..).zip(edus.chain(to_device)) {
+        let transaction = Transaction::new(parts, format!("{id}.{number}"), &contents);
+        match put(parts, server, &transaction).await {
+            Err(error) if is_for_its_contents(&error) => {
+                tracing::warn!(%error, %server, "what another server refuses is not sent again");
+            }
+            answer => drop(answer?),
+        }
+        done.extend(transaction.to_device);
+    }
+    Ok(())
 }
 
 /// A server may have its reasons not to take an event: it has its own rules for what it believes.

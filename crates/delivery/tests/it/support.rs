@@ -32,6 +32,8 @@ pub(crate) enum Manner {
     Hangs,
     /// With 403.
     Refuses,
+    /// With 400, if something in the transaction is called `bad`.
+    Picky,
 }
 
 /// A transaction as it came to a server.
@@ -82,6 +84,7 @@ impl Transport for Net {
             let bytes = request.body.expect("a body");
             let body = serde_json::from_slice(&bytes).expect("JSON");
             assert!(request.authorization.is_some(), "it is signed");
+            let is_bad = bytes.windows(5).any(|some| some == br#""bad""#);
             let received = Received {
                 server: destination.to_string(),
                 uri: request.uri,
@@ -91,7 +94,8 @@ impl Transport for Net {
             self.received.send(received).ok();
             let manner = self.manners.lock().get(destination.as_str()).copied();
             let status = match manner.unwrap_or(Manner::Takes) {
-                Manner::Takes => StatusCode::OK,
+                Manner::Picky if is_bad => StatusCode::BAD_REQUEST,
+                Manner::Takes | Manner::Picky => StatusCode::OK,
                 Manner::Refuses => StatusCode::FORBIDDEN,
                 Manner::Down => return Err(OutboundError::Connection("it is down".to_owned())),
                 Manner::Hangs => std::future::pending().await,

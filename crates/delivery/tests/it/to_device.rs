@@ -193,3 +193,44 @@ async fn who_refuses_messages_gets_them_again_later() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_message_that_its_server_refuses_keeps_nothing_else_from_it() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        setting.join_remote("@a:one.example").await;
+        setting.net.set(ONE, Manner::Down);
+        let running = setting.start();
+        send(&setting, "@a:one.example", 1).await;
+        setting.next().await;
+        send_content(&setting, "@a:one.example", 2, &json!({ "bad": true })).await;
+        send(&setting, "@a:one.example", 3).await;
+        setting.say("first").await;
+        setting.rest();
+        setting.net.set(ONE, Manner::Picky);
+        let wait = async {
+            while left(&setting).await > 0 {
+                seconds(10).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_mins(1_000), wait).await;
+        waited.expect("nothing waits for ever");
+        let is_bad = |received: &Received| received.body.to_string().contains("\"bad\"");
+        let (mut taken, mut said) = (Vec::new(), Vec::new());
+        for received in setting.rest() {
+            if !is_bad(&received) {
+                taken.extend(numbers(&received, "@a:one.example"));
+                said.extend(received.texts());
+            }
+        }
+        assert_eq!(taken, [1, 3]);
+        assert!(said.contains(&"first".to_owned()), "{said:?}");
+        setting.say("second").await;
+        let next = setting.next().await;
+        assert_eq!(next.texts(), ["second"]);
+        assert!(next.edus("m.direct_to_device").is_empty());
+        running.stop().await;
+    })
+    .await;
+}
