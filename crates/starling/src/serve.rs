@@ -34,7 +34,7 @@ use crate::head_note::HeadNote;
 use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
-use crate::sweep::Sweeper;
+use crate::sweep::{Rows, Sweeper};
 use crate::{federation, logs, signing_key};
 
 /// How long the database may take to say that it is there.
@@ -109,16 +109,19 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     tasks.spawn(server.run());
     let stop = shutdown.clone();
     tasks.spawn(socket.serve(opened.users.clone(), async move { stop.begun().await }));
-    let sweeper = Sweeper {
+    let rows = Rows {
         accounts: state.accounts.clone(),
         rooms: state.rooms.clone(),
         ephemeral: state.ephemeral.clone(),
         to_device: state.to_device.clone(),
         key_backups: state.key_backups.clone(),
-        head_note: head_note.clone(),
-        bus: opened.bus.clone(),
         clock: opened.clock.clone(),
         shutdown: shutdown.clone(),
+    };
+    let sweeper = Sweeper {
+        rows,
+        head_note: head_note.clone(),
+        bus: opened.bus.clone(),
     };
     tasks.spawn(sweeper.run());
     let jobs = Jobs::new(

@@ -29,15 +29,20 @@ const WAITING_RECEIPT_MS: i64 = 24 * 3_600_000;
 /// What one write removes at most, so that no other write waits long for it.
 const AT_ONCE: u32 = 1_000;
 
-/// What is swept.
+/// What is swept, and what is done with it.
 pub(crate) struct Sweeper {
+    pub(crate) rows: Rows,
+    pub(crate) head_note: HeadNote,
+    pub(crate) bus: Bus,
+}
+
+/// What is swept in the database.
+pub(crate) struct Rows {
     pub(crate) accounts: Accounts,
     pub(crate) rooms: Rooms,
     pub(crate) ephemeral: Ephemeral,
     pub(crate) to_device: ToDevice,
     pub(crate) key_backups: KeyBackups,
-    pub(crate) head_note: HeadNote,
-    pub(crate) bus: Bus,
     pub(crate) clock: Clock,
     pub(crate) shutdown: Shutdown,
 }
@@ -48,33 +53,54 @@ impl Sweeper {
         loop {
             tokio::select! {
                 biased;
-                () = self.shutdown.begun() => return,
+                () = self.rows.shutdown.begun() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
             self.head_note.write(self.bus.head());
-            self.bus.sweep(self.clock.now_ms() - LISTENER_IDLE_MS);
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "not all was removed that is too old");
-            }
+            self.bus.sweep(self.rows.clock.now_ms() - LISTENER_IDLE_MS);
+            self.rows.sweep().await;
         }
     }
+}
 
-    async fn sweep(&self) -> Result<(), Error> {
-        let accounts = &self.accounts;
-        self.transactions().await?;
+impl Rows {
+    /// Sweeps everything once. What can't be swept keeps nothing else from it.
+    async fn sweep(&self) {
+        let (accounts, to_device) = (&self.accounts, &self.to_device);
         let before_ms = self.clock.now_ms() - WAITING_RECEIPT_MS;
-        let ephemeral = &self.ephemeral;
-        self.all(|| ephemeral.sweep_waiting_receipts(before_ms, AT_ONCE.into()))
-            .await?;
-        let to_device = &self.to_device;
-        to_device.cut_queues(AT_ONCE).await?;
-        self.all(|| to_device.sweep_outgoing(AT_ONCE)).await?;
-        self.all(|| to_device.sweep_received(AT_ONCE)).await?;
-        self.key_backups.sweep().await?;
-        self.all(|| accounts.sweep_interactive_sessions(AT_ONCE))
-            .await?;
-        self.all(|| accounts.sweep_login_tokens(AT_ONCE)).await?;
-        self.all(|| accounts.sweep_openid_tokens(AT_ONCE)).await
+        let receipts = || {
+            self.ephemeral
+                .sweep_waiting_receipts(before_ms, AT_ONCE.into())
+        };
+        let interactive = || accounts.sweep_interactive_sessions(AT_ONCE);
+        let swept = [
+            ("transaction ids", self.transactions().await),
+            ("receipts that wait", self.all(receipts).await),
+            ("messages to devices", to_device.cut_queues(AT_ONCE).await),
+            (
+                "messages to devices of other servers",
+                self.all(|| to_device.sweep_outgoing(AT_ONCE)).await,
+            ),
+            (
+                "ids of messages to devices",
+                self.all(|| to_device.sweep_received(AT_ONCE)).await,
+            ),
+            ("deleted key backups", self.key_backups.sweep().await),
+            ("interactive sessions", self.all(interactive).await),
+            (
+                "login tokens",
+                self.all(|| accounts.sweep_login_tokens(AT_ONCE)).await,
+            ),
+            (
+                "OpenID tokens",
+                self.all(|| accounts.sweep_openid_tokens(AT_ONCE)).await,
+            ),
+        ];
+        for (what, swept) in swept {
+            if let Err(error) = swept {
+                tracing::warn!(%error, what, "not all was removed that is too old");
+            }
+        }
     }
 
     async fn transactions(&self) -> Result<(), Error> {
@@ -96,5 +122,45 @@ impl Sweeper {
     {
         while !self.shutdown.has_begun() && remove().await? >= AT_ONCE.into() {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use starling_db::{Dialect, Schema, Tx, Write};
+    use starling_store::{SCHEMA, UserNum, login_tokens};
+    use starling_testkit::{TestDb, TestServer};
+
+    use super::Rows;
+
+    /// The schema before there were messages to devices and backups of keys.
+    static EARLY: LazyLock<Schema> = LazyLock::new(|| Schema {
+        migrations: &SCHEMA.migrations[..21],
+        oldest_program: SCHEMA.oldest_program,
+    });
+
+    #[tokio::test]
+    async fn what_cannot_be_swept_keeps_nothing_else_from_it() {
+        let db = TestDb::open(Dialect::Sqlite, &EARLY).await;
+        let server = TestServer::start(&db).await;
+        let insert = |tx: &mut Tx<'_>| login_tokens::insert(tx, &[1; 32], UserNum(1), 0);
+        let inserted = db.db().write(Write::new("test"), insert).await;
+        inserted.unwrap();
+        let state = &server.state;
+        assert!(state.to_device.cut_queues(10).await.is_err());
+        let rows = Rows {
+            accounts: state.accounts.clone(),
+            rooms: state.rooms.clone(),
+            ephemeral: state.ephemeral.clone(),
+            to_device: state.to_device.clone(),
+            key_backups: state.key_backups.clone(),
+            clock: state.clock.clone(),
+            shutdown: state.shutdown.clone(),
+        };
+        rows.sweep().await;
+        let left = state.accounts.sweep_login_tokens(10).await;
+        assert_eq!(left.unwrap(), 0, "it is swept already");
     }
 }
