@@ -14,6 +14,8 @@ class EncryptedRooms(EncryptedRoom):
     def setUp(self) -> None:
         self.resident, self.joining = type(self).resident_server(), type(self).joining_server()
         for server in (self.resident, self.joining):
+            if not server.runs():
+                server.launch()
             server.wait_until_healthy()
 
     async def asyncSetUp(self) -> None:
