@@ -3,6 +3,8 @@
 import asyncio
 import unittest
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
 
 import nio
 from encrypted_conversation import ENCRYPTION, Device, EncryptedConversation
@@ -18,21 +20,14 @@ class EncryptedRooms(EncryptedConversation):
     async def test_all_libraries_read_what_the_server_cannot(self) -> None:
         jon, nia, sam = everyone = await self.three()
         for creator, others in ((jon, (nia, sam)), (nia, (sam, jon))):
-            room = await self.room_of(creator, *others)
-            events = [await self.say(device, room, f"tea, {device.user_id}?", everyone) for device in (*everyone, jon)]
+            room = await self.room_of(creator, *others, topic="Bergamot")
+            events = [await self.say(device, room, f"Lapsang, {device.user_id}?", everyone) for device in (*everyone, jon)]
             await self.all_read(room)
             for event in events:
                 stored = await self.on_server(jon, room, event)
                 self.assertEqual(stored["type"], "m.room.encrypted")
                 self.assertEqual(stored["content"]["algorithm"], "m.megolm.v1.aes-sha2")
-                self.assertNotIn("tea", str(stored))
-
-    async def test_nothing_that_was_said_is_on_the_disk(self) -> None:
-        jon, nia = await asyncio.gather(self.js_person("jon"), self.nio_person("nia"))
-        room = await self.room_of(jon, nia, topic="Bergamot is a word that everybody may know")
-        for device in (jon, nia):
-            await self.say(device, room, "Lapsang is a word that the server may not know", [jon, nia])
-        await self.all_read(room)
+                self.assertNotIn("Lapsang", str(stored))
         self.assertTrue(await asyncio.to_thread(self._is_on_disk, b"Bergamot"), "the search finds what is there")
         self.assertFalse(await asyncio.to_thread(self._is_on_disk, b"Lapsang"))
 
@@ -42,7 +37,7 @@ class EncryptedRooms(EncryptedConversation):
             folder = Postgres.data_folder() / "base"
         else:
             folder = self.server.folder
-        return any(path.is_file() and word in path.read_bytes() for path in folder.rglob("*"))
+        return any(word in _bytes_of(path) for path in folder.rglob("*"))
 
     async def test_a_new_device_reads_what_is_said_from_then_on(self) -> None:
         jon, nia, sam = old = await self.three()
@@ -175,16 +170,16 @@ class EncryptedRooms(EncryptedConversation):
 
         async def talk(device: Device) -> None:
             nonlocal sent
-            for n in range(24):
+            for n in range(16):
                 if isinstance(device, EncryptingNioUser) and n % 4 == 0:
                     device.client.invalidate_outbound_session(room)
                 await self.say(device, room, f"line {n} of {device.user_id}", everyone)
                 sent += 1
 
         async def interruptions() -> None:
-            await self._until(lambda: sent >= 12)
+            await self._until(lambda: sent >= 9)
             await self._down(self.server.stop, everyone)
-            await self._until(lambda: sent >= 30)
+            await self._until(lambda: sent >= 24)
             await phone.login(jon.user_id)
             await self._down(self.server.kill, [*everyone, phone], phone.start_syncing())
 
@@ -216,6 +211,13 @@ class EncryptedRooms(EncryptedConversation):
                 # Not after the seconds that a client waits otherwise.
                 await user.call("retryImmediately")
         await asyncio.gather(*tasks)
+
+
+def _bytes_of(path: Path) -> bytes:
+    # A database removes files as it likes.
+    with suppress(FileNotFoundError):
+        return path.read_bytes() if path.is_file() else b""
+    return b""
 
 
 class EncryptedRoomsOnSqlite(EncryptedRooms, unittest.IsolatedAsyncioTestCase):
