@@ -35,6 +35,9 @@ const HEADS: usize = 1024;
 /// How often a request is built again because the room moved on under it.
 const ATTEMPTS: u32 = 16;
 
+/// When the room has moved on so often, nothing is received in it until the request's event is in.
+const FREE_ATTEMPTS: u32 = 6;
+
 /// The longest pause before a further attempt, in milliseconds: other nodes must get their turn too.
 const LONGEST_PAUSE_MS: u64 = 128;
 
@@ -162,6 +165,12 @@ impl Rooms {
         let head = self.heads.head(room);
         for attempt in 0..ATTEMPTS {
             self.pause_before(attempt).await;
+            // Always before the gate, as who receives takes them.
+            let _turn = if attempt < FREE_ATTEMPTS {
+                None
+            } else {
+                Some(self.turns.take(room).await)
+            };
             let receipt = self.queue(&head, room, &try_queue).await?;
             match receipt.await {
                 Ok(stored) => return Ok(Stored::Done(stored)),
