@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
@@ -151,7 +151,39 @@ impl TestDb {
     }
 }
 
+impl TestDb {
+    /// Simulated databases only: keeps a copy of the database as it is on the disk now.
+    ///
+    /// # Panics
+    /// When the database isn't simulated.
+    pub fn copy(&self) {
+        let copied = self.db.copy_after_power_cut(&self.place.copy());
+        copied.expect("the simulated disk is copied");
+    }
+
+    /// Simulated databases only: puts the copy back that was kept last, and opens it.
+    ///
+    /// # Panics
+    /// When there is no copy, or it doesn't open.
+    pub async fn put_back(&mut self) {
+        let copy = self.place.copy();
+        let Place::Simulated { power_cuts, .. } = &mut self.place else {
+            unreachable!("only a simulated database is copied")
+        };
+        *power_cuts += 1;
+        for end in ["", "-wal"] {
+            let path = |path: &Path| format!("{}{end}", path.display());
+            std::fs::copy(path(&copy), path(&self.place.path())).expect("there is a copy");
+        }
+        self.db = self.open_again(self.schema).await.expect("the copy opens");
+    }
+}
+
 impl Place {
+    fn copy(&self) -> PathBuf {
+        self.path().with_file_name("copy.db")
+    }
+
     fn path(&self) -> PathBuf {
         match self {
             Self::Sqlite { folder } => folder.path().join("starling.db"),

@@ -7,9 +7,12 @@
 
 mod checks;
 mod device;
+mod inspection;
+mod keys;
 mod ledger;
 mod machine;
 mod people;
+mod sending;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +23,12 @@ use ruma_common::{OwnedEventId, OwnedRoomId};
 use starling_runtime::{Chance, Clock};
 
 use device::{Device, Stop};
+use keys::{PeerKeys, peer_keys};
 pub use ledger::Counts;
-use machine::{PeerKeys, peer_keys};
+use ledger::{Restored, server_of};
 use people::{People, one_of};
 
+use super::client::StateEvent;
 use super::evidence::Evidence;
 use super::host::{Host, chance_of};
 use super::network::{Faults, Network};
@@ -41,6 +46,9 @@ pub struct EncryptionPlan {
     pub actions: u64,
     /// Whether messages get lost, come twice, servers are parted and crash.
     pub has_faults: bool,
+    /// Whether a copy of a server's database is made, and put back when everybody has done what they do; then they do as much
+    /// again.
+    pub has_restore: bool,
 }
 
 /// What came of a run.
@@ -148,15 +156,43 @@ impl Scene {
                 slow: 40,
             });
         }
+        let restored = one_of(&self.chance, &people.hosts);
+        let restored = restored.filter(|_| self.plan.has_restore);
         for device in devices {
             people.let_live(device, self.plan.actions);
         }
-        self.fail().await;
+        let copied_ms = self.fail(restored).await;
+        if let (Some(host), Some(copied_ms)) = (restored, copied_ms) {
+            self.put_back(host, copied_ms).await;
+            for device in people.living() {
+                people.let_live(device, self.plan.actions);
+            }
+            self.fail(None).await;
+        }
+        self.network.set_faults(Faults::default());
+        self.network.part(BTreeMap::new());
+        self.start_all().await;
+        self.network.trace.note("healed");
     }
 
-    /// Lets things fail as long as somebody does something; then all is well again.
-    async fn fail(&self) {
+    /// The copy of a server's database that was made at a time is put back.
+    async fn put_back(&self, host: &Arc<Host>, copied_ms: i64) {
+        let name = host.name();
+        self.network
+            .trace
+            .note(&format!("{name} is put back to what it was at {copied_ms}"));
+        host.put_back().await;
+        self.people.ledger.lock().put_back(Restored {
+            server: name.to_owned(),
+            copied_ms,
+            at_ms: self.clock.now_ms(),
+        });
+    }
+
+    /// Lets things fail as long as somebody does something. When a copy was made of the database of `copied`, if it was.
+    async fn fail(&self, copied: Option<&Arc<Host>>) -> Option<i64> {
         let hosts = &self.people.hosts;
+        let mut copied_ms = None;
         while self
             .people
             .tasks
@@ -166,6 +202,10 @@ impl Scene {
         {
             let pause = Duration::from_millis(self.chance.within(1_000..8_000));
             tokio::time::sleep(pause).await;
+            if let Some(host) = copied.filter(|_| copied_ms.is_none()) {
+                host.copy().await;
+                copied_ms = Some(self.clock.now_ms());
+            }
             match self.chance.within(0..4) {
                 0 if self.plan.has_faults => {
                     let side = || self.chance.within(0..2);
@@ -186,14 +226,11 @@ impl Scene {
                 _ => self.start_all().await,
             }
         }
-        self.network.set_faults(Faults::default());
-        self.network.part(BTreeMap::new());
-        self.start_all().await;
-        self.network.trace.note("healed");
         let tasks = std::mem::take(&mut *self.people.tasks.lock());
         for task in tasks {
             task.await.expect("a client never fails");
         }
+        copied_ms
     }
 
     async fn start_all(&self) {
@@ -223,7 +260,7 @@ impl Scene {
     }
 
     /// In each room somebody of each user says something, one after the other.
-    async fn say_last(&self) {
+    async fn say_around(&self, is_last: bool) {
         let rooms = self.people.rooms.lock().clone();
         for room in rooms {
             for (user, _) in &self.people.users {
@@ -233,7 +270,7 @@ impl Scene {
                     continue;
                 };
                 if device.encrypted_rooms().contains(&room.id) {
-                    device.say(&room.id, true).await.ok();
+                    device.say(&room.id, is_last).await.ok();
                     tokio::time::sleep(Duration::from_secs(2)).await;
                 }
             }
@@ -241,8 +278,11 @@ impl Scene {
     }
 
     async fn end(self) -> EncryptionReport {
-        self.quiet().await;
-        self.say_last().await;
+        // Servers that have not heard of each other's events hear of them by the first round.
+        for is_last in [false, true] {
+            self.quiet().await;
+            self.say_around(is_last).await;
+        }
         self.quiet().await;
         self.people.ledger.lock().read(&self.network.take_kept());
         let truth = self.truth().await;
@@ -297,30 +337,52 @@ impl Scene {
         truth
     }
 
+    /// Whether all servers of those who have joined a room, and of those who think so, say the same of who has.
+    async fn is_agreed(&self, room_id: &OwnedRoomId, joined: &BTreeSet<String>) -> bool {
+        for host in &self.people.hosts {
+            let state = host.state(room_id).await.unwrap_or_default();
+            let is: BTreeSet<String> = joined_of(state);
+            let is_of_it = |user: &String| server_of(user) == host.name();
+            let has_any = joined.iter().chain(&is).any(is_of_it);
+            if has_any && is != *joined {
+                return false;
+            }
+        }
+        true
+    }
+
     async fn check(
         &self,
         device: &Device,
         truth: &BTreeMap<String, BTreeMap<String, PeerKeys>>,
     ) -> Result<(), Stop> {
-        let mut rooms = BTreeSet::new();
+        let (mut rooms, mut followed) = (BTreeSet::new(), BTreeSet::new());
         for room_id in device.encrypted_rooms() {
             let joined = device.joined_in(&room_id);
             let id = OwnedRoomId::try_from(room_id.clone()).expect("a room id");
             let state = device.host.state(&id).await.unwrap_or_default();
-            let is: BTreeSet<String> = state
-                .into_iter()
-                .filter(|it| it.is_join)
-                .map(|it| it.key)
-                .collect();
+            let is = joined_of(state);
+            // A server that was put back may not know of a room any longer, and clients aren't told.
+            if !is.contains(device.user()) && self.plan.has_restore {
+                device.forget_room(&room_id);
+                continue;
+            }
             if joined != is {
                 let who = &device.name;
                 let what = format!("{who:?} thinks that in {room_id} are {joined:?}, not {is:?}");
                 self.people.ledger.lock().fail(what);
             }
             device.page_back(&room_id).await?;
-            rooms.insert(room_id);
+            if self.is_agreed(&id, &is).await {
+                followed.extend(is);
+                rooms.insert(room_id);
+            } else {
+                self.people.ledger.lock().counts.parted += 1;
+            }
         }
-        device.check_lists(truth).await?;
+        let mut truth = truth.clone();
+        truth.retain(|user, _| followed.contains(user));
+        device.check_lists(&truth).await?;
         device.check_counts().await?;
         let (unread, decrypted) = device.read();
         let ledger = &mut *self.people.ledger.lock();
@@ -329,6 +391,12 @@ impl Scene {
         ledger.check_last(&device.name, &rooms, &device.decrypted());
         Ok(())
     }
+}
+
+/// Who has joined a room, by its state.
+fn joined_of(state: Vec<StateEvent>) -> BTreeSet<String> {
+    let joins = state.into_iter().filter(|it| it.is_join);
+    joins.map(|it| it.key).collect()
 }
 
 /// A device reads all that there is, and does what follows from it. Whether there was anything new.

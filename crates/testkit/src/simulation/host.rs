@@ -16,6 +16,7 @@ use starling_http::Edge;
 use starling_outbound::{Backoff, FederationClient, Health, Identity, KeyRing};
 use starling_rooms::Remote;
 use starling_runtime::{Chance, Clock, Cpu};
+use starling_store::restored::restored;
 use starling_store::{SCHEMA, Store};
 use tokio::task::AbortHandle;
 
@@ -134,7 +135,7 @@ impl Host {
             chance: chance.clone(),
         });
         let jobs = Jobs::new(state.store.clone(), state.rooms.clone(), clock.clone());
-        let lists = state.keys.clone();
+        let (lists, rooms) = (state.keys.clone(), state.rooms.clone());
         let federation = starling_federation_api::State::new(starling_federation_api::Parts {
             config: Arc::clone(&state.config),
             accounts: state.accounts.clone(),
@@ -162,6 +163,7 @@ impl Host {
             tokio::spawn(sender.run(std::future::pending())).abort_handle(),
             tokio::spawn(jobs.run(std::future::pending())).abort_handle(),
             tokio::spawn(lists.run_resync(std::future::pending())).abort_handle(),
+            tokio::spawn(rooms.run_catch_up(std::future::pending())).abort_handle(),
         ];
         let app = edge.app(&Listener::default(), routes);
         self.network
@@ -201,6 +203,22 @@ impl Host {
         drop(disk);
         // What is left of the server finds no database any more, and ends.
         tokio::spawn(async move { old.close().await });
+    }
+
+    /// Keeps a copy of the database as it is on the disk now.
+    pub(super) async fn copy(&self) {
+        self.disk.lock().await.db.copy();
+    }
+
+    /// The server stops, the copy is put back, what must be done then is done, and the server starts.
+    pub(super) async fn put_back(&self) {
+        self.crash().await;
+        let mut disk = self.disk.lock().await;
+        disk.db.put_back().await;
+        let done = restored(disk.db.db(), self.clock.now_ms()).await;
+        done.expect("the copy is made fit");
+        drop(disk);
+        self.start().await;
     }
 
     pub(super) fn is_up(&self) -> bool {

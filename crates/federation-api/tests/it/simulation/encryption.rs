@@ -1,5 +1,7 @@
 //! Several servers in one process whose users encrypt what they say, by seed.
 
+use std::io::Write as _;
+
 use starling_testkit::seeds;
 use starling_testkit::simulation::{EncryptionPlan, EncryptionReport, run_all, run_encryption};
 
@@ -8,12 +10,33 @@ const ALL: EncryptionPlan = EncryptionPlan {
     users: 4,
     actions: 12,
     has_faults: true,
+    has_restore: false,
+};
+
+/// The same, where one of the servers is put back to a copy of its database.
+const RESTORED: EncryptionPlan = EncryptionPlan {
+    actions: 8,
+    has_restore: true,
+    ..ALL
 };
 
 #[test]
 fn every_message_decrypts_for_who_may_read_it_whatever_fails() {
-    let reports = run_all(seeds(20), |seed| run_encryption(seed, ALL));
+    let reports = run_all(seeds(200), |seed| run_encryption(seed, ALL));
     check(&reports);
+}
+
+#[test]
+fn after_a_copy_was_put_back_every_message_sent_from_then_on_decrypts() {
+    let reports = run_all(seeds(50), |seed| run_encryption(seed, RESTORED));
+    check(&reports);
+    let sum = |of: fn(&EncryptionReport) -> u64| reports.iter().map(of).sum::<u64>();
+    say(&format!(
+        "lost with the copies: the keys of {} messages, each for a device, and {} messages from device to device; {} came again",
+        sum(|it| it.counts.lost),
+        sum(|it| it.counts.to_device_lost),
+        sum(|it| it.counts.to_device_again),
+    ));
 }
 
 #[test]
@@ -49,19 +72,26 @@ fn check(reports: &[EncryptionReport]) {
         println!("seed {}:\n  {}", report.seed, report.failures.join("\n  "));
     }
     let sum = |of: fn(&EncryptionReport) -> u64| reports.iter().map(of).sum::<u64>();
-    println!(
+    say(&format!(
         "{} seeds, {} encrypted messages, {} decrypted by a device each, {} undecryptable; for {} the sender's server could not \
-         know yet of the device, for {} it could not ask the device's server",
+         know yet of the device, for {} it could not ask the device's server; \
+         {} rooms of a device parted",
         reports.len(),
         sum(|it| it.counts.messages),
         sum(|it| it.counts.decrypted),
         sum(|it| it.counts.undecryptable),
         sum(|it| it.counts.unknown_yet),
         sum(|it| it.counts.unreachable),
-    );
+        sum(|it| it.counts.parted),
+    ));
     assert!(
         failed.is_empty(),
         "{} seeds fail: STARLING_SEED=n repeats one",
         failed.len()
     );
+}
+
+/// Says it also when the test passes.
+fn say(what: &str) {
+    writeln!(std::io::stderr(), "{what}").ok();
 }

@@ -26,11 +26,12 @@ impl Ledger {
             return self.given_and_unread(message, device);
         }
         let (user, from) = (&device.0, server_of(&message.sender.0));
+        let is_lost = self.is_lost(message.known_ms, message, device);
         let is_local = server_of(user) == from;
         if !message.joined.contains(user) {
             let place = (message.room_id.clone(), user.clone());
             let was_in = self.was_in(&place, message.known_ms, message.encrypted_ms);
-            return if is_local && was_in == Some(true) && !self.is_lost(message, device) {
+            return if is_local && was_in == Some(true) && !is_lost {
                 Verdict::Failure("its user had joined, and the sender was not told".to_owned())
             } else if was_in == Some(true) {
                 Verdict::UnknownYet
@@ -49,7 +50,7 @@ impl Ledger {
         if !is_local && told.is_none_or(|told_ms| *told_ms >= message.known_ms) {
             return Verdict::UnknownYet;
         }
-        if self.is_lost(message, device) {
+        if is_lost {
             return Verdict::Lost;
         }
         Verdict::Failure("the sender's server knew of it, and the sender was not told".to_owned())
@@ -58,18 +59,17 @@ impl Ledger {
     fn given_and_unread(&self, message: &Message, device: &DeviceName) -> Verdict {
         let given = (message.session_id.clone(), device.clone());
         let given_ms = self.keys_given.get(&given).copied().unwrap_or(0);
-        let was_before = self.restored.as_ref().is_some_and(|it| given_ms < it.at_ms);
-        if was_before && self.is_lost(message, device) {
+        if self.is_lost(given_ms, message, device) {
             return Verdict::Lost;
         }
         Verdict::Failure("it was given the key".to_owned())
     }
 
-    /// Whether what came from the one to the other before a copy was put back may be lost.
-    fn is_lost(&self, message: &Message, device: &DeviceName) -> bool {
+    /// Whether what went from the sender to a device at a time may be lost with a database in whose place a copy was put back.
+    fn is_lost(&self, at_ms: i64, message: &Message, device: &DeviceName) -> bool {
         self.restored.as_ref().is_some_and(|it| {
             let is_of = |user: &str| server_of(user) == it.server;
-            (is_of(&message.sender.0) || is_of(&device.0)) && message.known_ms < it.at_ms
+            (is_of(&message.sender.0) || is_of(&device.0)) && at_ms < it.at_ms
         })
     }
 
@@ -151,18 +151,16 @@ impl Ledger {
         decrypted: &BTreeSet<u64>,
     ) {
         let last = self.messages.iter();
-        let last =
-            last.filter(|it| it.is_last && it.event_id.is_some() && rooms.contains(&it.room_id));
-        let unread = last.filter(|it| !decrypted.contains(&it.number) && it.sender != *device);
-        let unread: Vec<(u64, String, String)> = unread
-            .map(|it| (it.number, it.sender.0.clone(), it.room_id.clone()))
-            .collect();
-        for (number, sender, room_id) in unread {
+        let last = last.filter(|it| it.is_last && it.event_id.is_some() && it.sender != *device);
+        let unread =
+            last.filter(|it| rooms.contains(&it.room_id) && !decrypted.contains(&it.number));
+        for message in unread.cloned().collect::<Vec<Message>>() {
+            let (number, sender) = (message.number, &message.sender);
             self.counts.undecryptable += 1;
-            self.failed_rooms.insert(room_id);
             self.fail(format!(
-                "{device:?} hasn't read message {number} of {sender}, which was sent when all was quiet"
+                "{device:?} hasn't read message {number} of {sender:?}, which was sent when all was quiet"
             ));
+            self.failed_rooms.insert(message.room_id);
         }
     }
 }

@@ -62,7 +62,8 @@ pub(super) struct Message {
 #[derive(Debug, Clone)]
 pub(super) struct Restored {
     pub(super) server: String,
-    /// When, in milliseconds since 1970.
+    /// When the copy was made, and when it was put back, in milliseconds since 1970.
+    pub(super) copied_ms: i64,
     pub(super) at_ms: i64,
 }
 
@@ -83,6 +84,8 @@ pub struct Counts {
     pub unreachable: u64,
     /// Those whose keys were lost when a copy of a database was put back.
     pub lost: u64,
+    /// Rooms, each for a device, of which servers say different things of who is in them: what is said there is not looked at.
+    pub parted: u64,
     /// Messages from device to device.
     pub to_device: u64,
     /// Those that came again after a copy was put back.
@@ -135,6 +138,19 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// A server was put back to a copy. What was there since the copy was made is gone: devices, and who came and went.
+    pub(super) fn put_back(&mut self, restored: Restored) {
+        let is_of = |user: &str| server_of(user) == restored.server;
+        for ((user, _), life) in &mut self.devices {
+            let was_there = life.uploaded_ms.is_some_and(|it| it < restored.copied_ms);
+            if is_of(user) && !was_there {
+                life.ends_ms.get_or_insert(restored.at_ms);
+            }
+        }
+        self.moves.retain(|(_, user), _| !is_of(user));
+        self.restored = Some(restored);
+    }
+
     pub(super) fn fail(&mut self, what: String) {
         self.failures.push(what);
     }
@@ -209,13 +225,14 @@ impl Ledger {
             for (device, keys) in devices.as_object().into_iter().flatten() {
                 for (id, key) in keys.as_object().into_iter().flatten() {
                     let id = id.rsplit(':').next().unwrap_or(id);
-                    self.note_claimed_key((user.clone(), device.clone()), id, key);
+                    let device = (user.clone(), device.clone());
+                    self.note_claimed_key(&device, id, key);
                 }
             }
         }
     }
 
-    fn note_claimed_key(&mut self, device: DeviceName, id: &str, key: &Value) {
+    fn note_claimed_key(&mut self, device: &DeviceName, id: &str, key: &Value) {
         if key.get("fallback") == Some(&Value::Bool(true)) {
             self.counts.fallback += 1;
             return;
@@ -247,6 +264,11 @@ impl Ledger {
     }
 
     fn note_told(&mut self, server: &str, transaction: &Value, at_ms: i64) {
+        let restored = self.restored.as_ref();
+        // What a server was told that was put back since, it doesn't know.
+        if restored.is_some_and(|it| it.server == server && at_ms < it.at_ms) {
+            return;
+        }
         let edus = transaction.get("edus").and_then(Value::as_array);
         for edu in edus.into_iter().flatten() {
             if edu.get("edu_type").and_then(Value::as_str) != Some("m.device_list_update") {

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use starling_events::CanonicalObject;
 use starling_runtime::Chance;
-use vodozemac::megolm::{GroupSession, GroupSessionPickle, InboundGroupSession, MegolmMessage};
+use vodozemac::Curve25519PublicKey;
+use vodozemac::megolm::{GroupSession, InboundGroupSession, MegolmMessage};
 use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
-use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, Ed25519Signature};
 
+use super::keys::{PeerKeys, account, canonical, group_session, peer_keys, set, verify};
 use super::ledger::DeviceName;
 
 const OLM: &str = "m.olm.v1.curve25519-aes-sha2";
@@ -19,13 +19,6 @@ const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 
 /// Of so many sessions with another device the oldest are forgotten.
 const MOST_SESSIONS: usize = 6;
-
-/// The keys of another device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PeerKeys {
-    pub(super) curve25519: String,
-    pub(super) ed25519: String,
-}
 
 /// The devices of a user, and whether they may be others by now.
 #[derive(Debug, Clone, Default)]
@@ -86,10 +79,11 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(name: DeviceName, chance: Chance) -> Self {
+        let account = account(&chance);
         Self {
             name,
             chance,
-            account: Account::new(),
+            account,
             is_uploaded: false,
             lists: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -437,62 +431,4 @@ impl Machine {
         list.is_outdated = false;
         list.devices = peer_keys(user, devices);
     }
-}
-
-/// The devices in a part of the answer to a query of keys.
-pub(super) fn peer_keys(user: &str, devices: &Value) -> BTreeMap<String, PeerKeys> {
-    let devices = devices.as_object().into_iter().flatten();
-    let keys = devices.filter_map(|(id, object)| {
-        let key = |kind: &str| {
-            let key = object.get("keys")?.get(format!("{kind}:{id}"))?;
-            Some(key.as_str()?.to_owned())
-        };
-        let keys = PeerKeys {
-            curve25519: key("curve25519")?,
-            ed25519: key("ed25519")?,
-        };
-        verify(object, &(user.to_owned(), id.clone()), &keys.ed25519)?;
-        Some((id.clone(), keys))
-    });
-    keys.collect()
-}
-
-/// Whether the device has signed the object.
-fn verify(object: &Value, (user, device): &DeviceName, ed25519: &str) -> Option<()> {
-    let signatures = object.get("signatures")?.get(user)?;
-    let signature = signatures.get(format!("ed25519:{device}"))?.as_str()?;
-    let signature = Ed25519Signature::from_base64(signature).ok()?;
-    let key = Ed25519PublicKey::from_base64(ed25519).ok()?;
-    let mut object = object.as_object()?.clone();
-    object.remove("signatures");
-    object.remove("unsigned");
-    let bytes = canonical(&object.into());
-    key.verify(&bytes, &signature).ok()
-}
-
-fn canonical(object: &Value) -> Vec<u8> {
-    let object = CanonicalObject::from_serialize(object).expect("an object");
-    object.as_bytes().to_vec()
-}
-
-fn set(object: &mut Value, key: &str, value: Value) {
-    if let Some(object) = object.as_object_mut() {
-        object.insert(key.to_owned(), value);
-    }
-}
-
-/// A new session for a room. Its keys are of the given chance, so that the same seed makes the same events.
-fn group_session(chance: &Chance) -> GroupSession {
-    let bytes = |length: usize| {
-        let mut bytes = vec![0; length];
-        chance.fill(&mut bytes);
-        bytes
-    };
-    let pickle = json!({
-        "signing_key": { "Normal": bytes(32) },
-        "ratchet": { "inner": bytes(128), "counter": 0 },
-        "config": { "version": "V1" },
-    });
-    let pickle: GroupSessionPickle = serde_json::from_value(pickle).expect("a session");
-    GroupSession::from_pickle(pickle)
 }

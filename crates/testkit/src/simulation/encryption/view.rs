@@ -14,7 +14,8 @@ pub(super) struct RoomView {
     members: BTreeMap<String, String>,
     /// After how many messages keys are replaced, if the room is encrypted.
     pub(super) rotation: Option<u64>,
-    shows_before_join: bool,
+    /// Whether who has come is not shown what was before.
+    hides_before_join: bool,
 }
 
 impl RoomView {
@@ -34,7 +35,7 @@ impl RoomView {
                 }
                 (Some("m.room.history_visibility"), Some("")) => {
                     let visibility = text("/content/history_visibility");
-                    self.shows_before_join = visibility != Some("joined");
+                    self.hides_before_join = visibility == Some("joined");
                 }
                 _ => {}
             }
@@ -53,7 +54,7 @@ impl RoomView {
 
     /// Who gets the keys of messages: who has joined, and who was invited if they will see what was before.
     pub(super) fn readers(&self) -> BTreeSet<String> {
-        let invited = self.with("invite").filter(|_| self.shows_before_join);
+        let invited = self.with("invite").filter(|_| !self.hides_before_join);
         self.with("join").chain(invited).cloned().collect()
     }
 }
