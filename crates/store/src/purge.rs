@@ -38,6 +38,8 @@ starling_db::statements! {
 
     /// Deletes what lists show of a room.
     PURGE_DETAILS = "DELETE FROM room_details WHERE room_num = ?1";
+    /// Deletes that a room may have missed something.
+    PURGE_BEHIND = "DELETE FROM rooms_behind WHERE room_num = ?1";
     /// Deletes aliases of a room.
     PURGE_ALIASES = "DELETE FROM aliases WHERE alias IN (SELECT alias FROM aliases WHERE room_num = ?1 LIMIT ?2)";
     /// Deletes receipts of a room.
@@ -301,6 +303,7 @@ impl Store {
         }
         tx.execute_one(&PURGE_INSERT, &[room.into(), room_id.as_str().into()])?;
         tx.execute(&PURGE_DETAILS, &[room.into()])?;
+        tx.execute(&PURGE_BEHIND, &[room.into()])?;
         let store = self.clone();
         tx.after_commit(move || {
             store.rooms().purged(&room_id, room);
