@@ -3,7 +3,7 @@
 import secrets
 
 from conversation import Conversation, each_way
-from person import eventually
+from person import Person, eventually
 
 
 class Presence(Conversation):
@@ -81,6 +81,18 @@ class Presence(Conversation):
         )
         self.assertEqual(asked.get("displayname"), name)
         self.same_state(self.room)
+        self._finds(self.ben, name, self.ann.user_id)
+
+    def test_the_user_directory(self) -> None:
+        self._finds(self.ben, self.ann.user_id, self.ann.user_id)
+        self._finds(self.ann, self.ben.user_id, self.ben.user_id)
+
+    def _finds(self, who: Person, term: str, wanted: str) -> None:
+        def found() -> list[str]:
+            answer = who.post("user_directory", "search", body={"search_term": term})
+            return [user["user_id"] for user in answer["results"]]
+
+        self.assertIn(wanted, eventually(found, lambda users: wanted in users))
 
 
 globals().update(each_way(Presence))

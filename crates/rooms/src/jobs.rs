@@ -23,7 +23,15 @@ impl Rooms {
             Task::GuestDeparture(room) => self.take_guests_out(job, room).await,
             Task::Profile(user) => self.show_profile(job, user).await,
             Task::Purge(room) => self.purge(job, room).await,
+            Task::MemberWords(room) => self.write_member_words(job, room).await,
         }
+    }
+
+    /// Writes the words by which the next members of a room are found.
+    async fn write_member_words(&self, job: &Job, room: RoomNum) -> Result<Progress, Error> {
+        let server = &self.parts.server_name;
+        let piece = self.store().member_words_piece(room, job.progress, server);
+        Ok(piece.await?.map_or(Progress::Done, Progress::At))
     }
 
     /// The next rooms of a job that goes through all of a user's.

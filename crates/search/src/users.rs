@@ -2,16 +2,19 @@
 //!
 //! Each word that is looked for must be the beginning of a word of the user's id or display name. The longest of them is
 //! looked up in the index of words, in alphabetical order, so that whole words come before longer ones; the users whom
-//! it finds are kept if the asking user may see them and the other words fit too.
+//! it finds are kept if the asking user may see them and the other words fit too. Users of other servers are found likewise,
+//! by what their member events show in rooms that the asking user may see (`others.rs`).
+
+mod others;
 
 use std::collections::{HashMap, HashSet};
 
 use ruma_common::OwnedUserId;
 use starling_db::{Error, Tx};
-use starling_store::UserNum;
 use starling_store::user_words::{
     NamedUser, UserWord, users_named, users_visible, words_from, words_of,
 };
+use starling_store::{Store, UserNum};
 
 use crate::Search;
 
@@ -55,29 +58,17 @@ impl Search {
         term: &str,
         limit: usize,
     ) -> Result<UserResults, Error> {
-        let term = self.local_part(term).map(Term::new);
-        let Some(term) = term.filter(|term| !term.words.is_empty()) else {
+        let term = Term::new(term);
+        if term.words.is_empty() {
             return Ok(UserResults {
                 users: Vec::new(),
                 limited: false,
             });
-        };
-        let limit = limit.min(MAX_USERS);
-        let read = move |tx: &mut Tx<'_>| find(tx, asker, &term, limit);
+        }
+        let is_local = self.server_name.as_str().starts_with(&*term.server);
+        let (limit, store) = (limit.min(MAX_USERS), self.store.clone());
+        let read = move |tx: &mut Tx<'_>| find(tx, &store, (asker, &term), (is_local, limit));
         self.store.db().scan("search_users", read).await
-    }
-
-    /// What is looked for, of somebody who writes a whole user id or the beginning of one: users of other servers aren't
-    /// known here.
-    fn local_part<'a>(&self, term: &'a str) -> Option<&'a str> {
-        let term = term.trim();
-        let Some((name, server)) = term.strip_prefix('@').and_then(|id| id.split_once(':')) else {
-            return Some(term);
-        };
-        self.server_name
-            .as_str()
-            .starts_with(server)
-            .then_some(name)
     }
 }
 
@@ -87,20 +78,39 @@ struct Term {
     whole: String,
     /// The longest first.
     words: Vec<String>,
+    /// How the name of the user's server begins, if somebody looks for a whole user id or the beginning of one.
+    server: String,
 }
 
 impl Term {
     fn new(text: &str) -> Self {
+        let text = text.trim();
+        let id = text.strip_prefix('@').and_then(|id| id.split_once(':'));
+        let (text, server) = id.unwrap_or((text, ""));
         let mut words = words_of(text);
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         Self {
             whole: text.trim_start_matches('@').to_lowercase(),
             words,
+            server: server.to_owned(),
         }
+    }
+
+    /// The word that is looked up.
+    fn longest(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
     }
 
     /// Whether each word is the beginning of one of the user's.
     fn fits(&self, user: &FoundUser) -> bool {
+        if !user
+            .user_id
+            .server_name()
+            .as_str()
+            .starts_with(&*self.server)
+        {
+            return false;
+        }
         let name = user.display_name.as_deref().unwrap_or_default();
         let mut words = words_of(name);
         words.extend(words_of(user.user_id.localpart()));
@@ -120,13 +130,30 @@ impl Term {
     }
 }
 
-fn find(tx: &mut Tx<'_>, asker: UserNum, term: &Term, limit: usize) -> Result<UserResults, Error> {
-    let Some(beginning) = term.words.first() else {
-        return Ok(UserResults {
-            users: Vec::new(),
-            limited: false,
-        });
+fn find(
+    tx: &mut Tx<'_>,
+    store: &Store,
+    (asker, term): (UserNum, &Term),
+    (is_local, limit): (bool, usize),
+) -> Result<UserResults, Error> {
+    let mut all = UserResults {
+        users: Vec::new(),
+        limited: false,
     };
+    if is_local {
+        all = local(tx, asker, term, limit)?;
+    }
+    let others = others::find(tx, store, (asker, term), limit)?;
+    all.users.extend(others.users);
+    all.limited |= others.limited || all.users.len() > limit;
+    all.users.sort_by_key(|user| term.rank(user));
+    all.users.truncate(limit);
+    Ok(all)
+}
+
+/// Users of this server, in no order.
+fn local(tx: &mut Tx<'_>, asker: UserNum, term: &Term, limit: usize) -> Result<UserResults, Error> {
+    let beginning = term.longest();
     let (mut found, mut seen, mut looked_at) = (Vec::new(), HashSet::new(), 0);
     let mut after = UserWord::first(beginning);
     let limited = loop {
@@ -157,8 +184,6 @@ fn find(tx: &mut Tx<'_>, asker: UserNum, term: &Term, limit: usize) -> Result<Us
             None => break false,
         }
     };
-    found.sort_by_key(|user| term.rank(user));
-    found.truncate(limit);
     Ok(UserResults {
         users: found,
         limited,

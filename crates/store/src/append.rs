@@ -382,6 +382,7 @@ impl Store {
             .collect();
         let position = after.last_position;
         self.servers_follow(tx, after, &all, (position, server))?;
+        self.member_words_follow(tx, event, changes, (server, new.now_ms))?;
         self.resend_device_lists(tx, positions, (after, position), (&all, server))?;
         let own = event.pdu.state_key();
         let own = all.iter().find(|change| own == Some(change.user.as_str()));

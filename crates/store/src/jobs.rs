@@ -27,11 +27,12 @@ starling_db::statements! {
 }
 
 /// The kinds of job that this program knows, by their names in the database. A newer program may have left others.
-const KINDS: &[&str] = &[DEPARTURE, GUEST_DEPARTURE, PROFILE, PURGE];
+const KINDS: &[&str] = &[DEPARTURE, GUEST_DEPARTURE, PROFILE, PURGE, MEMBER_WORDS];
 const DEPARTURE: &str = "departure";
 const GUEST_DEPARTURE: &str = "guest_departure";
 const PROFILE: &str = "profile";
 const PURGE: &str = "purge";
+const MEMBER_WORDS: &str = "member_words";
 
 /// What is to be done, and for whom or where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +45,8 @@ pub enum Task {
     Profile(UserNum),
     /// All of a room is to be deleted.
     Purge(RoomNum),
+    /// The words by which a room's members of other servers are found are to be written.
+    MemberWords(RoomNum),
 }
 
 impl Task {
@@ -53,6 +56,7 @@ impl Task {
             Self::GuestDeparture(room) => (GUEST_DEPARTURE, room.0),
             Self::Profile(user) => (PROFILE, user.0),
             Self::Purge(room) => (PURGE, room.0),
+            Self::MemberWords(room) => (MEMBER_WORDS, room.0),
         }
     }
 
@@ -62,6 +66,7 @@ impl Task {
             GUEST_DEPARTURE => Ok(Self::GuestDeparture(RoomNum(subject))),
             PROFILE => Ok(Self::Profile(UserNum(subject))),
             PURGE => Ok(Self::Purge(RoomNum(subject))),
+            MEMBER_WORDS => Ok(Self::MemberWords(RoomNum(subject))),
             other => Err(Error::Damaged(format!("there is no job called {other}"))),
         }
     }

@@ -36,6 +36,7 @@ pub mod jobs;
 pub mod key_backup;
 mod last_changes;
 pub mod login_tokens;
+pub mod member_words;
 pub mod members;
 pub mod memberships;
 pub mod names;

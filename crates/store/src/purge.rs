@@ -67,6 +67,9 @@ starling_db::statements! {
     /// Deletes whose devices changed while they were in a room.
     PURGE_DEVICE_LISTS = "DELETE FROM device_list_rooms WHERE room_num = ?1
         AND user_num IN (SELECT user_num FROM device_list_rooms WHERE room_num = ?1 LIMIT ?2)";
+    /// Deletes the words by which members of a room are found.
+    PURGE_MEMBER_WORDS = "DELETE FROM member_words WHERE room_num = ?1 AND (word, key_num) IN
+        (SELECT word, key_num FROM member_words WHERE room_num = ?1 LIMIT ?2)";
     /// Deletes redactions that wait for events of a room. They are few everywhere: all are looked at.
     PURGE_WAITING_REDACTIONS = "DELETE FROM waiting_redactions WHERE (target, event_num) IN
         (SELECT target, event_num FROM waiting_redactions WHERE room_num = ?1 LIMIT ?2)";
@@ -174,7 +177,7 @@ enum Step {
 }
 
 /// The steps, by their numbers in jobs that may be older than this program: a new one comes last.
-static STEPS: [Step; 17] = [
+static STEPS: [Step; 18] = [
     Step::OfRoom(&PURGE_ALIASES),
     Step::OfRoom(&PURGE_INBOX),
     Step::OfRoom(&PURGE_OUTGOING),
@@ -192,6 +195,7 @@ static STEPS: [Step; 17] = [
     Step::Aggregations,
     Step::Numbered(&PURGE_SNAPSHOTS_FIND, &PURGE_SNAPSHOTS),
     Step::Numbered(&PURGE_PIECES_FIND, &PURGE_PIECES),
+    Step::OfRoom(&PURGE_MEMBER_WORDS),
 ];
 
 /// Of room ?1 and users after ?2 up to ?3, at most ?4 rows.

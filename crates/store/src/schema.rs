@@ -117,6 +117,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0028_dehydrated",
             text: include_str!("migrations/0028_dehydrated.sql"),
         },
+        Migration {
+            name: "0029_member_words",
+            text: include_str!("migrations/0029_member_words.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,
@@ -189,6 +193,7 @@ pub fn statements() -> Vec<&'static Sql> {
         crate::remote_devices::STATEMENTS,
         crate::restored::STATEMENTS,
         crate::dehydrated::STATEMENTS,
+        crate::member_words::STATEMENTS,
     ]
     .concat()
 }

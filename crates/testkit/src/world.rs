@@ -165,20 +165,29 @@ impl World {
     /// # Panics
     /// When there is no such room, or the event isn't stored.
     pub async fn join_remote(&self, room: &RoomId, user_id: &str) {
+        let join = serde_json::json!({ "membership": "join" });
+        self.set_remote(room, user_id, &join).await;
+    }
+
+    /// A user of another server sends a member event of their own with this content, as if that server had sent it and it had
+    /// been found right.
+    ///
+    /// # Panics
+    /// When there is no such room, or the event isn't stored.
+    pub async fn set_remote(&self, room: &RoomId, user_id: &str, member: &Value) {
         let db = self.store.db();
         let room = self.store.room_num(room).await.expect("it is read");
         let room = room.expect("a room");
         let before = self.store.room(room).await.expect("it is read");
         let before = before.expect("a room");
         let user = <&UserId>::try_from(user_id).expect("a user id");
-        let member = content(&serde_json::json!({ "membership": "join" }));
         let references = before.extremities.iter().map(|it| it.reference.clone());
         let builder = EventBuilder {
             room_id: Some(before.room_id.clone()),
             sender: user.to_owned(),
             kind: "m.room.member".to_owned(),
             state_key: Some(user_id.to_owned()),
-            content: member,
+            content: content(member),
             redacts: None,
             origin_server_ts: self.clock.now_ms(),
             depth: 1,
