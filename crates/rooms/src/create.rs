@@ -18,7 +18,7 @@ use starling_store::rooms::{RoomSnapshot, room_insert};
 use starling_store::{RoomNum, UserNum};
 
 use crate::error::{CreateError, SendError};
-use crate::pipeline::{Chain, Draft, Link, Tip};
+use crate::pipeline::{CLOSED, Chain, Draft, Link, Tip};
 use crate::rooms::{Actor, Parts, Rooms};
 
 /// How often a room is built anew because its creator's profile has changed meanwhile.
@@ -124,6 +124,7 @@ impl Rooms {
         actor: &Actor,
         wanted: CreateRoom,
     ) -> Result<OwnedRoomId, CreateError> {
+        self.check_invited_servers(&wanted)?;
         for _ in 0..ATTEMPTS {
             if let Some(room_id) = self.try_create(actor, &wanted).await? {
                 self.invite_others(actor, &room_id, &wanted).await?;
@@ -133,6 +134,19 @@ impl Rooms {
         Err(CreateError::Db(starling_db::Error::Unavailable(
             "the creator's profile changed too often".to_owned(),
         )))
+    }
+
+    /// Refuses invites to users of other servers, if the room is to be closed to them.
+    fn check_invited_servers(&self, wanted: &CreateRoom) -> Result<(), CreateError> {
+        let is_closed = wanted.creation_content.get("m.federate") == Some(&Value::Bool(false));
+        let mut invited = wanted
+            .invites
+            .iter()
+            .map(|invite| invite.user.server_name());
+        if is_closed && invited.any(|server| server != self.server_name()) {
+            return Err(CreateError::Invite(SendError::Forbidden(CLOSED.to_owned())));
+        }
+        Ok(())
     }
 
     /// Invites the users of other servers, some at a time. After a while this goes on without the creator.

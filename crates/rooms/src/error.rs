@@ -1,6 +1,6 @@
 //! What can go wrong with a room, in the words that a caller can act on.
 
-use ruma_common::OwnedUserId;
+use ruma_common::{OwnedServerName, OwnedUserId};
 use starling_events::{BuildError, JsonError};
 use starling_outbound::RemoteError;
 use starling_stateres::AuthError;
@@ -63,6 +63,12 @@ pub enum SendError {
     /// A field has a form that no event may have.
     #[error("{0} is invalid")]
     Invalid(&'static str),
+    /// An access control list that would exclude this server from the room.
+    #[error(
+        "the access control list excludes this server itself, {0}: no other server would take anything from it any longer, \
+         not even another list"
+    )]
+    ExcludesItself(OwnedServerName),
     /// The alias doesn't lead to this room.
     #[error("the alias {0} does not lead to this room")]
     BadAlias(String),

@@ -13,14 +13,14 @@ use std::sync::Arc;
 
 use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 use starling_db::{Error, Tx};
-use starling_events::Value;
 use starling_store::room_details::{RoomDetails, details_by_id};
 use starling_store::rooms::RoomSnapshot;
 use starling_store::{EventNum, RoomNum, Store};
 
-use self::acl::ServerAcl;
+use crate::pipeline::is_closed;
 use crate::rooms::Rooms;
 
+pub(crate) use acl::ServerAcl;
 pub use history::{MAX_BACKFILL, MAX_MISSING, MissingEvents};
 pub(crate) use servers::ServersOfRooms;
 pub use space::ServedSpace;
@@ -59,10 +59,7 @@ pub(crate) fn closed_to_servers(
     let created = rooms.iter().map(|room| EventNum(room.created));
     let created: Vec<EventNum> = created.filter(|event| event.0 != 0).collect();
     let events = store.events_read(tx, &created)?;
-    let closed = events.iter().filter(|event| {
-        let federates = Value::new(event.pdu.content()).get("m.federate");
-        federates.and_then(Value::as_bool) == Some(false)
-    });
+    let closed = events.iter().filter(|event| is_closed(&event.pdu));
     Ok(closed.map(|event| event.room).collect())
 }
 

@@ -16,6 +16,6 @@ mod persist;
 mod replace;
 
 pub use build::Draft;
-pub(crate) use build::{GUEST_ACCESS, Tip};
+pub(crate) use build::{CLOSED, GUEST_ACCESS, Tip, is_closed};
 pub(crate) use head::{Appending, Extras, Head, Heads, Stored, lets_guests_join, names_of};
 pub(crate) use persist::{Chain, Link};

@@ -39,7 +39,9 @@ pub(super) fn send(error: SendError) -> MatrixError {
         SendError::Malformed(_) => MatrixError::bad_json(message),
         SendError::Invalid(_) => MatrixError::invalid_param(message),
         SendError::BadAlias(_) => MatrixError::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", message),
-        SendError::NestedThread => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", message),
+        SendError::NestedThread | SendError::ExcludesItself(_) => {
+            MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", message)
+        }
         SendError::DuplicateAnnotation => {
             MatrixError::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", message)
         }
@@ -94,6 +96,7 @@ pub(super) fn create(error: CreateError) -> MatrixError {
             | SendError::UserElsewhere(_)
             | SendError::Malformed(_)
             | SendError::BadAlias(_)
+            | SendError::ExcludesItself(_)
             | SendError::Invalid(_),
         ) => MatrixError::invalid_room_state(message),
         CreateError::Invite(error) => send(error),

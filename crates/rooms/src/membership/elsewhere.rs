@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ruma_common::{OwnedEventId, OwnedUserId, UserId};
 use starling_db::{Error, Tx};
-use starling_events::{Pdu, Value};
+use starling_events::Pdu;
 use starling_store::RoomNum;
 use starling_store::names::{EMPTY_KEY, types};
 use starling_store::rooms::RoomSnapshot;
@@ -36,17 +36,8 @@ impl Rooms {
 
     /// The user of another server whom a draft invites.
     pub(crate) fn invited_elsewhere(&self, draft: &Draft) -> Option<OwnedUserId> {
-        if draft.kind != "m.room.member" {
-            return None;
-        }
-        let user = <&UserId>::try_from(draft.state_key.as_deref()?).ok()?;
-        let membership = draft
-            .content
-            .value()
-            .get("membership")
-            .and_then(Value::as_str);
-        let is_invite = membership.as_deref() == Some("invite");
-        (is_invite && self.is_invited_elsewhere(user)).then(|| user.to_owned())
+        let user = draft.invited()?;
+        self.is_invited_elsewhere(user).then(|| user.to_owned())
     }
 
     /// Sends an invite of a user of another server, once that has signed it.

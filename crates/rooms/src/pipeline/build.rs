@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, ServerName};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
 use starling_events::{
-    CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion, SigningKey,
+    CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion, SigningKey, Value,
 };
 use starling_stateres::{AuthState, PowerLevelsError, RoomPower, auth_types};
 use starling_store::rooms::{Extremity, RoomSnapshot};
 
 use crate::error::SendError;
+use crate::federation::ServerAcl;
 
 /// An event as its sender wants it.
 #[derive(Debug, Clone)]
@@ -55,6 +56,17 @@ impl Draft {
             state_key: Some(state_key.into()),
             ..Self::message(sender, kind, content)
         }
+    }
+
+    /// The user whom it invites, if it does that.
+    pub(crate) fn invited(&self) -> Option<&UserId> {
+        if self.kind != "m.room.member" {
+            return None;
+        }
+        let user = <&UserId>::try_from(self.state_key.as_deref()?).ok()?;
+        let membership = self.content.value().get("membership");
+        let membership = membership.and_then(Value::as_str);
+        (membership.as_deref() == Some("invite")).then_some(user)
     }
 
     /// The state that decides on it, of a room of this version.
@@ -106,6 +118,13 @@ const KEY_BYTES: usize = 500;
 /// The type of the state that says whether guests may join.
 pub(crate) const GUEST_ACCESS: &str = "m.room.guest_access";
 
+/// The type of the state that says which servers may take part.
+const SERVER_ACL: &str = "m.room.server_acl";
+
+/// Why users of other servers are not invited.
+pub(crate) const CLOSED: &str =
+    "the room is closed to users of other servers (m.federate is false)";
+
 /// The types of state that decide on other events: nothing else is ever looked up here.
 const DECIDING: [&str; 6] = [
     "m.room.create",
@@ -120,6 +139,12 @@ const DECIDING: [&str; 6] = [
 pub(crate) fn decides(pdu: &Pdu) -> Option<(&str, &str)> {
     let key = pdu.state_key()?;
     DECIDING.contains(&pdu.kind()).then_some((pdu.kind(), key))
+}
+
+/// Whether a room is closed to users of other servers than its creator's, as its create event says.
+pub(crate) fn is_closed(create: &Pdu) -> bool {
+    let federates = Value::new(create.content()).get("m.federate");
+    federates.and_then(Value::as_bool) == Some(false)
 }
 
 /// An event that was built, with the keys of its auth events.
@@ -238,6 +263,8 @@ impl Tip {
         if draft.kind.is_empty() {
             return Err(SendError::Invalid("the type of the event"));
         }
+        Self::check_keeps_server(&draft, server)?;
+        self.check_invited_server(&draft)?;
         let mut auth = draft.auth_keys(self.version);
         auth.retain(|(kind, key)| self.get(kind, key).is_some());
         let auth_events = auth
@@ -261,6 +288,30 @@ impl Tip {
         self.current_power();
         starling_stateres::check(self.version, &pdu, self)?;
         Ok(Built { pdu, auth })
+    }
+
+    /// Refuses an access control list by which other servers would take nothing of this one any longer, not even a list
+    /// that is better. <https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms>
+    fn check_keeps_server(draft: &Draft, server: &ServerName) -> Result<(), SendError> {
+        let is_list = draft.kind == SERVER_ACL && draft.state_key.as_deref() == Some("");
+        if is_list && !ServerAcl::parse(draft.content.as_bytes()).allows(server) {
+            return Err(SendError::ExcludesItself(server.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Refuses to invite users of other servers to a room that they can never join.
+    /// <https://spec.matrix.org/v1.19/client-server-api/#mroomcreate>
+    fn check_invited_server(&self, draft: &Draft) -> Result<(), SendError> {
+        let Some(create) = self.get("m.room.create", "").filter(|it| is_closed(it)) else {
+            return Ok(());
+        };
+        match draft.invited() {
+            Some(user) if user.server_name() != create.sender().server_name() => {
+                Err(SendError::Forbidden(CLOSED.to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The next event builds on `pdu`.

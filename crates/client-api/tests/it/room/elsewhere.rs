@@ -276,3 +276,44 @@ async fn aliases_profiles_and_lists_of_other_servers_are_asked_for() {
     })
     .await;
 }
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`, `POST /_matrix/client/v3/createRoom`,
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_of_another_server_is_invited_to_a_room_that_is_closed_to_them() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        // The peer isn't asked at all.
+        let (server, alice) = start(&db, |_| (500, json!({}))).await;
+        let closed = json!({ "creation_content": { "m.federate": false } });
+        let room = post(&server, &alice, "createRoom", closed.clone())
+            .await
+            .body;
+        let room = segment(room["room_id"].as_str().unwrap());
+        let owner = json!({ "user_id": "@owner:peer.example" });
+        let refused = post(&server, &alice, &format!("rooms/{room}/invite"), owner).await;
+        assert_eq!(refused.error(), (403, "M_FORBIDDEN"));
+        let why = refused.body["error"].as_str().unwrap().to_owned();
+        assert!(why.contains("closed to users of other servers"), "{why}");
+        let path = format!(
+            "/_matrix/client/v3/rooms/{room}/state/m.room.member/{}",
+            segment("@owner:peer.example")
+        );
+        let invite = json!({ "membership": "invite" });
+        let refused = server
+            .request(Method::PUT, &path, Some(&alice), Some(invite))
+            .await;
+        assert_eq!(refused.error(), (403, "M_FORBIDDEN"));
+        let mut wanted = closed;
+        wanted["invite"] = json!(["@owner:peer.example"]);
+        let refused = post(&server, &alice, "createRoom", wanted).await;
+        assert_eq!(refused.error(), (403, "M_FORBIDDEN"));
+        let joined = get(&server, &alice, "joined_rooms").await.body;
+        assert_eq!(joined["joined_rooms"].as_array().unwrap().len(), 1);
+        // Those of this server are.
+        let bob = server.register("bob").await;
+        let bob = json!({ "user_id": bob["user_id"] });
+        let invited = post(&server, &alice, &format!("rooms/{room}/invite"), bob).await;
+        assert_eq!(invited.status, 200);
+    })
+    .await;
+}

@@ -243,3 +243,37 @@ async fn a_canonical_alias_must_lead_to_its_room() {
     })
     .await;
 }
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`, `POST /_matrix/client/v3/createRoom`
+#[tokio::test]
+async fn an_access_control_list_that_excludes_this_server_is_refused() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        let room = alice.create(json!({})).await;
+        let path = format!("rooms/{}/state/m.room.server_acl", segment(&room));
+        for acl in [
+            json!({}),
+            json!({ "allow": ["peer.example"] }),
+            json!({ "allow": ["*"], "deny": ["local*"] }),
+        ] {
+            let refused = alice.put(&path, &acl).await;
+            let why = refused.message();
+            assert!(
+                why.contains("excludes this server itself, localhost"),
+                "{why}"
+            );
+            refused.fails(400, "M_UNKNOWN");
+            let state = [json!({ "type": "m.room.server_acl", "content": acl })];
+            let refused = alice
+                .post("createRoom", &json!({ "initial_state": state }))
+                .await;
+            refused.fails(400, "M_INVALID_ROOM_STATE");
+            // With a key it is no access control list.
+            alice.put(&format!("{path}/key"), &acl).await.ok();
+        }
+        let acl = json!({ "allow": ["*"], "deny": ["evil.example"] });
+        alice.put(&path, &acl).await.ok();
+        assert_eq!(alice.get(&path).await.ok(), acl);
+    })
+    .await;
+}
