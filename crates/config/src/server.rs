@@ -134,7 +134,8 @@ pub(crate) const SECTION: Section = Section {
             name: "signing_key_path",
             kind: Kind::Path,
             value: Value::Default("\"./data/signing.key\""),
-            doc: "The key that signs events, made on first start. When not set: `signing.key` in `data_dir`.",
+            doc: "The key that signs events, made on first start. When not set: `signing.key` in `data_dir`. Keep a copy: \
+                  nothing else can take its place. With PostgreSQL it is in the database, and this file is read on first start only.",
             built: true,
         },
         Key {

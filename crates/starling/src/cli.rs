@@ -163,7 +163,11 @@ struct Key {
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
     /// Makes a new key, which the server signs with from its next start on. Other servers learn that the old one was its too.
-    Rotate,
+    Rotate {
+        /// Where the file with the old key is gone for good: its public half is known, and published as an old one.
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -266,7 +270,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Key(Key { file, command }) => {
             let configuration = Configuration::load(file.config.as_deref())?;
             match command {
-                KeyCommand::Rotate => key::rotate(&configuration),
+                KeyCommand::Rotate { lost } => key::rotate(&configuration, lost),
             }
         }
         Command::Report(Report { file, command }) => {

@@ -8,6 +8,7 @@ mod failure;
 mod federation;
 mod head_note;
 mod key;
+mod key_file;
 mod logs;
 mod open;
 mod pages;

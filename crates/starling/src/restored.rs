@@ -5,6 +5,8 @@ use starling_store::restored::{Restored, restored};
 use crate::cli::print;
 use crate::configuration::Configuration;
 use crate::failure::Failure;
+use crate::key;
+use crate::signing_key;
 use crate::user::database;
 use crate::way::Offline;
 
@@ -12,9 +14,15 @@ use crate::way::Offline;
 pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
     let offline = Offline::alone(&configuration.config)?;
     let opened = offline.opened();
-    let done = offline.run(restored(opened.store.db(), opened.clock.now_ms()));
+    let done = offline.run(async {
+        let accepted = signing_key::accept(&configuration.config, opened).await?;
+        let done = restored(opened.store.db(), opened.clock.now_ms()).await;
+        Ok((accepted, done.map_err(|error| database(&error))?))
+    });
     offline.close();
-    print(report(&done.map_err(|error| database(&error))?))
+    let (accepted, done) = done?;
+    let key = accepted.map(|replaced| format!("{}\n", key::report(&replaced)));
+    print(format!("{}{}", key.unwrap_or_default(), report(&done)))
 }
 
 /// What was done, for people.

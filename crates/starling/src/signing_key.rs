@@ -1,11 +1,10 @@
 //! The key that this server signs with: made on first start.
 //!
-//! With SQLite it is a file. With PostgreSQL it is in the database, since several nodes share it; a file that is there
-//! on the first start is taken over. Keys that it has replaced are in the database, without their secrets.
+//! With SQLite it is a file, and the database knows its public half: whoever loses the file or puts another key there is told
+//! so, since other servers would take nothing of this one any longer. With PostgreSQL it is in the database, since several
+//! nodes share it; a file that is there on the first start is taken over. Keys that it has replaced are in the database,
+//! without their secrets.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use starling_config::{Config, DatabaseUrl};
@@ -13,16 +12,39 @@ use starling_db::{Db, Error, Tx, Write};
 use starling_events::SigningKey;
 use starling_events::server_keys::OldKey;
 use starling_runtime::Chance;
-use starling_store::{own_keys, server};
+use starling_store::own_keys::{self, PublicKey};
+use starling_store::server;
 
 use crate::failure::Failure;
+use crate::key_file::KeyFile;
 use crate::open::Opened;
 
-/// The key that this server signs with; made if there is none.
+/// What there is of a key in a file.
+enum Found {
+    /// The key that the server signed with last.
+    Same(SigningKey),
+    /// The server never signed; there may be a key that it can begin with.
+    First(Option<SigningKey>),
+    /// The server signed with a key that is not there; that isn't known if it did before the database noted it.
+    Lost {
+        known: Option<PublicKey>,
+        other: Option<SigningKey>,
+    },
+}
+
+/// One key that took the place of another.
+pub(crate) struct Replaced {
+    /// The id of the old one, if it is known.
+    pub(crate) old: Option<String>,
+    /// The id of the new one.
+    pub(crate) new: String,
+}
+
+/// The key that this server signs with; made if it never had one.
 pub(crate) async fn current(config: &Config, opened: &Opened) -> Result<SigningKey, Failure> {
     let (path, chance) = (&config.signing_key_path, &opened.chance);
     match config.database.url {
-        DatabaseUrl::Sqlite(_) => from_file(path, chance),
+        DatabaseUrl::Sqlite(_) => from_file(&KeyFile::at(path), opened).await,
         DatabaseUrl::Postgres(_) => from_database(opened.store.db(), path, chance).await,
     }
 }
@@ -32,63 +54,199 @@ pub(crate) async fn replaced(db: &Db, current: &SigningKey) -> Result<Vec<OldKey
     let read = |tx: &mut Tx<'_>| own_keys::own_keys_expired(tx);
     let old: Result<Vec<OldKey>, Error> = db.read("own_keys", read).await;
     let mut old = old.map_err(|error| Failure::of("cannot read the old signing keys", &error))?;
-    // A replacement that was cut short has changed nothing.
+    // One that was put back with an old copy of the database is in use again.
     old.retain(|old| old.key_id != current.key_id());
     Ok(old)
 }
 
-/// Replaces the key by a new one, which is returned after the old one. First it is noted that the old one is old: whatever
-/// comes between, no signature is left without a key that is published.
-pub(crate) async fn rotate(
-    config: &Config,
-    opened: &Opened,
-) -> Result<(SigningKey, SigningKey), Failure> {
-    let failed = |error: Error| Failure::of("cannot replace the signing key", &error);
+/// Replaces the key by a new one. It is noted that the old one is old in the transaction from which on the new one counts:
+/// whatever comes between, no signature is left without a key that is published.
+pub(crate) async fn rotate(config: &Config, opened: &Opened) -> Result<Replaced, Failure> {
     let old = current(config, opened).await?;
     let new = generate(&opened.chance)?;
-    let expired = OldKey {
-        key_id: old.key_id().to_owned(),
-        key: old.verifying_key(),
-        expired_ts: opened.clock.now_ms(),
-    };
-    let in_database = matches!(config.database.url, DatabaseUrl::Postgres(_));
+    if let DatabaseUrl::Sqlite(_) = config.database.url {
+        let file = KeyFile::at(&config.signing_key_path);
+        return replace_in_file(&file, opened, (Some(public(&old)), new)).await;
+    }
+    let expired = expired(public(&old), opened);
+    let ids = (old.key_id().to_owned(), new.key_id().to_owned());
     let (old_line, new_line) = (old.to_file(), new.to_file());
     let write_key = move |tx: &mut Tx<'_>| {
         own_keys::own_key_expire(tx, &expired)?;
-        if in_database {
-            server::signing_key_replace(tx, &old_line, &new_line)?;
-        }
-        Ok::<_, Error>(())
+        server::signing_key_replace(tx, &old_line, &new_line)
     };
-    let db = opened.store.db();
-    db.write(Write::new("rotate_key"), write_key)
-        .await
-        .map_err(failed)?;
-    if !in_database {
-        let path = &config.signing_key_path;
-        write(path, &new.to_file()).map_err(|error| {
-            Failure::of(
-                format!("cannot write the signing key {}", path.display()),
-                &error,
-            )
-        })?;
-    }
-    Ok((old, new))
+    let written = opened.store.db().write(Write::new("rotate_key"), write_key);
+    written.await.map_err(|error| not_replaced(&error))?;
+    Ok(Replaced {
+        old: Some(ids.0),
+        new: ids.1,
+    })
 }
 
-/// The key in the file, which is made if there is none.
-fn from_file(path: &Path, chance: &Chance) -> Result<SigningKey, Failure> {
-    if let Some(key) = read(path)? {
-        return Ok(key);
+/// Makes a key where the one before is gone for good, and publishes that as an old one, as far as it is known.
+pub(crate) async fn replace_lost(config: &Config, opened: &Opened) -> Result<Replaced, Failure> {
+    let file = KeyFile::at(&config.signing_key_path);
+    let path = config.signing_key_path.display();
+    let lost = match config.database.url {
+        DatabaseUrl::Sqlite(_) => find(&file, opened.store.db()).await?,
+        DatabaseUrl::Postgres(_) => Found::Same(current(config, opened).await?),
+    };
+    match lost {
+        Found::Lost { known, other: None } => {
+            let new = generate(&opened.chance)?;
+            replace_in_file(&file, opened, (known, new)).await
+        }
+        Found::Lost { other: Some(_), .. } => Err(Failure::new(format!(
+            "{path} holds another key, which would be overwritten: move it away first"
+        ))),
+        Found::Same(_) | Found::First(_) => Err(Failure::new(
+            "the signing key is not lost: leave --lost out to replace it",
+        )),
     }
-    let key = generate(chance)?;
-    write(path, &key.to_file()).map_err(|error| {
-        Failure::of(
-            format!("cannot write the signing key {}", path.display()),
-            &error,
-        )
-    })?;
+}
+
+/// After a copy of the database was put back: a key in the file that the copy doesn't know took the place of the one that it
+/// knows.
+pub(crate) async fn accept(config: &Config, opened: &Opened) -> Result<Option<Replaced>, Failure> {
+    if let DatabaseUrl::Postgres(_) = config.database.url {
+        return Ok(None);
+    }
+    let file = KeyFile::at(&config.signing_key_path);
+    let Found::Lost {
+        known: Some(old),
+        other: Some(new),
+    } = find(&file, opened.store.db()).await?
+    else {
+        return Ok(None);
+    };
+    let replaced = note(opened, Some(old), public(&new)).await?;
+    Ok(Some(replaced))
+}
+
+/// The key in the file, which is made if the server never had one.
+async fn from_file(file: &KeyFile<'_>, opened: &Opened) -> Result<SigningKey, Failure> {
+    let key = match find(file, opened.store.db()).await? {
+        Found::Same(key) => return Ok(key),
+        Found::First(Some(key)) => key,
+        Found::First(None) => {
+            let key = generate(&opened.chance)?;
+            file.stage(&key)?;
+            file.take_staged()?;
+            key
+        }
+        Found::Lost { known, other } => return Err(lost(file, known.as_ref(), other.as_ref())),
+    };
+    note(opened, None, public(&key)).await?;
     Ok(key)
+}
+
+/// Compares the file with what the database knows. A replacement that was cut short is finished.
+async fn find(file: &KeyFile<'_>, db: &Db) -> Result<Found, Failure> {
+    let failed = |error: Error| Failure::of("cannot read which key this server signs with", &error);
+    let read = |tx: &mut Tx<'_>| Ok((own_keys::own_key_read(tx)?, own_keys::has_signed(tx)?));
+    let noted: Result<(Option<PublicKey>, bool), Error> = db.read("own_key", read).await;
+    let (known, has_signed) = noted.map_err(failed)?;
+    let in_file = file.read()?;
+    let Some(known) = known else {
+        return Ok(match in_file {
+            None if has_signed => Found::Lost {
+                known: None,
+                other: None,
+            },
+            in_file => Found::First(in_file),
+        });
+    };
+    if let Some(key) = &in_file
+        && public(key) == known
+    {
+        return Ok(Found::Same(key.clone()));
+    }
+    if let Some(staged) = file.staged()
+        && public(&staged) == known
+    {
+        file.take_staged()?;
+        return Ok(Found::Same(staged));
+    }
+    Ok(Found::Lost {
+        known: Some(known),
+        other: in_file,
+    })
+}
+
+/// Why the server doesn't start without its key, and what can be done.
+fn lost(file: &KeyFile<'_>, known: Option<&PublicKey>, other: Option<&SigningKey>) -> Failure {
+    let path = file.path().display();
+    let known = known.map_or_else(|| "a key that was there".to_owned(), name);
+    let (problem, way) = match other {
+        None => (format!("the signing key {path} is missing"), ""),
+        Some(other) => (
+            format!("the signing key {path} is {}", name(&public(other))),
+            "run `starling restored` if an older copy of the database was put back, ",
+        ),
+    };
+    Failure::new(format!(
+        "{problem}, but this server signed with {known}, and other servers take nothing from it that is signed otherwise: put \
+         the right file back, {way}or if that key is lost for good, run `starling key rotate --lost` with no file there"
+    ))
+}
+
+/// A key, for people.
+fn name(key: &PublicKey) -> String {
+    format!("{} (public key {})", key.key_id, key.key.to_base64())
+}
+
+/// Puts `new` in the place of the key in the file, which was `old` as far as that is known.
+async fn replace_in_file(
+    file: &KeyFile<'_>,
+    opened: &Opened,
+    (old, new): (Option<PublicKey>, SigningKey),
+) -> Result<Replaced, Failure> {
+    file.stage(&new)?;
+    // From here on the one that is staged counts: should this be cut short, the next start finishes it.
+    let replaced = note(opened, old, public(&new)).await?;
+    file.take_staged()?;
+    Ok(replaced)
+}
+
+/// Notes the key in the file from now on, and that the one before is old.
+async fn note(
+    opened: &Opened,
+    old: Option<PublicKey>,
+    new: PublicKey,
+) -> Result<Replaced, Failure> {
+    let replaced = Replaced {
+        old: old.as_ref().map(|old| old.key_id.clone()),
+        new: new.key_id.clone(),
+    };
+    let expired = old.map(|old| expired(old, opened));
+    let record = move |tx: &mut Tx<'_>| {
+        if let Some(expired) = &expired {
+            own_keys::own_key_expire(tx, expired)?;
+        }
+        own_keys::own_key_record(tx, &new)
+    };
+    let written = opened.store.db().write(Write::new("own_key"), record);
+    written.await.map_err(|error| not_replaced(&error))?;
+    Ok(replaced)
+}
+
+fn not_replaced(error: &Error) -> Failure {
+    Failure::of("cannot note the signing key", error)
+}
+
+fn public(key: &SigningKey) -> PublicKey {
+    PublicKey {
+        key_id: key.key_id().to_owned(),
+        key: key.verifying_key(),
+    }
+}
+
+fn expired(key: PublicKey, opened: &Opened) -> OldKey {
+    OldKey {
+        key_id: key.key_id,
+        key: key.key,
+        expired_ts: opened.clock.now_ms(),
+    }
 }
 
 /// The key in the database; on first start, that of the file or a new one goes there.
@@ -100,7 +258,7 @@ async fn from_database(db: &Db, path: &Path, chance: &Chance) -> Result<SigningK
     let text = if let Some(text) = stored {
         text
     } else {
-        let key = match read(path)? {
+        let key = match KeyFile::at(path).read()? {
             Some(key) => key,
             None => generate(chance)?,
         };
@@ -113,44 +271,10 @@ async fn from_database(db: &Db, path: &Path, chance: &Chance) -> Result<SigningK
     SigningKey::parse(&text).map_err(|error| Failure::of("the signing key in the database", &error))
 }
 
-fn read(path: &Path) -> Result<Option<SigningKey>, Failure> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(Failure::of(
-                format!("cannot read the signing key {}", path.display()),
-                &error,
-            ));
-        }
-    };
-    let key = SigningKey::parse(&text)
-        .map_err(|error| Failure::of(format!("the signing key {}", path.display()), &error))?;
-    Ok(Some(key))
-}
-
 fn generate(chance: &Chance) -> Result<SigningKey, Failure> {
     let mut seed = [0; 32];
     chance.fill(&mut seed);
     let version = chance.token(6);
     SigningKey::generate(seed, &version)
         .map_err(|error| Failure::of("cannot make a signing key", &error))
-}
-
-/// Writes the whole file or none, for its owner only, and waits for the disk: events that were signed with it may be
-/// out in the world right after.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder)?;
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    fs::File::open(folder)?.sync_all()
 }

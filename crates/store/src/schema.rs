@@ -121,6 +121,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0029_member_words",
             text: include_str!("migrations/0029_member_words.sql"),
         },
+        Migration {
+            name: "0030_own_key_current",
+            text: include_str!("migrations/0030_own_key_current.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,

@@ -1,6 +1,9 @@
 //! The key that the server signs with, and the one it had before.
 
-use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
 use starling_db::Dialect;
 use starling_store::SCHEMA;
 use starling_testkit::TestDb;
@@ -74,6 +77,188 @@ async fn so_is_one_that_was_in_the_database() {
     let folder = folder(&format!("[database]\nurl = \"{}\"", db.url()));
     rotate(&folder);
     assert!(!folder.data().join("signing.key").exists());
+}
+
+const ROTATE: [&str; 4] = ["key", "rotate", "--config", "starling.toml"];
+const ROTATE_LOST: [&str; 5] = ["key", "rotate", "--lost", "--config", "starling.toml"];
+const RESTORED: [&str; 3] = ["restored", "--config", "starling.toml"];
+
+/// The line of another key, by its version.
+fn other_key(version: &str) -> String {
+    format!("ed25519 {version} {}\n", "A".repeat(43))
+}
+
+/// The first start, and the file with the key that it made.
+fn begin(folder: &Folder) -> PathBuf {
+    assert_eq!(folder.serve().stop(), Some(0));
+    folder.data().join("signing.key")
+}
+
+/// The server doesn't start, and says this.
+fn refused(folder: &Folder, parts: &[&str]) {
+    let ended = folder.run(&["serve", "--config", "starling.toml"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let why = ended.err.lines().last().unwrap();
+    for part in parts {
+        assert!(why.contains(part), "{part:?} is not in {why}");
+    }
+}
+
+/// The ids of the key that is published and of the old ones.
+fn ids(server: &Running) -> (String, Vec<String>) {
+    let keys = published(server);
+    let ids = |keys: &Value| keys.as_object().unwrap().keys().cloned().collect();
+    let (current, old): (Vec<String>, _) =
+        (ids(&keys["verify_keys"]), ids(&keys["old_verify_keys"]));
+    (current.concat(), old)
+}
+
+#[test]
+fn another_key_in_the_file_is_refused_also_under_the_same_id() {
+    let folder = folder("");
+    let file = begin(&folder);
+    let key = std::fs::read_to_string(&file).unwrap();
+    let version = key.split(' ').nth(1).unwrap();
+    for other in [version, "other"] {
+        std::fs::write(&file, other_key(other)).unwrap();
+        let (other, own) = (
+            format!("is ed25519:{other} "),
+            format!("signed with ed25519:{version} "),
+        );
+        refused(
+            &folder,
+            &[
+                "signing.key",
+                &other,
+                &own,
+                "starling restored",
+                "key rotate --lost",
+            ],
+        );
+        let refused = folder.run(&ROTATE);
+        assert!(refused.error().contains(&own), "{refused:?}");
+        let refused = folder.run(&ROTATE_LOST);
+        assert!(
+            refused.error().contains("move it away first"),
+            "{refused:?}"
+        );
+    }
+    std::fs::write(&file, key).unwrap();
+    let refused = folder.run(&ROTATE_LOST);
+    assert!(refused.error().contains("is not lost"), "{refused:?}");
+    assert_eq!(folder.serve().stop(), Some(0));
+}
+
+#[test]
+fn a_key_that_is_lost_is_replaced_when_that_is_asked_for_and_stays_published() {
+    let folder = folder("");
+    let file = begin(&folder);
+    let server = folder.serve();
+    let (lost, _) = ids(&server);
+    assert_eq!(server.stop(), Some(0));
+    std::fs::remove_file(&file).unwrap();
+    refused(
+        &folder,
+        &["signing.key is missing", &lost, "key rotate --lost"],
+    );
+    assert!(!file.exists());
+    let replaced = folder.run(&ROTATE_LOST);
+    assert!(
+        replaced.ok().ends_with(&format!(" replaces {lost}")),
+        "{replaced:?}"
+    );
+    let server = folder.serve();
+    let (current, old) = ids(&server);
+    assert_ne!(current, lost);
+    assert_eq!(old, [lost]);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_key_that_is_lost_is_noticed_where_it_was_not_noted_yet() {
+    let folder = folder("");
+    let file = begin(&folder);
+    let server = folder.serve();
+    let user =
+        json!({ "username": "ann", "password": "secret", "auth": { "type": "m.login.dummy" } });
+    let (_, user) = server.call("POST", "/_matrix/client/v3/register", "", &user);
+    let token = user["access_token"].as_str().unwrap();
+    let (status, _) = server.call("POST", "/_matrix/client/v3/createRoom", token, &json!({}));
+    assert_eq!(status, 200);
+    assert_eq!(server.stop(), Some(0));
+    let forget = "UPDATE server SET public_key_id = NULL, public_key = NULL";
+    let database = folder.data().join("starling.db");
+    rusqlite::Connection::open(&database)
+        .unwrap()
+        .execute(forget, [])
+        .unwrap();
+    // It is noted by a start with the file.
+    assert_eq!(folder.serve().stop(), Some(0));
+    rusqlite::Connection::open(&database)
+        .unwrap()
+        .execute(forget, [])
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    refused(&folder, &["signing.key is missing", "key rotate --lost"]);
+    let replaced = folder.run(&ROTATE_LOST);
+    assert!(
+        replaced.ok().ends_with("a key that is not known"),
+        "{replaced:?}"
+    );
+    assert_eq!(folder.serve().stop(), Some(0));
+}
+
+#[test]
+fn a_replacement_that_was_cut_short_is_finished_or_has_not_begun() {
+    let folder = folder("");
+    let file = begin(&folder);
+    let staged = folder.data().join("signing.new");
+    let old = std::fs::read_to_string(&file).unwrap();
+    // Before the database noted it.
+    std::fs::write(&staged, other_key("other")).unwrap();
+    assert_eq!(folder.serve().stop(), Some(0));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+    // After that.
+    folder.run(&ROTATE).ok();
+    let new = std::fs::read_to_string(&file).unwrap();
+    std::fs::rename(&file, &staged).unwrap();
+    std::fs::write(&file, &old).unwrap();
+    assert_eq!(folder.serve().stop(), Some(0));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), new);
+    assert!(!staged.exists());
+}
+
+#[test]
+fn a_copy_from_before_the_key_was_replaced_takes_the_newer_key_when_it_is_put_back() {
+    let folder = folder("");
+    let file = begin(&folder);
+    let database = folder.data().join("starling.db");
+    let copy = std::fs::read(&database).unwrap();
+    let before = std::fs::read_to_string(&file).unwrap();
+    folder.run(&ROTATE).ok();
+    std::fs::write(&database, copy).unwrap();
+    refused(&folder, &["run `starling restored`"]);
+    let restored = folder.run(&RESTORED);
+    let version = before.split(' ').nth(1).unwrap();
+    let line = format!(" replaces ed25519:{version}");
+    assert!(
+        restored.ok().lines().next().unwrap().ends_with(&line),
+        "{restored:?}"
+    );
+    let server = folder.serve();
+    assert_eq!(ids(&server).1, [format!("ed25519:{version}")]);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_warned_of() {
+    let folder = folder("");
+    let file = begin(&folder);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let server = folder.serve();
+    let is_warned = |line: &String| line.contains("WARN") && line.contains("chmod 600");
+    assert!(server.started.iter().any(is_warned), "{:?}", server.started);
+    assert_eq!(server.stop(), Some(0));
 }
 
 #[test]

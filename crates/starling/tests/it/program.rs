@@ -143,6 +143,8 @@ impl Folder {
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
+    /// What it wrote to standard error until it listened.
+    pub(crate) started: Vec<String>,
     /// Where it listens.
     pub(crate) addresses: Vec<SocketAddr>,
 }
@@ -161,10 +163,15 @@ impl Running {
         let mut running = Self {
             child,
             lines,
+            started: Vec::new(),
             addresses: Vec::new(),
         };
-        for _ in 0..listeners {
-            let line = running.line_with("listening");
+        while running.addresses.len() < listeners {
+            let line = running.line_with("");
+            running.started.push(line.clone());
+            if !line.contains("listening") {
+                continue;
+            }
             let line: Value = serde_json::from_str(&line).unwrap();
             let address = line["url"]
                 .as_str()
