@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Fault;
-use crate::load::{Filter, Pair, Readable};
+use crate::load::{Authorities, Filter, Pair, Readable};
 use crate::{Config, RegistrationMode, listeners};
 
 /// The longest name of this server, in bytes, so that users' ids keep room for a name.
@@ -21,6 +21,9 @@ impl Config {
                 "choose a shorter name",
             ));
         }
+        self.server_name
+            .check_own()
+            .map_err(|(problem, fix)| Fault::new("server_name", problem, fix))?;
         if self.max_memory.0 < LEAST_MEMORY {
             return Err(Fault::new(
                 "max_memory",
@@ -82,6 +85,20 @@ impl Config {
                     format!("listeners.{index}.tls"),
                     problem,
                     "name PEM files of a certificate and of the private key that belongs to it",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for each file of authorities whether it holds any.
+    pub(crate) fn check_authorities(&self, authorities: Authorities<'_>) -> Result<(), Fault> {
+        for (index, path) in self.outbound.extra_ca_files.iter().enumerate() {
+            if let Err(problem) = authorities(path) {
+                return Err(Fault::new(
+                    format!("outbound.extra_ca_files.{index}"),
+                    problem,
+                    "name a PEM file of the certificate of an authority",
                 ));
             }
         }

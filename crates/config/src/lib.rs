@@ -48,7 +48,7 @@ pub use error::{Error, Place};
 pub use federation::Federation;
 pub use keys::{Key, Kind, SECTIONS, Section, Value};
 pub use listeners::{Listener, Serves, Tls};
-pub use load::{Filter, Pair, Readable, Source};
+pub use load::{Authorities, Filter, Pair, Readable, Source};
 pub use logging::{LogFormat, Logging};
 pub use media::Media;
 pub use network::Network;

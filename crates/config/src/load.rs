@@ -16,6 +16,9 @@ pub type Readable<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
 /// Says whether TLS works with a certificate and its key, or why not.
 pub type Pair<'a> = &'a dyn Fn(&Tls) -> Result<(), String>;
 
+/// Says whether a file holds certificates of authorities, or why not.
+pub type Authorities<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+
 /// Says whether a text is a filter of the log, or why not.
 pub type Filter<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
@@ -32,6 +35,8 @@ pub struct Source<'a> {
     pub readable: Readable<'a>,
     /// Asked about each listener's certificate and key, once both can be read.
     pub pair: Pair<'a>,
+    /// Asked about each file of authorities, once it can be read.
+    pub authorities: Authorities<'a>,
     /// Asked about `logging.filter`.
     pub filter: Filter<'a>,
 }
@@ -71,7 +76,8 @@ impl Config {
             .and_then(|()| config.check_open_registration(places.is_set("registration.mode")))
             .and_then(|()| config.check_filter(source.filter))
             .and_then(|()| config.check_paths(source.readable))
-            .and_then(|()| config.check_tls(source.pair));
+            .and_then(|()| config.check_tls(source.pair))
+            .and_then(|()| config.check_authorities(source.authorities));
         match checked {
             Ok(()) => Ok(config),
             Err(Fault { key, problem, fix }) => Err(Error {

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 /// The longest DNS name, in bytes.
 const MAX_DNS_NAME: usize = 255;
+/// The longest part of one, in bytes.
+const MAX_DNS_LABEL: usize = 63;
 
 /// A name that follows the specification's grammar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
@@ -24,6 +26,31 @@ impl ServerName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What speaks against it as the name of a server that is yet to be: the grammar has names that no host can have, and
+    /// advises against others. The error is the problem and the fix.
+    pub(crate) fn check_own(&self) -> Result<(), (&'static str, String)> {
+        if self.0.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            let lower = format!("write {:?}", self.0.to_ascii_lowercase());
+            return Err((
+                "has capital letters: names that differ in them are different servers",
+                lower,
+            ));
+        }
+        let host = self.0.split(':').next().unwrap_or_default();
+        let is_label = |label: &str| {
+            (1..=MAX_DNS_LABEL).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if self.0.starts_with('[') || host.split('.').all(is_label) {
+            return Ok(());
+        }
+        Err((
+            "is no name that a host can have: between dots there are 1 to 63 characters, and no hyphen is the first or last of them",
+            "write a name that you have in the DNS, such as \"example.org\"".to_owned(),
+        ))
     }
 }
 
@@ -56,6 +83,9 @@ impl FromStr for ServerName {
 }
 
 fn check(text: &str) -> Result<(), &'static str> {
+    if text.contains('/') {
+        return Err("it is a host, perhaps with a port, and no URL");
+    }
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or("the bracket is not closed")?;
         // The grammar's characters leave out the zone (`%eth0`) that the standard library accepts.

@@ -32,5 +32,5 @@ pub use key_ring::{KeyRing, Keys, WantedKey};
 pub use locator::{Ports, ServerLocator};
 pub use network::{Network, NetworkOptions};
 pub use resolver::{Dns, Resolver, ResolverError, Srv};
-pub use tls::{TlsError, TlsOptions, tls_config};
+pub use tls::{TlsError, TlsOptions, check_authorities, tls_config};
 pub use transport::{Answer, Method, Request, Transport};

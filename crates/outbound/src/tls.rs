@@ -1,7 +1,7 @@
 //! Whose certificates are believed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -69,19 +69,30 @@ fn roots(options: &TlsOptions) -> Result<RootCertStore, TlsError> {
         tracing::warn!("the system has no certificate authorities: no other server can be trusted");
     }
     for path in &options.extra_ca_files {
-        let bytes = std::fs::read(path).map_err(|error| TlsError::File {
-            path: path.clone(),
-            error,
-        })?;
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&bytes)
-            .filter_map(Result::ok)
-            .collect();
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(TlsError::NoAuthority(path.clone()));
-        }
+        add_authorities(&mut roots, path)?;
     }
     Ok(roots)
+}
+
+/// Whether a file holds authorities that can be trusted.
+///
+/// # Errors
+/// When it cannot be read, or holds none.
+pub fn check_authorities(path: &Path) -> Result<(), TlsError> {
+    add_authorities(&mut RootCertStore::empty(), path)
+}
+
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    let bytes = std::fs::read(path).map_err(|error| TlsError::File {
+        path: path.to_owned(),
+        error,
+    })?;
+    let certificates = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok);
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err(TlsError::NoAuthority(path.to_owned()));
+    }
+    Ok(())
 }
 
 /// Takes any certificate.

@@ -36,6 +36,7 @@ impl Configuration {
             environment: environment(),
             readable: &is_readable,
             pair: &is_pair,
+            authorities: &holds_authorities,
             filter: &|filter| logs::filter(filter).map(drop),
         };
         let file_name = file.map_or_else(
@@ -97,6 +98,14 @@ fn environment() -> Vec<(String, String)> {
 fn is_pair(files: &Tls) -> Result<(), String> {
     Certificates::check(files)
         .map_err(|error| Failure::of("TLS does not work", &error).line().to_owned())
+}
+
+fn holds_authorities(path: &Path) -> Result<(), String> {
+    starling_outbound::check_authorities(path).map_err(|error| {
+        Failure::of("no server can be trusted by it", &error)
+            .line()
+            .to_owned()
+    })
 }
 
 fn is_readable(path: &Path) -> io::Result<()> {

@@ -244,7 +244,31 @@ fn the_server_name_is_written_and_right() {
         (error.place, error.key.as_str()),
         (Place::Line(1), "server_name")
     );
-    let long = format!("server_name = \"{}\"", "a".repeat(231));
+    assert!(error.problem.contains("no URL"), "{}", error.problem);
+    for (name, fix) in [
+        ("Example.org", "write \"example.org\""),
+        ("[::A]:8448", "write \"[::a]:8448\""),
+        ("example..org", "in the DNS"),
+        ("example.org.", "in the DNS"),
+        ("-example.org", "in the DNS"),
+        ("example-.org:8448", "in the DNS"),
+        (&format!("{}.org", "a".repeat(64)), "in the DNS"),
+    ] {
+        let error = load(Some(&format!("server_name = \"{name}\"")), &[]).unwrap_err();
+        let place = (Place::Line(1), "server_name");
+        assert_eq!((error.place, error.key.as_str()), place, "{name}");
+        assert!(error.fix.contains(fix), "{name}: {}", error.fix);
+    }
+    for name in [
+        "example.org:8448",
+        "10.1.2.3",
+        "[::a]:8448",
+        "localhost",
+        "a--b.c-d.example",
+    ] {
+        load(Some(&format!("server_name = \"{name}\"")), &[]).unwrap();
+    }
+    let long = format!("server_name = \"{}\"", vec!["a".repeat(57); 4].join("."));
     assert_eq!(load(Some(&long), &[]).unwrap_err().key, "server_name");
 }
 
@@ -269,6 +293,13 @@ fn paths_that_cannot_be_read() {
         (&Place::Line(5), "outbound.extra_ca_files.1"),
         "{error}"
     );
+    let error = file("[outbound]\nextra_ca_files = [\"empty.pem\"]").unwrap_err();
+    assert_eq!(
+        (&error.place, error.key.as_str()),
+        (&Place::Line(3), "outbound.extra_ca_files.0"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("no certificate"), "{error}");
     let error = load(
         None,
         &[("STARLING__APPSERVICES__FILES", "[\"missing/irc.yaml\"]")],

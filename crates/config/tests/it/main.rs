@@ -34,6 +34,13 @@ fn load(text: Option<&str>, variables: &[(&str, &str)]) -> Result<Config, Error>
                 Ok(())
             }
         },
+        authorities: &|path| {
+            if path.ends_with("empty.pem") {
+                Err("it holds no certificate".to_owned())
+            } else {
+                Ok(())
+            }
+        },
         filter: &|filter| match filter {
             "loud" => Err("is no filter".to_owned()),
             _ => Ok(()),

@@ -52,6 +52,18 @@ fn a_mistake_is_named_with_its_line_and_the_fix() {
             ["line 3", "listeners.0.tls", "a.toml holds no certificate"],
         ),
         (
+            "server_name = \"x.org\"\n[outbound]\nextra_ca_files = [\"a.toml\"]\n",
+            [
+                "line 3",
+                "outbound.extra_ca_files.0",
+                "a.toml holds no certificate of an authority",
+            ],
+        ),
+        (
+            "server_name = \"X.org\"\n",
+            ["line 1", "server_name", "write \"x.org\""],
+        ),
+        (
             "data_dir = \"x\"\n",
             ["a.toml", "server_name", "example.org"],
         ),
