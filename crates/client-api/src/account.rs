@@ -78,3 +78,8 @@ pub(crate) fn routes() -> Routes<State> {
 pub(crate) fn federation_routes() -> Routes<State> {
     openid::federation_routes()
 }
+
+/// What tells other servers where this one is.
+pub(crate) fn delegation_routes() -> Routes<State> {
+    well_known::server_routes()
+}

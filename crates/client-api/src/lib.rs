@@ -25,6 +25,12 @@ pub fn routes() -> Routes<State> {
     account::routes().merge(room::routes())
 }
 
+/// The endpoint by which other servers find this one, for listeners that serve them and no clients: it is among [`routes`].
+#[must_use]
+pub fn delegation_routes() -> Routes<State> {
+    account::delegation_routes()
+}
+
 /// The endpoints of the server-server API that are of accounts, for listeners that serve it.
 #[must_use]
 pub fn federation_routes() -> Routes<State> {

@@ -134,7 +134,8 @@ pub(crate) const SECTION: Section = Section {
             kind: Kind::List,
             value: Value::Default("[\"client\", \"federation\", \"web\"]"),
             doc: "What it answers. Also \"admin\" (the admin API, `/_synapse/admin/v1/register` included), \"metrics\" and \
-                  \"identity\". \"web\" and \"identity\" are not built yet.",
+                  \"identity\". \"web\" and \"identity\" are not built yet. \
+                  `GET /_starling/health` is answered by all.",
             built: true,
         },
         Key {

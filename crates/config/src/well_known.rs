@@ -50,14 +50,15 @@ pub(crate) const SECTION: Section = Section {
             name: "client_base_url",
             kind: Kind::Text,
             value: Value::Default("\"\""),
-            doc: "The URL of the client API. Served under `/.well-known/matrix/client` when set.",
+            doc: "The URL of the client API. Served under `/.well-known/matrix/client` when set, by listeners that serve \"client\".",
             built: true,
         },
         Key {
             name: "server",
             kind: Kind::Text,
             value: Value::Default("\"\""),
-            doc: "The name and port that other servers connect to. Served under `/.well-known/matrix/server` when set.",
+            doc: "The name and port that other servers connect to, in place of `server_name`. Served under `/.well-known/matrix/server` when set, \
+                  by listeners that serve \"client\" or \"federation\": other servers ask for it on port 443 of `server_name`.",
             built: true,
         },
     ],

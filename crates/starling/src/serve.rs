@@ -372,6 +372,9 @@ fn routes(listener: &Listener, apis: &Apis, opened: &Opened, pages: &Pages) -> R
     let mut router = Router::new();
     if listener.serves.contains(&Serves::Client) {
         router = router.merge(starling_client_api::routes().into_router(state.clone()));
+    } else if listener.serves.contains(&Serves::Federation) {
+        let delegation = starling_client_api::delegation_routes();
+        router = router.merge(delegation.into_router(state.clone()));
     }
     if listener.serves.contains(&Serves::Federation) {
         router = router.merge(starling_client_api::federation_routes().into_router(state.clone()));

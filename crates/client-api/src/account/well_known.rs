@@ -8,9 +8,11 @@ use starling_http::{Auth, Json, MatrixError, Routes};
 use crate::State;
 
 pub(super) fn routes() -> Routes<State> {
-    Routes::new()
-        .get("/.well-known/matrix/client", Auth::None, client)
-        .get("/.well-known/matrix/server", Auth::None, server)
+    server_routes().get("/.well-known/matrix/client", Auth::None, client)
+}
+
+pub(super) fn server_routes() -> Routes<State> {
+    Routes::new().get("/.well-known/matrix/server", Auth::None, server)
 }
 
 /// What a client needs to know to use this server.

@@ -51,6 +51,27 @@ fn each_listener_answers_what_it_serves() {
     }
 }
 
+/// `GET /.well-known/matrix/server`
+#[test]
+fn where_other_servers_find_it_is_told_by_listeners_for_clients_and_for_servers() {
+    let folder = Folder::with("[well_known]\nserver = \"matrix.example.org:443\"");
+    let path = folder.path().join("starling.toml");
+    let ask = |serves: &str| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("serves = [\"admin\"", serves)).unwrap();
+        let server = folder.serve();
+        let answers = [0, 1].map(|it| server.http(it, "GET", "/.well-known/matrix/server", "", ""));
+        assert_eq!(server.stop(), Some(0));
+        answers
+    };
+    let [client, other] = ask("serves = [\"admin\"");
+    assert_eq!((client.status, other.status), (200, 404));
+    let [client, federation] = ask("serves = [\"federation\", \"admin\"");
+    for answer in [client, federation] {
+        assert_eq!(answer.body, r#"{"m.server":"matrix.example.org:443"}"#);
+    }
+}
+
 #[test]
 fn the_data_are_the_owners_and_the_key_stays() {
     let folder = Folder::with("");
