@@ -63,7 +63,7 @@ pub(crate) const SECTION: Section = Section {
             name: "enabled",
             kind: Kind::Boolean,
             value: Value::Default("true"),
-            doc: "Whether the server talks to other servers.",
+            doc: "Whether the server talks to other servers. While it doesn't, what they should get of rooms that they are in waits for them.",
             built: true,
         },
         Key {

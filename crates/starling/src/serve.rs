@@ -21,6 +21,7 @@ use starling_rooms::{Remote, Rooms};
 use starling_runtime::Cpu;
 use starling_search::Search;
 use starling_store::UserNum;
+use starling_store::room_servers::rooms_shared_count;
 use starling_sync::Sync;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,7 +36,7 @@ use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
 use crate::sweep::{Rows, Sweeper};
-use crate::{federation, logs, signing_key};
+use crate::{federation, logs, signing_key, version};
 
 /// How long the database may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
@@ -46,6 +47,14 @@ const CHECKS_WAITING: usize = 256;
 /// Runs the server until SIGTERM or SIGINT, or until it can't answer for what its database holds.
 pub(crate) fn run(configuration: Configuration) -> Result<(), Failure> {
     logs::start(&configuration.config.logging)?;
+    let config = &configuration.config;
+    tracing::info!(
+        version = version::details(),
+        server_name = %config.server_name,
+        database = ?config.database.url,
+        data_dir = %config.data_dir.display(),
+        "starling starts"
+    );
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| Failure::new("TLS is set up already"))?;
@@ -84,6 +93,9 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     };
     let own = (identity.clone(), old_keys);
     let federation = federation::build(&configuration.config, &opened, own)?;
+    if federation.is_none() {
+        warn_of_shared_rooms(opened.store.db()).await?;
+    }
     let remote = federation.as_ref().map(|federation| {
         let cpu = Cpu::threads(checking_threads(), CHECKS_WAITING);
         Remote::new(federation.client.clone(), federation.keys.clone(), cpu)
@@ -146,6 +158,20 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     opened.store.db().close().await;
     tracing::info!("stopped");
     ended
+}
+
+/// Says so where users of other servers wait for what is said here.
+async fn warn_of_shared_rooms(db: &Db) -> Result<(), Failure> {
+    let shared = db.read("rooms_shared", rooms_shared_count).await;
+    let rooms = shared.map_err(|error| Failure::of("cannot read the rooms", &error))?;
+    if rooms > 0 {
+        tracing::warn!(
+            rooms,
+            "federation.enabled is false, and users of other servers are in rooms here: nothing is told to them or comes from \
+             them until it is true again"
+        );
+    }
+    Ok(())
 }
 
 /// Begins what goes on between this server and others, until the server stops.

@@ -50,6 +50,20 @@ starling_db::statements! {
         SELECT 1 FROM room_servers AS servers
         JOIN memberships AS own ON own.user_num = ?1 AND own.room_num = servers.room_num AND own.membership = 2
         WHERE servers.server = wanted.value AND servers.until_position = 9223372036854775807)";
+    /// How many rooms users of this server and of others are in.
+    ROOMS_SHARED_COUNT = "SELECT COUNT(*) FROM rooms WHERE is_shared = 1
+        AND EXISTS (SELECT 1 FROM memberships WHERE memberships.room_num = rooms.room_num AND memberships.membership = 2)
+        AND EXISTS (SELECT 1 FROM room_servers AS servers WHERE servers.room_num = rooms.room_num
+            AND servers.until_position = 9223372036854775807)";
+}
+
+/// How many rooms users of this server and of others are in.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn rooms_shared_count(tx: &mut Tx<'_>) -> Result<i64, Error> {
+    let count = tx.query_one(&ROOMS_SHARED_COUNT, &[], |row| row.int(0))?;
+    Ok(count.unwrap_or(0))
 }
 
 /// What a member of a room was and is, in the room's current state.
