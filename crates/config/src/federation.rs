@@ -16,7 +16,7 @@ pub struct Federation {
     pub trusted_key_servers: Vec<ServerName>,
     /// How long to wait after the first failure, in milliseconds.
     pub backoff_initial_ms: u64,
-    /// How long to wait at most, in milliseconds.
+    /// How long to wait at most, in milliseconds; a day, if that is longer, after a week.
     pub backoff_max_ms: u64,
 }
 
@@ -84,7 +84,7 @@ pub(crate) const SECTION: Section = Section {
             name: "backoff_max_ms",
             kind: Kind::Integer,
             value: Value::Default("3600000"),
-            doc: "How long at most, in milliseconds.",
+            doc: "How long at most, in milliseconds; a day, if that is longer, when the server has been down for a week.",
             built: true,
         },
     ],

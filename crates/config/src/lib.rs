@@ -5,6 +5,7 @@
 //!
 //! 1. [`Config::load`] gives a checked configuration, or the first [`Error`], which names the line (or the variable) and the fix.
 //! 2. [`Config::warnings`] lists the settings that are accepted but have no effect: one warning each at start.
+//!    [`Config::notes`] lists what may be meant so, and often isn't.
 //! 3. [`example`] is what `starling config default` prints, [`reference()`] the page `docs/configuration.md`. Both are made from
 //!    [`SECTIONS`], the table of keys that stands beside each section's struct.
 

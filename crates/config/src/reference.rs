@@ -23,6 +23,8 @@ Without a file, the development profile holds: server name `localhost`, SQLite u
 only, registration open. Registration that is open in this way is refused on any address but loopback.
 
 A key marked *not built yet* is accepted; setting it gives one warning at start.
+
+[federating.md](federating.md) shows whole configurations of servers that others reach, and what else these need.
 ";
 
 /// The commented example that `starling config default` prints: every key with its default.

@@ -1,5 +1,7 @@
 //! Settings that are accepted although they have no effect, mostly as the part that they steer does not exist yet.
 
+use std::net::SocketAddr;
+
 use crate::{Config, Listener, Serves};
 
 impl Config {
@@ -22,6 +24,25 @@ impl Config {
                 .map(|key| format!("{key}: accepted, but not built yet, so it has no effect")),
         );
         lines
+    }
+
+    /// One line for each thing that may be meant so, and is often forgotten.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let serving = self.listeners.iter();
+        let serving = serving.filter(|listener| listener.serves.contains(&Serves::Federation));
+        let addresses: Vec<SocketAddr> = serving.map(|listener| listener.address).collect();
+        if !self.federation.enabled || addresses.iter().any(|address| !address.ip().is_loopback()) {
+            return Vec::new();
+        }
+        let note = match addresses.first() {
+            Some(address) => format!(
+                "other servers can reach this one only if a reverse proxy on this machine passes them on to {address}"
+            ),
+            None => "no listener serves \"federation\", so no other server can reach this one"
+                .to_owned(),
+        };
+        vec![format!("{note} (docs/federating.md)")]
     }
 
     /// The words of listeners that nobody answers for, but those of the default: who adds one to these has not asked for

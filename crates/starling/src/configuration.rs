@@ -61,11 +61,13 @@ impl Configuration {
 /// `starling config check FILE`.
 pub(crate) fn check(file: &Path) -> Result<(), Failure> {
     let configuration = Configuration::load(Some(file))?;
-    let warnings = configuration.config.warnings();
-    let lines: Vec<String> = warnings
-        .iter()
-        .map(|warning| format!("warning: {warning}\n"))
-        .collect();
+    let (warnings, notes) = (
+        configuration.config.warnings(),
+        configuration.config.notes(),
+    );
+    let warnings = warnings.iter().map(|line| format!("warning: {line}\n"));
+    let notes = notes.iter().map(|line| format!("note: {line}\n"));
+    let lines: Vec<String> = warnings.chain(notes).collect();
     print(format!("{}{}: no errors", lines.concat(), file.display()))
 }
 

@@ -209,3 +209,27 @@ fn a_setting_without_effect_gives_one_warning() {
     assert_eq!(warnings(more), Vec::<String>::new());
     assert_eq!(Config::default().warnings(), Vec::<String>::new());
 }
+
+#[test]
+fn a_server_that_others_reach_by_a_proxy_at_most_is_noted() {
+    let notes = |text: &str| file(text).unwrap().notes();
+    let proxied = notes("");
+    assert_eq!(proxied.len(), 1);
+    assert!(
+        proxied
+            .concat()
+            .contains("passes them on to 127.0.0.1:8008"),
+        "{proxied:?}"
+    );
+    let none = notes("[[listeners]]\naddress = \"0.0.0.0:8008\"\nserves = [\"client\"]");
+    assert!(
+        none.concat().contains("no listener serves \"federation\""),
+        "{none:?}"
+    );
+    for fine in [
+        "[federation]\nenabled = false",
+        "[[listeners]]\naddress = \"0.0.0.0:8448\"\nserves = [\"federation\"]\n[[listeners]]",
+    ] {
+        assert_eq!(notes(fine), Vec::<String>::new(), "{fine}");
+    }
+}
