@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use starling_accounts::Session;
 use starling_e2ee::{DehydratedError, DehydratedMessages, KeyUpload, MOST_ON_PAGE, NewDehydrated};
-use starling_http::{Auth, Authenticated, Json, JsonBytes, MatrixError, Path, Query, Routes};
+use starling_http::{
+    Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Path, Query, Routes,
+};
 
 use super::keys::upload_refusal;
 use crate::State;
@@ -22,9 +24,11 @@ const BODY_BYTES: usize = 512 << 10;
 pub(super) fn routes() -> Routes<State> {
     Routes::new()
         .put(DEVICE, Auth::User, put)
+        .limit(Limited::AccountChange)
         .body_limit(BODY_BYTES)
         .get(DEVICE, Auth::User, get)
         .delete(DEVICE, Auth::User, delete)
+        .limit(Limited::AccountChange)
         .get(EVENTS, Auth::User, events)
         .post(EVENTS, Auth::User, events_by_post)
 }

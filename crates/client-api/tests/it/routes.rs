@@ -142,7 +142,13 @@ fn what_puts_events_into_rooms_or_changes_accounts_is_limited() {
         "presence",
         "sendToDevice",
     ];
-    let questions = ["publicRooms", "user_directory", "keys/query", "keys/claim"];
+    let questions = [
+        "publicRooms",
+        "user_directory",
+        "keys/query",
+        "keys/claim",
+        "dehydrated_device/{deviceId}/events",
+    ];
     let is_other = |name: &&String| {
         let mut words = private.iter().chain(&ephemeral).chain(&questions);
         words.any(|word| name.contains(word))
