@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use starling_db::Dialect;
 use starling_store::SCHEMA;
 use starling_testkit::TestDb;
@@ -172,40 +172,6 @@ fn a_key_that_is_lost_is_replaced_when_that_is_asked_for_and_stays_published() {
     assert_ne!(current, lost);
     assert_eq!(old, [lost]);
     assert_eq!(server.stop(), Some(0));
-}
-
-#[test]
-fn a_key_that_is_lost_is_noticed_where_it_was_not_noted_yet() {
-    let folder = folder("");
-    let file = begin(&folder);
-    let server = folder.serve();
-    let user =
-        json!({ "username": "ann", "password": "secret", "auth": { "type": "m.login.dummy" } });
-    let (_, user) = server.call("POST", "/_matrix/client/v3/register", "", &user);
-    let token = user["access_token"].as_str().unwrap();
-    let (status, _) = server.call("POST", "/_matrix/client/v3/createRoom", token, &json!({}));
-    assert_eq!(status, 200);
-    assert_eq!(server.stop(), Some(0));
-    let forget = "UPDATE server SET public_key_id = NULL, public_key = NULL";
-    let database = folder.data().join("starling.db");
-    rusqlite::Connection::open(&database)
-        .unwrap()
-        .execute(forget, [])
-        .unwrap();
-    // It is noted by a start with the file.
-    assert_eq!(folder.serve().stop(), Some(0));
-    rusqlite::Connection::open(&database)
-        .unwrap()
-        .execute(forget, [])
-        .unwrap();
-    std::fs::remove_file(&file).unwrap();
-    refused(&folder, &["signing.key is missing", "key rotate --lost"]);
-    let replaced = folder.run(&ROTATE_LOST);
-    assert!(
-        replaced.ok().ends_with("a key that is not known"),
-        "{replaced:?}"
-    );
-    assert_eq!(folder.serve().stop(), Some(0));
 }
 
 #[test]

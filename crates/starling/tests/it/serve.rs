@@ -88,40 +88,6 @@ fn the_log_begins_with_what_runs_where() {
 }
 
 #[test]
-fn rooms_with_users_of_other_servers_are_warned_of_where_these_are_not_spoken_to() {
-    let folder = Folder::with("");
-    let server = folder.serve();
-    let user =
-        json!({ "username": "ann", "password": "secret", "auth": { "type": "m.login.dummy" } });
-    let (_, user) = server.call("POST", "/_matrix/client/v3/register", "", &user);
-    let token = user["access_token"].as_str().unwrap();
-    let (status, _) = server.call("POST", "/_matrix/client/v3/createRoom", token, &json!({}));
-    assert_eq!(status, 200);
-    assert_eq!(server.stop(), Some(0));
-    folder.configure("localhost", "./data", "[federation]\nenabled = false");
-    let is_warned = || {
-        let server = folder.serve();
-        let is_about = |line: &&String| line.contains("users of other servers are in rooms here");
-        let warned = server.started.iter().find(is_about).cloned();
-        assert_eq!(server.stop(), Some(0));
-        warned
-    };
-    assert_eq!(is_warned(), None);
-    let database = rusqlite::Connection::open(folder.data().join("starling.db")).unwrap();
-    let share = "UPDATE rooms SET is_shared = 1;
-        INSERT INTO room_servers SELECT room_num, 'peer.example', 9223372036854775807, 1, 1 FROM rooms";
-    database.execute_batch(share).unwrap();
-    drop(database);
-    let warned: Value = serde_json::from_str(&is_warned().unwrap()).unwrap();
-    assert_eq!(
-        (&warned["level"], &warned["rooms"]),
-        (&json!("WARN"), &json!(1))
-    );
-    folder.configure("localhost", "./data", "");
-    assert_eq!(is_warned(), None);
-}
-
-#[test]
 fn the_data_are_the_owners_and_the_key_stays() {
     let folder = Folder::with("");
     assert_eq!(folder.serve().stop(), Some(0));
