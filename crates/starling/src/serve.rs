@@ -121,20 +121,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     tasks.spawn(server.run());
     let stop = shutdown.clone();
     tasks.spawn(socket.serve(opened.users.clone(), async move { stop.begun().await }));
-    let rows = Rows {
-        accounts: state.accounts.clone(),
-        rooms: state.rooms.clone(),
-        ephemeral: state.ephemeral.clone(),
-        to_device: state.to_device.clone(),
-        key_backups: state.key_backups.clone(),
-        clock: opened.clock.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let sweeper = Sweeper {
-        rows,
-        head_note: head_note.clone(),
-        bus: opened.bus.clone(),
-    };
+    let sweeper = sweeper(&state, &opened, head_note.clone(), shutdown.clone());
     tasks.spawn(sweeper.run());
     let jobs = Jobs::new(
         opened.store.clone(),
@@ -158,6 +145,28 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     opened.store.db().close().await;
     tracing::info!("stopped");
     ended
+}
+
+fn sweeper(
+    state: &State,
+    opened: &Opened,
+    head_note: HeadNote,
+    shutdown: Shutdown,
+) -> Sweeper {
+    let rows = Rows {
+        accounts: state.accounts.clone(),
+        rooms: state.rooms.clone(),
+        ephemeral: state.ephemeral.clone(),
+        to_device: state.to_device.clone(),
+        key_backups: state.key_backups.clone(),
+        clock: opened.clock.clone(),
+        shutdown,
+    };
+    Sweeper {
+        rows,
+        head_note,
+        bus: opened.bus.clone(),
+    }
 }
 
 /// Says so where users of other servers wait for what is said here.

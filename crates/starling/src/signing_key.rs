@@ -28,7 +28,7 @@ enum Found {
     /// The server signed with a key that is not there; that isn't known if it did before the database noted it.
     Lost {
         known: Option<PublicKey>,
-        other: Option<SigningKey>,
+        other: Option<Box<SigningKey>>,
     },
 }
 
@@ -134,7 +134,7 @@ async fn from_file(file: &KeyFile<'_>, opened: &Opened) -> Result<SigningKey, Fa
             file.take_staged()?;
             key
         }
-        Found::Lost { known, other } => return Err(lost(file, known.as_ref(), other.as_ref())),
+        Found::Lost { known, other } => return Err(lost(file, known.as_ref(), other.as_deref())),
     };
     note(opened, None, public(&key)).await?;
     Ok(key)
@@ -169,7 +169,7 @@ async fn find(file: &KeyFile<'_>, db: &Db) -> Result<Found, Failure> {
     }
     Ok(Found::Lost {
         known: Some(known),
-        other: in_file,
+        other: in_file.map(Box::new),
     })
 }
 
