@@ -99,6 +99,7 @@ impl Sender {
             () = &mut stop => return,
             () = work.start() => {}
         }
+        work.measure();
         loop {
             work.fill();
             let (parts, wait) = (Arc::clone(&work.parts), work.until_next());
@@ -286,6 +287,7 @@ impl Work {
     /// Stores how far servers are, where that has changed.
     async fn store_progress(&mut self) {
         self.store_at_ms = None;
+        self.measure();
         let (changed, caught_up) = self.progress();
         if changed
             == (Destinations {
@@ -311,6 +313,17 @@ impl Work {
         for server in &caught_up {
             self.stored.behind.remove(server);
         }
+    }
+
+    /// Tells the metrics how many servers have something to get: whenever that is stored, a moment after it has changed.
+    fn measure(&self) {
+        let (pending, behind, paused) = self.queues.counts();
+        let measure = |name: &'static str, count| {
+            metrics::gauge!(name).set(u32::try_from(count).unwrap_or(u32::MAX));
+        };
+        measure("starling_federation_servers_pending", pending);
+        measure("starling_federation_servers_behind", behind);
+        measure("starling_federation_servers_paused", paused);
     }
 
     /// What has changed since it was stored: where servers are, and who has caught up. What doesn't fit is left for the

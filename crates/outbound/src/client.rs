@@ -13,6 +13,9 @@ use starling_events::request_auth::sign_request;
 
 use crate::{Answer, Health, OutboundError, RemoteError, Request, Transport};
 
+/// Counts requests to other servers, by what came of them.
+const REQUESTS: &str = "starling_federation_requests_total";
+
 /// Of another server's words so many bytes are kept.
 const WORDS: usize = 500;
 
@@ -124,6 +127,7 @@ impl FederationClient {
         if let Some(retry_at_ms) = health.retry_at(server)
             && !(request.is_eager && health.may_try(server))
         {
+            count("left_alone");
             return Err(RemoteError::BackedOff {
                 server: server.to_owned(),
                 retry_at_ms,
@@ -150,9 +154,16 @@ impl FederationClient {
                 } else {
                     health.is_up(server);
                 }
-                judge(server, answer)
+                let judged = judge(server, answer);
+                count(if judged.is_ok() {
+                    "answered"
+                } else {
+                    "refused"
+                });
+                judged
             }
             Err(error) => {
+                count("failed");
                 // What is wrong with our own request, or with the size of this answer, says nothing of the server.
                 if !matches!(
                     error,
@@ -167,6 +178,10 @@ impl FederationClient {
             }
         }
     }
+}
+
+fn count(result: &'static str) {
+    metrics::counter!(REQUESTS, "result" => result).increment(1);
 }
 
 /// Whether a server, or what stands before it, says that it can't do anything now.

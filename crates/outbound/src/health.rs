@@ -83,6 +83,12 @@ impl Health {
         may_try
     }
 
+    /// How many servers failed the last time that they were asked, and weren't heard of since.
+    #[must_use]
+    pub fn failing(&self) -> usize {
+        self.failing.len()
+    }
+
     /// The server answered, or asked us something: it is up.
     pub fn is_up(&self, server: &ServerName) {
         if self.failing.peek(server).is_none() {
@@ -233,8 +239,9 @@ mod tests {
         let (health, _) = health();
         health.failed(&server(), &"a test");
         health.is_up(&server());
-        assert_eq!(health.retry_at(&server()), None);
+        assert_eq!((health.retry_at(&server()), health.failing()), (None, 0));
         health.failed(&server(), &"a test");
+        assert_eq!(health.failing(), 1);
         let retry_at = health.retry_at(&server()).expect("it is left alone");
         assert!(retry_at <= 1_001_000);
     }

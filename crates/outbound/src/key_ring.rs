@@ -353,6 +353,13 @@ impl KeyRing {
             KeyDocument::parse(server, &body, self.parts.clock.now_ms())
                 .map_err(|error| error.to_string())
         });
+        let result = if document.is_ok() {
+            "answered"
+        } else {
+            "failed"
+        };
+        metrics::counter!("starling_federation_key_requests_total", "result" => result)
+            .increment(1);
         document
             .inspect_err(|error| tracing::debug!(%server, error, "no keys from a server"))
             .ok()

@@ -10,6 +10,7 @@ mod head_note;
 mod key;
 mod key_file;
 mod logs;
+mod metrics;
 mod open;
 mod pages;
 mod passwords;

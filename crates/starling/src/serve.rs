@@ -15,7 +15,7 @@ use starling_delivery::{Jobs, Sender, SenderParts};
 use starling_e2ee::{KeyBackups, ToDevice, ToDeviceParts};
 use starling_e2ee::{Keys, KeysParts};
 use starling_ephemeral::Ephemeral;
-use starling_http::{Certificates, Edge, Health, Limits, Metrics, RateLimiter, Server, Shutdown};
+use starling_http::{Certificates, Edge, Health, Limits, RateLimiter, Server, Shutdown};
 use starling_outbound::{FederationClient, Identity};
 use starling_rooms::{Remote, Rooms};
 use starling_runtime::Cpu;
@@ -36,7 +36,7 @@ use crate::open::{self, Opened};
 use crate::pages::{self, Pages, SetupLink};
 use crate::signals::{Asked, Signals};
 use crate::sweep::{Rows, Sweeper};
-use crate::{federation, logs, signing_key, version};
+use crate::{federation, logs, metrics, signing_key, version};
 
 /// How long the database may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
@@ -365,7 +365,9 @@ async fn listen(
             .any(|listener| listener.serves.contains(&wanted))
     };
     let metrics = if is_served(Serves::Metrics) {
-        Some(start_metrics(&state.shutdown)?)
+        let client = apis.federation.as_ref().map(|api| api.client.clone());
+        let db = opened.store.db().clone();
+        Some(metrics::start(db, client, &state.shutdown)?)
     } else {
         None
     };
@@ -393,12 +395,6 @@ async fn listen(
         addresses.push((listener.clone(), address));
     }
     Ok((server, addresses))
-}
-
-fn start_metrics(shutdown: &Shutdown) -> Result<Metrics, Failure> {
-    let metrics = Metrics::install().map_err(|error| Failure::of("cannot start", &error))?;
-    tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
-    Ok(metrics)
 }
 
 /// What one listener answers.

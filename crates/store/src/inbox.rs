@@ -30,6 +30,8 @@ starling_db::statements! {
     INBOX_CLEAR = "DELETE FROM inbox WHERE room_num = ?1";
     /// How many wait in a room, and how many of them one server sent.
     INBOX_COUNT = "SELECT COUNT(*), COUNT(CASE WHEN origin = ?2 THEN 1 END) FROM inbox WHERE room_num = ?1";
+    /// How many wait in all rooms together, up to a number.
+    INBOX_SIZE = "SELECT COUNT(*) FROM (SELECT 1 FROM inbox LIMIT ?1) AS waiting";
     /// Notes that an event's turn was in vain.
     INBOX_PUT_OFF = "UPDATE inbox SET tries = tries + 1 WHERE inbox_num IN {ints ?1}";
     /// Forgets events whose turn has been.
@@ -130,6 +132,15 @@ fn read(
             tries: row.int(4)?,
         })
     })
+}
+
+/// How many events wait in all rooms together, `most` if they are more.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn inbox_size(tx: &mut Tx<'_>, most: u32) -> Result<u32, Error> {
+    let size = tx.query_one(&INBOX_SIZE, &[i64::from(most).into()], |row| row.int(0))?;
+    Ok(u32::try_from(size.unwrap_or(0)).unwrap_or(most))
 }
 
 /// How many events wait in a room, and how many of them `origin` sent.

@@ -250,6 +250,11 @@ impl Queues {
         behind.collect()
     }
 
+    /// How many servers have something to get, how many of these lag behind, and how many wait for their next turn.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (self.servers.len(), self.behind().len(), self.retries.len())
+    }
+
     /// Up to where all have all events that don't lag behind.
     pub(super) fn common(&self) -> i64 {
         let first = |queue: &Queue| match &queue.events {
@@ -342,7 +347,7 @@ mod tests {
             }
         }
         assert!(queues.next(0).is_none(), "they wait");
-        assert_eq!(queues.retries.len(), 1_000);
+        assert_eq!(queues.counts(), (1_000, 1_000, 1_000));
         for queue in queues.servers.values() {
             assert!(queue.edus.is_empty() && queue.unanswered.is_none());
             let Events::Missed(missed) = &queue.events else {

@@ -350,7 +350,9 @@ async fn put(
 ) -> Result<Bytes, RemoteError> {
     let uri = format!("/_matrix/federation/v1/send/{}", transaction.id);
     let request = Request::put(uri, transaction.body.clone()).patience(PATIENCE);
-    parts.client.request(server, request).await
+    let answer = parts.client.request(server, request).await;
+    count(&answer);
+    answer
 }
 
 /// Whether a server says no to what it is sent, and not to us, and not only for now.
@@ -474,6 +476,17 @@ async fn send_apart(
         done.extend(transaction.to_device);
     }
     Ok(())
+}
+
+/// Counts a transaction, unless the server was left alone.
+fn count<T>(answer: &Result<T, RemoteError>) {
+    let result = match answer {
+        Ok(_) => "sent",
+        Err(RemoteError::BackedOff { .. }) => return,
+        Err(_) => "failed",
+    };
+    metrics::counter!("starling_federation_transactions_sent_total", "result" => result)
+        .increment(1);
 }
 
 /// A server may have its reasons not to take an event: it has its own rules for what it believes.

@@ -341,11 +341,14 @@ impl Rooms {
         let received = received.unwrap_or(Err(ReceiveError::Missing("what it takes to check it")));
         let (origin, event) = (&event.origin, &event.event_id);
         match received {
-            Ok(Received::Accepted | Received::Known) | Err(ReceiveError::UnknownRoom) => {}
+            Ok(Received::Accepted) => count_received("accepted"),
+            Ok(Received::Known) | Err(ReceiveError::UnknownRoom) => {}
             Ok(Received::SoftFailed(reason)) => {
+                count_received("soft_failed");
                 tracing::info!(%origin, %event, reason, "an event is not shown");
             }
             Ok(Received::Rejected(reason)) => {
+                count_received("rejected");
                 tracing::info!(%origin, %event, reason, "an event is rejected");
             }
             Err(error @ ReceiveError::Db(_)) => {
@@ -354,10 +357,16 @@ impl Rooms {
             }
             Err(ReceiveError::Missing(_)) if purpose == Purpose::TakeReady => return false,
             Err(error @ (ReceiveError::Remote(_) | ReceiveError::Missing(_))) => {
+                count_received("put_off");
                 tracing::info!(%origin, %event, %error, "an event is put off");
                 return false;
             }
         }
         true
     }
+}
+
+/// Counts an event of another server, by what became of it.
+pub(super) fn count_received(result: &'static str) {
+    metrics::counter!("starling_federation_events_received_total", "result" => result).increment(1);
 }

@@ -15,6 +15,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::{RoomNum, UserNum};
 
 use super::ReceiveError;
+use super::inbox::count_received;
 use crate::elsewhere::shown::shows_server;
 use crate::rooms::Rooms;
 
@@ -69,9 +70,10 @@ impl Rooms {
         let checked = checked.check(snapshot.version, room_id, events).await?;
         let accept = |event: Result<Pdu, _>| {
             event
-                .inspect_err(
-                    |error| tracing::info!(%origin, room = %room_id, %error, "an event is refused"),
-                )
+                .inspect_err(|error| {
+                    count_received("refused");
+                    tracing::info!(%origin, room = %room_id, %error, "an event is refused");
+                })
                 .ok()
         };
         let events: Vec<Pdu> = checked.into_iter().filter_map(accept).collect();

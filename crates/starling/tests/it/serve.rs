@@ -88,6 +88,43 @@ fn the_log_begins_with_what_runs_where() {
 }
 
 #[test]
+fn all_that_is_measured_is_described() {
+    let folder = Folder::with("");
+    let server = folder.serve();
+    let body =
+        json!({ "username": "ann", "password": "secret", "auth": { "type": "m.login.dummy" } });
+    server.http(
+        0,
+        "POST",
+        "/_matrix/client/v3/register",
+        "",
+        &body.to_string(),
+    );
+    let wanted = [
+        "starling_http_requests_total",
+        "starling_db_writes_total",
+        "starling_build_info",
+        "starling_federation_servers_pending",
+        "starling_federation_servers_failing",
+        "starling_federation_inbox_events",
+    ];
+    let mut pages = (0..10_000).map(|_| server.http(1, "GET", "/_starling/metrics", "", "").body);
+    let page = pages.find(|page| wanted.iter().all(|name| page.contains(name)));
+    let page = page.expect("all that is measured from the start on");
+    let names = |prefix: &str| {
+        let lines = page.lines().filter_map(|line| line.strip_prefix(prefix));
+        let names = lines.filter_map(|line| line.split(' ').next().map(str::to_owned));
+        names.collect::<std::collections::BTreeSet<String>>()
+    };
+    let families = names("# TYPE ");
+    assert_eq!(names("# HELP "), families);
+    let monitoring = include_str!("../../../../docs/monitoring.md");
+    for name in &families {
+        assert!(monitoring.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn the_data_are_the_owners_and_the_key_stays() {
     let folder = Folder::with("");
     assert_eq!(folder.serve().stop(), Some(0));
