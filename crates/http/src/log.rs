@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::extract::MatchedPath;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::response::Response;
 use http::Method;
 use http::request::Parts;
+use ruma_common::ServerName;
 use tracing::Span;
+use tracing::field::{Empty, display};
 
 use crate::error::ErrorCode;
 
@@ -46,13 +48,15 @@ impl Described {
 
     /// The span that everything about this request is logged in.
     pub(crate) fn span(&self, id: &str, address: Option<IpAddr>) -> Span {
-        let address = address.map(tracing::field::display);
+        let address = address.map(display);
         tracing::info_span!(
             "request",
             id,
             method = self.method,
             route = self.route(),
-            address
+            address,
+            origin = Empty,
+            room = Empty
         )
     }
 
@@ -70,7 +74,18 @@ impl Described {
     }
 }
 
-/// The beginning of a path as it may stand in a log.
+/// Adds to the log of a request which server it says it is from, and which room its path names.
+pub(crate) async fn note_origin(parts: &mut Parts, origin: &ServerName) {
+    let span = Span::current();
+    span.record("origin", display(origin));
+    if let Ok(params) = RawPathParams::from_request_parts(parts, &()).await
+        && let Some((_, room)) = params.iter().find(|(name, _)| *name == "roomId")
+    {
+        span.record("room", display(shown(room)));
+    }
+}
+
+/// The beginning of a path, or of a part of it, as it may stand in a log.
 fn shown(path: &str) -> String {
     let start = path
         .get(..path.floor_char_boundary(PATH_BYTES))

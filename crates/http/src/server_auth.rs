@@ -14,6 +14,7 @@ use starling_events::canonical_json::canonicalize_request;
 use starling_events::request_auth::{RequestAuth, RequestAuthError};
 
 use crate::auth::address;
+use crate::log::note_origin;
 use crate::rate_limit::Caller;
 use crate::{Auth, Limited, MatrixError, RateLimiter, RouteInfo, body};
 
@@ -73,6 +74,9 @@ pub async fn admit_server<S: Servers>(
         }
     }
     let claims = claims(&parts, state.server_name())?;
+    if let Some(claim) = claims.first() {
+        note_origin(&mut parts, &claim.origin).await;
+    }
     if let Some(caller) = caller
         && limiter.check(Limited::UnknownTokens, caller).is_err()
     {

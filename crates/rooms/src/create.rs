@@ -167,10 +167,11 @@ impl Rooms {
         if others.is_empty() {
             return Ok(());
         }
-        let (rooms, actor, is_direct) = (self.clone(), actor.clone(), wanted.is_direct);
+        let (rooms, actor, room_id) = (self.clone(), actor.clone(), room_id.to_owned());
+        let is_direct = wanted.is_direct;
         let inviting = tokio::spawn(async move {
             let invites = stream::iter(others).map(|user| {
-                let (rooms, actor) = (&rooms, &actor);
+                let (rooms, actor, room) = (&rooms, &actor, (room, &*room_id));
                 async move { rooms.invite_other(actor, room, (&user, is_direct)).await }
             });
             invites
@@ -186,7 +187,7 @@ impl Rooms {
     async fn invite_other(
         &self,
         actor: &Actor,
-        room: RoomNum,
+        (room, room_id): (RoomNum, &RoomId),
         (user, is_direct): (&OwnedUserId, bool),
     ) {
         let sent = match self.invite_draft(actor, user, is_direct).await {
@@ -197,7 +198,7 @@ impl Rooms {
             Err(error) => Err(error),
         };
         if let Err(error) = sent {
-            tracing::info!(%user, room = room.0, %error, "a user could not be invited to a new room");
+            tracing::info!(%user, room = %room_id, %error, "a user could not be invited to a new room");
         }
     }
 

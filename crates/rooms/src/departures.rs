@@ -5,7 +5,7 @@ use starling_store::jobs::{Job, Progress};
 use starling_store::memberships::{Membership, guests_in};
 use starling_store::{DeviceNum, RoomNum, UserNum};
 
-use crate::jobs::{PIECE, pass};
+use crate::jobs::PIECE;
 use crate::membership::MembershipAction;
 use crate::pipeline::{GUEST_ACCESS, lets_guests_join};
 use crate::rooms::{Actor, Rooms};
@@ -92,6 +92,6 @@ impl Rooms {
         let leave = MembershipAction::Leave;
         let left = self.change_membership(&actor, &room_id, leave, &actor.user_id, None);
         let what = "a user could not be taken out of a room";
-        pass(left.await, (what, &actor.user_id, room))
+        self.pass(left.await, (what, &actor.user_id, room)).await
     }
 }

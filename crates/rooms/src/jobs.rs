@@ -44,20 +44,25 @@ impl Rooms {
         let page = move |tx: &mut starling_db::Tx<'_>| membership_page(tx, user, after, PIECE);
         self.store().db().read("job_rooms", page).await
     }
-}
 
-/// What becomes of an error in one room: those of the database itself end the piece, others are logged.
-pub(crate) fn pass(
-    result: Result<(), SendError>,
-    (what, user, room): (&'static str, &ruma_common::UserId, RoomNum),
-) -> Result<(), Error> {
-    match result {
-        Ok(()) => Ok(()),
-        Err(SendError::Db(error @ (Error::Closed | Error::Unavailable(_)))) => Err(error),
-        // Also what is damaged in one room.
-        Err(error) => {
-            tracing::warn!(%user, room = room.0, %error, "{what}");
-            Ok(())
+    /// What becomes of an error in one room: those of the database itself end the piece, others are logged.
+    pub(crate) async fn pass(
+        &self,
+        result: Result<(), SendError>,
+        (what, user, room): (&'static str, &ruma_common::UserId, RoomNum),
+    ) -> Result<(), Error> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(SendError::Db(error @ (Error::Closed | Error::Unavailable(_)))) => Err(error),
+            // Also what is damaged in one room.
+            Err(error) => {
+                let store = self.store().clone();
+                let read = move |tx: &mut starling_db::Tx<'_>| store.room_id(tx, room);
+                let room = self.store().db().read("room_id", read).await?;
+                let room = room.as_deref().map(tracing::field::display);
+                tracing::warn!(%user, room, %error, "{what}");
+                Ok(())
+            }
         }
     }
 }

@@ -21,7 +21,6 @@ use starling_store::profiles::{ProfileField, ProfileSeen, profile_shown};
 use starling_store::{EventNum, RoomNum, UserNum};
 
 use crate::error::SendError;
-use crate::jobs::pass;
 use crate::membership::AUTHORISED_VIA;
 use crate::pipeline::{Draft, Extras};
 use crate::rooms::Rooms;
@@ -116,7 +115,7 @@ impl Rooms {
             async move {
                 let done = Box::pin(self.show_in(row.room, user_id, shown)).await;
                 let what = "a changed profile could not be brought to a room";
-                pass(done, (what, user_id, row.room))
+                self.pass(done, (what, user_id, row.room)).await
             }
         });
         join_all(showing)

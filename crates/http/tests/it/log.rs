@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::Once;
 
+use axum::Router;
 use axum::body::Body;
 use http::Request;
 use serde_json::Value;
 use starling_http::{Auth, Json, MatrixError, Peer, Query, RawBody, Routes};
 
 use crate::fixture::{app, send};
+use crate::servers::{signed, unlimited};
 
 thread_local! {
     /// What this test's thread has logged: the subscriber is the process's, since tracing remembers between threads what
@@ -41,7 +43,6 @@ fn listen() {
 
 /// What is logged at debug level while these requests are answered, a JSON object per line.
 async fn logged(requests: Vec<Request<Body>>) -> (String, Vec<Value>) {
-    listen();
     let app = app(Routes::new()
         .post(
             "/rooms/{room}",
@@ -54,8 +55,14 @@ async fn logged(requests: Vec<Request<Body>>) -> (String, Vec<Value>) {
         .get("/panic", Auth::None, async || -> Json<()> {
             panic!("at the disco")
         }));
+    logged_by(&app, requests).await
+}
+
+/// What is logged while these requests to a service are answered.
+async fn logged_by(app: &Router, requests: Vec<Request<Body>>) -> (String, Vec<Value>) {
+    listen();
     for request in requests {
-        send(&app, request).await;
+        send(app, request).await;
     }
     let text = String::from_utf8(WRITTEN.take()).unwrap();
     let lines = text
@@ -102,6 +109,28 @@ async fn one_line_per_request_without_its_secrets() {
         (&span["address"], span["id"].as_str().unwrap().len()),
         (&"203.0.113.9".into(), 16)
     );
+}
+
+#[tokio::test]
+async fn a_request_of_a_server_is_logged_with_its_name_and_the_room() {
+    let (app, _) = unlimited();
+    let path = "/rooms/%21a%0Ab:peer.example?x=SECRET";
+    let request = |auth: &str| {
+        let request = Request::get(path).header("authorization", auth);
+        request.body(Body::empty()).unwrap()
+    };
+    let good = signed("GET", path, None);
+    let bad = good.replace("ed25519:k", "ed25519:other");
+    let (text, lines) = logged_by(&app, vec![request(&good), request(&bad)]).await;
+    assert!(!text.contains("SECRET"), "{text}");
+    let [good, bad] = &lines[..] else {
+        panic!("{text}")
+    };
+    for (line, status) in [(good, 200), (bad, 401)] {
+        assert_eq!(line["fields"]["status"], status, "{line}");
+        assert_eq!(line["span"]["origin"], "peer.example");
+        assert_eq!(line["span"]["room"], "!a\\nb:peer.example");
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::fixture::{Answer, edge, send};
 
 /// The state of an API that knows one other server.
 #[derive(Clone)]
-struct Api {
+pub(crate) struct Api {
     limiter: RateLimiter,
     heard: Arc<Mutex<Vec<String>>>,
 }
@@ -76,6 +76,7 @@ fn routes() -> Routes<Api> {
         .put("/signed", Auth::Server, who)
         .post("/small", Auth::Server, who)
         .body_limit(100)
+        .get("/rooms/{roomId}", Auth::Server, who)
         .get("/open", Auth::None, async || JsonBytes::empty())
         .get("/users", Auth::User, async || JsonBytes::empty())
 }
@@ -89,7 +90,7 @@ fn limited(limits: &RateLimits) -> (Router, Api) {
     (app, api)
 }
 
-fn unlimited() -> (Router, Api) {
+pub(crate) fn unlimited() -> (Router, Api) {
     limited(&RateLimits {
         enabled: false,
         ..RateLimits::default()
@@ -107,7 +108,7 @@ async fn ask(app: &Router, (method, path): (&str, &str), auth: &[String], body: 
 }
 
 /// The header of a request of the peer.
-fn signed(method: &str, path: &str, body: Option<&Value>) -> String {
+pub(crate) fn signed(method: &str, path: &str, body: Option<&Value>) -> String {
     let body = body.map(|body| body.to_string().into_bytes());
     sign_request(
         (method, path, body.as_deref()),
