@@ -99,6 +99,7 @@ impl Rooms {
         }
         let mut extras = Extras::default();
         if action == MembershipAction::Join {
+            self.not_to_be_purged(room).await?;
             // Before its content, so that no change is missed.
             extras.profile = Some(self.shown(actor.user).await?.seen());
         }
@@ -217,6 +218,7 @@ impl Rooms {
         self.member_content(membership, target).await?;
         let authoriser = match room {
             Some(room) if membership == Membership::Join && *target == actor.user_id => {
+                self.not_to_be_purged(room).await?;
                 let current = self.current_membership(room, target).await?;
                 self.authoriser(room, actor, current).await?
             }

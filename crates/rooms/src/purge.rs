@@ -3,7 +3,9 @@
 use ruma_common::RoomId;
 use starling_db::{Error, Tx, Write};
 use starling_store::jobs::{Job, Progress};
-use starling_store::purge::{PURGE_BEGUN, purge_is_unsent, purge_joined, room_is_purged};
+use starling_store::purge::{
+    PURGE_BEGUN, PurgeProgress, purge_is_noted, purge_is_unsent, purge_joined, room_is_purged,
+};
 use starling_store::{RoomNum, UserNum};
 
 use crate::error::SendError;
@@ -23,10 +25,14 @@ impl Rooms {
         if job.progress < PURGE_BEGUN {
             return self.empty_and_begin(job, room).await;
         }
-        if let Some(progress) = self.store().purge_piece(room, job.progress).await? {
-            return Ok(Progress::At(progress));
+        match self.store().purge_piece(room, job.progress).await? {
+            PurgeProgress::At(progress) => return Ok(Progress::At(progress)),
+            PurgeProgress::Ended(room) => {
+                if let Some(room) = room {
+                    tracing::info!(room, "a room is purged");
+                }
+            }
         }
-        tracing::info!(room = room.0, "a room is purged");
         // What a request has written meanwhile that had found the room before goes the next time.
         let last_ms = job.noted_at.saturating_add(PATIENCE_MS);
         Ok(if self.parts.clock.now_ms() < last_ms {
@@ -69,10 +75,20 @@ impl Rooms {
     pub(crate) async fn not_purged(&self, room_id: &RoomId) -> Result<(), SendError> {
         let wanted = room_id.to_owned();
         let read = move |tx: &mut Tx<'_>| room_is_purged(tx, &wanted);
-        if self.store().db().read("room_is_purged", read).await? {
-            let why = "this server is deleting what it has of the room; try again later";
-            return Err(SendError::Forbidden(why.to_owned()));
-        }
-        Ok(())
+        not_if(self.store().db().read("room_is_purged", read).await?)
     }
+
+    /// Refuses to let users into a room that is to be purged: they would only be taken out again.
+    pub(crate) async fn not_to_be_purged(&self, room: RoomNum) -> Result<(), SendError> {
+        let read = move |tx: &mut Tx<'_>| purge_is_noted(tx, room);
+        not_if(self.store().db().read("purge_is_noted", read).await?)
+    }
+}
+
+fn not_if(is_purged: bool) -> Result<(), SendError> {
+    if is_purged {
+        let why = "this server is deleting what it has of the room; try again later";
+        return Err(SendError::Forbidden(why.to_owned()));
+    }
+    Ok(())
 }

@@ -25,7 +25,10 @@ pub(crate) fn purge(
     };
     way.close();
     match answer {
-        Answer::Room { room_id } => print(format!("{room_id} {when}")),
+        Answer::Room { room_id, before } => {
+            let before = before.map_or_else(String::new, |before| format!("; {before}"));
+            print(format!("{room_id} {when}{before}"))
+        }
         _ => Err(Failure::new("the server gave no answer that fits")),
     }
 }
@@ -42,7 +45,20 @@ pub(crate) async fn note_purge(
     let note = move |tx: &mut Tx<'_>| store.purge_note(tx, &parsed, force, now_ms);
     let noted = users.store.db().write(Write::new("purge_note"), note).await;
     match noted.map_err(|error| database(&error))? {
-        PurgeAnswer::Noted => Ok(Answer::Room { room_id }),
+        PurgeAnswer::Leaving(count) => Ok(Answer::Room {
+            room_id,
+            before: Some(format!("{count} users of this server leave it first")),
+        }),
+        PurgeAnswer::Sending => Ok(Answer::Room {
+            room_id,
+            before: Some(
+                "other servers are sent its last events first, for ten minutes at most".to_owned(),
+            ),
+        }),
+        PurgeAnswer::Deleting => Ok(Answer::Room {
+            room_id,
+            before: None,
+        }),
         PurgeAnswer::Unknown => Err(Failure::new(format!("there is no room {room_id}"))),
         PurgeAnswer::Joined(count) => Err(Failure::new(format!(
             "{count} users of this server are in {room_id}; with --force, they leave it first"

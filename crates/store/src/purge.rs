@@ -34,7 +34,9 @@ starling_db::statements! {
     /// Whether the room of this id is being purged.
     PURGE_READ = "SELECT 1 FROM purges WHERE room_id = ?1";
     /// The end of a purge.
-    PURGE_DELETE = "DELETE FROM purges WHERE room_num = ?1";
+    PURGE_DELETE = "DELETE FROM purges WHERE room_num = ?1 RETURNING room_id";
+    /// Whether a room is to be purged.
+    PURGE_JOB = "SELECT 1 FROM jobs WHERE kind = 'purge' AND subject = ?1";
 
     /// Deletes what lists show of a room.
     PURGE_DETAILS = "DELETE FROM room_details WHERE room_num = ?1";
@@ -216,8 +218,21 @@ pub enum PurgeAnswer {
     Unknown,
     /// So many users of this server are in it.
     Joined(i64),
-    /// It will be done, or is being done already.
-    Noted,
+    /// It is noted, or was before. So many users of this server leave the room first.
+    Leaving(i64),
+    /// Nobody of this server is in the room any longer, or was; other servers are sent its last events first.
+    Sending,
+    /// It is done next, or is being done.
+    Deleting,
+}
+
+/// How far a purge is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurgeProgress {
+    /// The next piece is here.
+    At(i64),
+    /// Nothing is left; the room's id, if it wasn't so before.
+    Ended(Option<String>),
 }
 
 /// Whether the room of this id is being purged.
@@ -226,6 +241,15 @@ pub enum PurgeAnswer {
 /// When the database cannot be read.
 pub fn room_is_purged(tx: &mut Tx<'_>, room_id: &RoomId) -> Result<bool, Error> {
     let found = tx.query_one(&PURGE_READ, &[room_id.as_str().into()], |row| row.int(0))?;
+    Ok(found.is_some())
+}
+
+/// Whether a room is to be purged: nobody comes in any longer.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn purge_is_noted(tx: &mut Tx<'_>, room: RoomNum) -> Result<bool, Error> {
+    let found = tx.query_one(&PURGE_JOB, &[room.into()], |row| row.int(0))?;
     Ok(found.is_some())
 }
 
@@ -253,7 +277,8 @@ pub fn purge_is_unsent(tx: &mut Tx<'_>, room: RoomNum) -> Result<bool, Error> {
 }
 
 impl Store {
-    /// Notes that a room is to be purged. Where users of this server are in it, only with `force`; then they leave it first.
+    /// Notes that a room is to be purged, unless it is already. Where users of this server are in it, only with `force`; then
+    /// they leave it first.
     ///
     /// # Errors
     /// When the database fails.
@@ -270,19 +295,26 @@ impl Store {
         let Some(room) = room else {
             let is_begun = room_is_purged(tx, room_id)?;
             return Ok(if is_begun {
-                PurgeAnswer::Noted
+                PurgeAnswer::Deleting
             } else {
                 PurgeAnswer::Unknown
             });
         };
         let joined = tx.query_one(&PURGE_JOINED, &[room.into()], |row| row.int(0))?;
-        match joined {
-            Some(joined) if joined > 0 && !force => Ok(PurgeAnswer::Joined(joined)),
-            _ => {
-                self.job_note(tx, Task::Purge(room), now_ms)?;
-                Ok(PurgeAnswer::Noted)
+        let joined = joined.unwrap_or(0);
+        if !purge_is_noted(tx, room)? {
+            if joined > 0 && !force {
+                return Ok(PurgeAnswer::Joined(joined));
             }
+            self.job_note(tx, Task::Purge(room), now_ms)?;
         }
+        Ok(if joined > 0 {
+            PurgeAnswer::Leaving(joined)
+        } else if purge_is_unsent(tx, room)? {
+            PurgeAnswer::Sending
+        } else {
+            PurgeAnswer::Deleting
+        })
     }
 
     /// Begins a purge: from the commit on, nobody finds the room. False if somebody is in it or something has just happened
@@ -316,19 +348,21 @@ impl Store {
         Ok(true)
     }
 
-    /// Deletes a piece of a room whose purge has begun; gives where the next one is, or `None` at the end. `progress` is
-    /// [`PURGE_BEGUN`] at first.
+    /// Deletes a piece of a room whose purge has begun. `progress` is [`PURGE_BEGUN`] at first.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn purge_piece(&self, room: RoomNum, progress: i64) -> Result<Option<i64>, Error> {
+    pub async fn purge_piece(&self, room: RoomNum, progress: i64) -> Result<PurgeProgress, Error> {
         let (number, at) = (progress / STEP, progress % STEP);
         let step = usize::try_from(number - 1).unwrap_or(usize::MAX);
         let Some(step) = STEPS.get(step) else {
-            let end = move |tx: &mut Tx<'_>| tx.execute(&PURGE_DELETE, &[room.into()]).map(drop);
+            let end = move |tx: &mut Tx<'_>| {
+                tx.execute_returning(&PURGE_DELETE, &[room.into()], |row| {
+                    Ok(row.text(0)?.to_owned())
+                })
+            };
             let write = Write::new("purge_end").relaxed();
-            self.db().write(write, end).await?;
-            return Ok(None);
+            return Ok(PurgeProgress::Ended(self.db().write(write, end).await?));
         };
         let next = match *step {
             Step::Aggregations => self.purge_aggregations(room).await?,
@@ -350,7 +384,7 @@ impl Store {
                 self.purge_write(work).await?
             }
         };
-        Ok(Some(match next {
+        Ok(PurgeProgress::At(match next {
             Some(at) => number * STEP + at,
             None => (number + 1) * STEP,
         }))

@@ -64,8 +64,11 @@ pub(crate) enum Answer {
     },
     /// The report that was removed.
     Report { number: i64 },
-    /// The room that is being deleted.
-    Room { room_id: String },
+    /// The room that is being deleted, and what happens before.
+    Room {
+        room_id: String,
+        before: Option<String>,
+    },
     /// Not done, and why.
     Refused { reason: String },
 }

@@ -38,7 +38,7 @@ fn a_room_is_purged_whether_the_server_runs_or_not() {
     assert!(refused.error().contains("1 users of this server are in"));
     assert_eq!(
         purge(&[&room, "--force"]).ok(),
-        format!("{room} is being deleted")
+        format!("{room} is being deleted; 1 users of this server leave it first")
     );
     let joined = |server: &Running| {
         let path = "/_matrix/client/v3/joined_rooms";
@@ -58,7 +58,9 @@ fn a_room_is_purged_whether_the_server_runs_or_not() {
     assert!(purge(&[&other]).error().contains("--force"));
     assert_eq!(
         purge(&[&other, "--force"]).ok(),
-        format!("{other} will be deleted once the server runs")
+        format!(
+            "{other} will be deleted once the server runs; 1 users of this server leave it first"
+        )
     );
     let server = folder.serve();
     until(|| joined(&server) == json!([]), "the user doesn't leave");

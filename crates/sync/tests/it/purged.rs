@@ -29,7 +29,7 @@ async fn tokens_from_before_a_purge_stay_good() {
         let note = move |tx: &mut Tx<'_>| store.purge_note(tx, &wanted, true, 1);
         let db = server.world.store.db();
         let noted = db.write(Write::new("purge_note"), note).await.unwrap();
-        assert_eq!(noted, PurgeAnswer::Noted);
+        assert_eq!(noted, PurgeAnswer::Leaving(1));
         let mut job = Job {
             task: Task::Purge(number),
             noted_at: 1,

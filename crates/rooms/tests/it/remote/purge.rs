@@ -90,7 +90,14 @@ async fn a_purged_room_of_another_server_is_joined_as_if_it_had_never_been_here(
             PurgeAnswer::Joined(1)
         );
         assert_eq!(due(&at.world).await, None);
-        assert_eq!(ask(&at.world, &graph, true, 1).await, PurgeAnswer::Noted);
+        assert_eq!(
+            ask(&at.world, &graph, true, 1).await,
+            PurgeAnswer::Leaving(1)
+        );
+        // Nobody comes in who would be taken out again.
+        let bob = at.world.user("bob").await;
+        let refused = join(&at, &bob, &graph).await.unwrap_err();
+        assert!(matches!(refused, SendError::Forbidden(_)), "{refused}");
         while let Some(progress) = work(&at.world).await {
             if matches!(progress, Progress::At(at) if at >= PURGE_BEGUN) {
                 break;
@@ -104,7 +111,10 @@ async fn a_purged_room_of_another_server_is_joined_as_if_it_had_never_been_here(
         let taken = at.world.rooms.take_in(&resident, vec![said.clone()]);
         assert!(matches!(taken.await, Err(ReceiveError::UnknownRoom)));
         // It is asked for again.
-        assert_eq!(ask(&at.world, &graph, false, 1).await, PurgeAnswer::Noted);
+        assert_eq!(
+            ask(&at.world, &graph, false, 1).await,
+            PurgeAnswer::Deleting
+        );
         for _ in 0..7 {
             work(&at.world).await.unwrap();
         }
@@ -150,7 +160,7 @@ async fn a_purge_waits_until_other_servers_have_been_told_that_users_left() {
         let now_ms = at.world.clock.now_ms();
         assert_eq!(
             ask(&at.world, &graph, true, now_ms).await,
-            PurgeAnswer::Noted
+            PurgeAnswer::Leaving(1)
         );
         assert_eq!(
             work(&at.world).await,
@@ -165,6 +175,11 @@ async fn a_purge_waits_until_other_servers_have_been_told_that_users_left() {
         let page = at.world.store.db().read("test", read).await.unwrap();
         let told: BTreeSet<&str> = page.events.keys().map(|name| name.as_str()).collect();
         assert!(told.contains(RESIDENT), "{page:?}");
+        // Asked again, it tells what it waits for, and waits no longer for that.
+        let noted_at = due(&at.world).await.unwrap().noted_at;
+        let state = ask(&at.world, &graph, false, now_ms + 1).await;
+        assert_eq!(state, PurgeAnswer::Sending);
+        assert_eq!(due(&at.world).await.unwrap().noted_at, noted_at);
         assert!(number(&at.world, &graph).await.is_some());
     })
     .await;
