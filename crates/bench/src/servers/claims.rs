@@ -23,7 +23,7 @@ pub const CLAIMERS: usize = 10;
 const PATH: &str = "/_matrix/client/v3/keys/claim";
 
 /// Claims a key of each of `batch` devices, then of the next ones, for `time` or until all keys are gone. An operation is one
-/// key; that as many come as were asked for is checked. Nothing where there are fewer devices.
+/// key; that as many come as were asked for is checked. Where there are fewer devices, keys of all are claimed at once.
 ///
 /// # Errors
 /// When the server refuses, or a key is missing.
@@ -34,11 +34,12 @@ pub async fn round(
     time: Duration,
 ) -> Result<Option<Round>, Error> {
     devices.fill().await?;
-    let bodies: Arc<[Bytes]> = devices.all.chunks_exact(batch).map(body).collect();
-    let batches = u64::try_from(bodies.len()).unwrap_or(u64::MAX);
-    if batches == 0 {
+    let batch = batch.min(devices.all.len());
+    if batch == 0 {
         return Ok(None);
     }
+    let bodies: Arc<[Bytes]> = devices.all.chunks_exact(batch).map(body).collect();
+    let batches = u64::try_from(bodies.len()).unwrap_or(u64::MAX);
     let begun = Arc::new(AtomicU64::new(0));
     let rest = devices.owners.split_off(CLAIMERS.min(devices.owners.len()));
     let claimers = std::mem::replace(&mut devices.owners, rest);

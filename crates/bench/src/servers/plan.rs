@@ -46,6 +46,8 @@ pub struct Plan {
     pub fan_out: Duration,
     /// Of how many devices one-time keys are claimed at once, and to how many a message goes: a scenario for each number.
     pub devices: &'static [usize],
+    /// So long a server may take to make these devices, else it is measured with what it came to.
+    pub device_patience: Duration,
     /// How long keys are claimed in a round, if there are enough.
     pub claims: Duration,
     /// How many clients wait for nothing.
@@ -91,6 +93,7 @@ pub const FULL: Plan = Plan {
     clients: &[10, 100, 1000],
     fan_out: Duration::from_secs(5),
     devices: &[10, 100, 1000],
+    device_patience: Duration::from_mins(4),
     claims: Duration::from_secs(3),
     idle_clients: 1000,
     idle: Duration::from_mins(1),
@@ -119,6 +122,7 @@ pub const SHORT: Plan = Plan {
     clients: &[10, 100],
     fan_out: Duration::from_secs(1),
     devices: &[10, 100],
+    device_patience: Duration::from_mins(1),
     claims: Duration::from_secs(1),
     idle_clients: 100,
     idle: Duration::from_secs(30),

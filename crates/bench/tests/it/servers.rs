@@ -22,6 +22,7 @@ pub(crate) const PLAN: Plan = Plan {
     clients: &[2, 14],
     fan_out: MOMENT,
     devices: &[],
+    device_patience: Duration::from_mins(1),
     claims: MOMENT,
     idle_clients: 15,
     idle: MOMENT,

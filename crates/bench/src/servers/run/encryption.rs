@@ -17,7 +17,7 @@ impl Run {
         self.each(async |site| {
             if !site.is_floor() {
                 progress(&format!("{}: {most} devices", site.target.name));
-                let patience = plan.listener_patience;
+                let patience = plan.device_patience;
                 site.devices = Devices::make(&site.target, &name, most, patience).await?;
             }
             Ok(())
