@@ -147,12 +147,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     ended
 }
 
-fn sweeper(
-    state: &State,
-    opened: &Opened,
-    head_note: HeadNote,
-    shutdown: Shutdown,
-) -> Sweeper {
+fn sweeper(state: &State, opened: &Opened, head_note: HeadNote, shutdown: Shutdown) -> Sweeper {
     let rows = Rows {
         accounts: state.accounts.clone(),
         rooms: state.rooms.clone(),
