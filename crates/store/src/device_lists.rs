@@ -87,8 +87,9 @@ pub struct DeviceListChange {
     pub rooms: Vec<RoomNum>,
 }
 
-/// Members of rooms whom the state was changed of, each with the event that held the key before, if one did.
-pub type ChangedMembers = BTreeMap<(RoomNum, KeyNum), Option<EventNum>>;
+/// Members of rooms whom the state was changed of, each with the events that held the key before each change, if one did, in
+/// order.
+pub type ChangedMembers = BTreeMap<(RoomNum, KeyNum), Vec<Option<EventNum>>>;
 
 /// A change of a device, as other servers are told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,8 +197,8 @@ pub fn device_lists_changed(
     Ok(changed)
 }
 
-/// The members of `rooms` that the current state was changed of after `since` and up to `upto`: each with the event that held
-/// the key at `since`, if one did.
+/// The members of `rooms` that the current state was changed of after `since` and up to `upto`: each with the events that
+/// held the key at `since` and until each later change, if one did.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -207,7 +208,7 @@ pub fn members_changed(
     since: i64,
     upto: i64,
 ) -> Result<ChangedMembers, Error> {
-    let mut changed = BTreeMap::new();
+    let mut changed = ChangedMembers::new();
     if rooms.is_empty() {
         return Ok(changed);
     }
@@ -221,7 +222,7 @@ pub fn members_changed(
     tx.query(&MEMBERS_CHANGED, &params, &mut |row| {
         let key = (RoomNum(row.int(0)?), KeyNum(row.int(1)?));
         let before = row.opt_int(2)?.map(EventNum);
-        changed.entry(key).or_insert(before);
+        changed.entry(key).or_default().push(before);
         Ok(())
     })?;
     Ok(changed)

@@ -214,7 +214,7 @@ fn came_and_went(
         }
     }
     lost.extend(members_when_left(tx, store, &rooms.again)?);
-    let before: BTreeSet<EventNum> = members.values().flatten().copied().collect();
+    let before: BTreeSet<EventNum> = members.values().flatten().flatten().copied().collect();
     let before: Vec<EventNum> = before.into_iter().collect();
     let before = store.events_read(tx, &before)?;
     let joins: BTreeSet<EventNum> = before
@@ -223,11 +223,14 @@ fn came_and_went(
         .map(|event| event.num)
         .collect();
     for ((room, key), before) in members {
-        let was_in = before.is_some_and(|event| joins.contains(&event));
+        let is_join = |event: &Option<EventNum>| event.is_some_and(|it| joins.contains(&it));
+        let was_in = before.first().is_some_and(is_join);
+        // Who was out in between may have other devices, of which nobody here was told.
+        let was_always_in = before.iter().all(is_join);
         let is_in = snapshots.get(room).is_some_and(|it| it.has_joined(*key));
         if was_in && (!is_in || rooms.left.contains(room)) {
             lost.insert(*key);
-        } else if is_in && !was_in && !rooms.left.contains(room) {
+        } else if is_in && !was_always_in && !rooms.left.contains(room) {
             gained.insert(*key);
         }
     }
