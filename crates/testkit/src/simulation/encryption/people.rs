@@ -270,14 +270,17 @@ impl People {
         let _moving = Moving(self, user);
         let begun_ms = self.clock.now_ms();
         let number = self.note_move((room_id, user), (is_join, begun_ms), false);
-        let answer = device.call((Method::POST, path), Some(json!({}))).await?;
+        let asked = device.ask((Method::POST, path), Some(json!({}))).await;
+        let (status, _) = asked?;
+        let is_done = status == StatusCode::OK;
         let mut ledger = self.ledger.lock();
+        ledger.counts.refused += u64::from(!is_done);
         let place = (room_id.to_owned(), user.to_owned());
         let moves = ledger.moves.entry(place).or_default();
-        if answer.is_none() {
-            // It was refused. What was before may still be under way.
+        // Where a server gave no answer, it may have let the user in: that shows later, or never.
+        if status.is_client_error() {
             moves.remove(number);
-        } else if let Some(noted) = moves.get_mut(number) {
+        } else if let Some(noted) = moves.get_mut(number).filter(|_| is_done) {
             noted.done_ms = Some(self.clock.now_ms());
         }
         Ok(())
