@@ -2,13 +2,13 @@
 
 use ruma_common::{RoomId, owned_server_name, server_name};
 use serde_json::json;
-use starling_db::{Sql, Tx, Write};
 use starling_search::{MAX_USERS, Search};
 use starling_store::SCHEMA;
+use starling_store::purge::PURGE_BEGUN;
 use starling_testkit::{TestDb, World, on_each_engine};
 
-/// As if the words had never been written.
-static CLEAR: Sql = Sql::new("clear", "DELETE FROM member_words");
+/// Where a purge deletes the words of a room's members.
+const WORDS_GO: i64 = 18 * PURGE_BEGUN;
 
 /// The localparts that are found, and whether there are more.
 async fn find(world: &World, who: &str, term: &str, limit: usize) -> (Vec<String>, bool) {
@@ -138,8 +138,8 @@ async fn members_of_a_room_from_before_are_found_once_a_job_has_gone_through_the
         }
         let store = &world.store;
         let num = store.room_num(&room).await.unwrap().unwrap();
-        let clear = move |tx: &mut Tx<'_>| tx.execute(&CLEAR, &[]).map(drop);
-        store.db().write(Write::new("clear"), clear).await.unwrap();
+        // As if they had never been written.
+        store.purge_piece(num, WORDS_GO).await.unwrap();
         assert_eq!(told(&world, "alice", "user129").await, []);
         let (mut at, mut pieces) = (Some(0), 0);
         while let Some(after) = at {
