@@ -5,7 +5,7 @@ use axum::extract;
 use ruma_common::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 use starling_http::{Auth, Json, Limited, MatrixError, Origin, Path, Query, RoomIdPart, Routes};
-use starling_rooms::{HierarchyRoom, ServedSpace, SummarisedRoom};
+use starling_rooms::{HierarchyRoom, ServedSpace, ServerReadError, SummarisedRoom};
 
 use crate::{State, error};
 
@@ -46,10 +46,19 @@ async fn hierarchy(
         room,
         children,
         inaccessible,
-    } = space.map_err(error::read)?;
+    } = space.map_err(refusal)?;
     Ok(Json(Answer {
         room,
         children: children.into_iter().map(SummarisedRoom::from).collect(),
         inaccessible_children: inaccessible,
     }))
+}
+
+fn refusal(error: ServerReadError) -> MatrixError {
+    match error {
+        ServerReadError::NotFound => {
+            MatrixError::not_found("There is no such room here, or it is not open to your server")
+        }
+        other => error::read(other),
+    }
 }

@@ -35,8 +35,12 @@ struct Wanted {
 
 #[derive(Debug, Deserialize)]
 struct SearchBody {
-    #[serde(flatten)]
-    wanted: Wanted,
+    // Not as one flattened struct: then errors would not name the property.
+    limit: Option<u64>,
+    since: Option<String>,
+    #[serde(default)]
+    include_all_networks: bool,
+    third_party_instance_id: Option<String>,
     filter: Option<Filter>,
 }
 
@@ -67,7 +71,13 @@ async fn search(
     extract::State(api): extract::State<State>,
     Json(body): Json<SearchBody>,
 ) -> Result<Json<Answer>, MatrixError> {
-    page(&api, body.wanted, body.filter.unwrap_or_default()).await
+    let wanted = Wanted {
+        limit: body.limit,
+        since: body.since,
+        include_all_networks: body.include_all_networks,
+        third_party_instance_id: body.third_party_instance_id,
+    };
+    page(&api, wanted, body.filter.unwrap_or_default()).await
 }
 
 async fn page(api: &State, wanted: Wanted, filter: Filter) -> Result<Json<Answer>, MatrixError> {

@@ -7,6 +7,7 @@ use starling_accounts::Session;
 use starling_http::{Auth, Authenticated, Json, MatrixError, Path, Query, Routes};
 use starling_rooms::{
     HierarchyQuery, HierarchyRoom, HierarchyToken, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_PAGE,
+    ReadError,
 };
 
 use super::path::RoomIdPart;
@@ -47,11 +48,21 @@ async fn hierarchy(
 ) -> Result<Json<SpaceAnswer>, MatrixError> {
     let query = query.check()?;
     let page = api.rooms.hierarchy(&actor(&session), &room_id, query).await;
-    let page = page.map_err(error::read)?;
+    let page = page.map_err(refusal)?;
     Ok(Json(SpaceAnswer {
         rooms: page.rooms,
         next_batch: page.next.map(|token| token.to_string()),
     }))
+}
+
+/// As for reading a room, nobody learns which rooms there are.
+fn refusal(error: ReadError) -> MatrixError {
+    match error {
+        ReadError::UnknownRoom | ReadError::NotAllowed => {
+            MatrixError::forbidden("There is no such room, or you may not see it")
+        }
+        other => error::read(other),
+    }
 }
 
 impl SpaceQuery {

@@ -45,6 +45,11 @@ async fn published_rooms_are_told_in_pages_and_by_what_they_hold() {
             let answer = server.get(&peer, path).await;
             assert_eq!(answer.error(), (400, "M_INVALID_PARAM"), "{path}");
         }
+        let answer = server
+            .post(&peer, "publicRooms", &json!({ "limit": "x" }))
+            .await;
+        let told = answer.body["error"].to_string();
+        assert!(told.contains("`limit` must be a whole number"), "{told}");
         let types: Vec<String> = (0..101).map(|number| number.to_string()).collect();
         let many = json!({ "filter": { "room_types": types } });
         let answer = server.post(&peer, "publicRooms", &many).await;
@@ -114,6 +119,8 @@ async fn of_a_space_is_told_what_users_of_the_server_could_come_into() {
             let path = format!("hierarchy/{}", segment(room));
             let answer = server.get(&peer, &path).await;
             assert_eq!(answer.error(), (404, "M_NOT_FOUND"), "{room}");
+            let told = answer.body["error"].to_string();
+            assert!(told.contains("no such room here"), "{told}");
         }
     })
     .await;

@@ -267,9 +267,12 @@ async fn a_user_is_told_of_rooms_that_they_may_enter_or_read() {
         hierarchy(&bob, &private, "")
             .await
             .fails(403, "M_FORBIDDEN");
-        hierarchy(&bob, "!unknown:localhost", "")
-            .await
-            .fails(403, "M_FORBIDDEN");
+        let unknown = hierarchy(&bob, "!unknown:localhost", "").await;
+        assert_eq!(
+            unknown.message(),
+            "There is no such room, or you may not see it"
+        );
+        unknown.fails(403, "M_FORBIDDEN");
         hierarchy(&bob, "nonsense", "")
             .await
             .fails(400, "M_INVALID_PARAM");
