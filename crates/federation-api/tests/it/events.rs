@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 use starling_events::RoomVersion;
+use starling_store::room_servers::rooms_shared_count;
 
 use crate::support::{Here, Peer, ids, on_servers, segment, texts};
 
@@ -28,6 +29,26 @@ async fn get(server: &Here, peer: &Peer, path: &str) -> Value {
     let answer = server.get(peer, path).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     answer.body
+}
+
+#[tokio::test]
+async fn rooms_that_users_of_two_servers_are_in_are_counted() {
+    on_servers(async |server| {
+        let count = || {
+            let store = server.server.state.store.clone();
+            async move { store.db().read("test", rooms_shared_count).await.unwrap() }
+        };
+        let alice = server.user("ann").await;
+        server.room(&alice, json!({})).await;
+        assert_eq!(count().await, 0);
+        let (peer, _, room, _) = shared(&server).await;
+        assert_eq!(count().await, 1);
+        server
+            .member(&peer, &room, "@bob:peer.example", "leave")
+            .await;
+        assert_eq!(count().await, 0);
+    })
+    .await;
 }
 
 /// `GET /_matrix/federation/v1/event/{eventId}`

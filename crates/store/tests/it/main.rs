@@ -7,6 +7,7 @@ mod destinations;
 mod history;
 mod jobs;
 mod keys;
+mod own_keys;
 mod purge;
 mod push_rules;
 mod receipts;
