@@ -17,7 +17,7 @@ use starling_store::state_map::StateMap;
 use starling_store::{EventNum, RoomNum, Store};
 
 use crate::error::SendError;
-use crate::receive::{ReceiveError, Received, names_of, witnesses};
+use crate::receive::{ReceiveError, Received, merged, names_of, witnesses};
 use crate::rooms::Rooms;
 
 /// How often the import is tried again because something else happened in the room.
@@ -39,13 +39,21 @@ pub(crate) struct ImportedRoom {
     pub(crate) state: Vec<OwnedEventId>,
 }
 
+/// Of the room's extremities, as they were when this server was in it last, those of its own that the other server doesn't have:
+/// its room can't follow from them.
+pub(crate) type Unsent = BTreeSet<EventNum>;
+
 impl Rooms {
     /// Stores a room of other servers, in which this one wasn't; all of it is durable when this returns. What was known of
-    /// it before stays where it is in the history, and there is a gap before the join.
+    /// it before stays where it is in the history, and there is a gap before the join. What is `unsent` stays beside it.
     ///
     /// # Errors
     /// [`SendError::Forbidden`] when the state doesn't allow the join, or isn't one.
-    pub(crate) async fn import(&self, imported: ImportedRoom) -> Result<OwnedEventId, SendError> {
+    pub(crate) async fn import(
+        &self,
+        imported: ImportedRoom,
+        unsent: &Unsent,
+    ) -> Result<OwnedEventId, SendError> {
         let ImportedRoom {
             version,
             room_id,
@@ -82,7 +90,8 @@ impl Rooms {
         for _ in 0..ATTEMPTS {
             let snapshot = self.store().room(room).await?;
             let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
-            let new = self.joining(&snapshot, &join, before.clone()).await?;
+            let before = (before.clone(), unsent);
+            let new = self.joining(&snapshot, &join, before).await?;
             if self.append_built(&snapshot, new).await? {
                 return Ok(join.event_id().to_owned());
             }
@@ -113,10 +122,24 @@ impl Rooms {
         &self,
         snapshot: &Arc<RoomSnapshot>,
         join: &Pdu,
-        before: StateMap,
+        (before, unsent): (StateMap, &Unsent),
     ) -> Result<NewEvent, SendError> {
-        let (store, room, pdu) = (self.store().clone(), snapshot.room, join.clone());
-        let read = move |tx: &mut Tx<'_>| standing_of_join(&store, tx, room, (&pdu, before));
+        let (store, room, pdu) = (self.store().clone(), Arc::clone(snapshot), join.clone());
+        let unsent = unsent.clone();
+        let read = move |tx: &mut Tx<'_>| {
+            let standing = standing_of_join(&store, tx, room.room, (&pdu, before))?;
+            let mut fork = match standing {
+                Ok(fork) => fork,
+                Err(why) => return Ok(Err(why)),
+            };
+            let others = room.extremities.iter();
+            let others = others.filter(|extremity| unsent.contains(&extremity.num));
+            fork.others = others.cloned().collect();
+            if !fork.others.is_empty() {
+                fork.current = Some(merged(&store, tx, &pdu, (&fork, (&room, &fork.others)))?);
+            }
+            Ok::<_, Error>(Ok(fork))
+        };
         let fork = self.store().db().scan("import", read).await?;
         let fork = fork.map_err(SendError::Forbidden)?;
         Ok(NewEvent {

@@ -32,9 +32,8 @@ pub use inbox::MAX_WAITING;
 pub(crate) use inbox::Running;
 pub(crate) use merge::Merging;
 pub(crate) use outliers::names_of;
-pub(crate) use standing::redaction;
-pub(crate) use standing::witnesses;
 use standing::{Decided, Standing, standing};
+pub(crate) use standing::{merged, redaction, witnesses};
 pub use transaction::Verdicts;
 
 use crate::pipeline::{Chain, Head, Link};

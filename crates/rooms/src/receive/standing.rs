@@ -416,7 +416,7 @@ fn is_cited(
 
 /// The state of the room with the event, which `others` stand beside. The room's own state counts as one of theirs where they
 /// are many, and where the event follows what isn't here: nobody here has seen that it follows from the room.
-fn merged(
+pub(crate) fn merged(
     store: &Store,
     tx: &mut Tx<'_>,
     pdu: &Pdu,
