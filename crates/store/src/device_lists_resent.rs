@@ -1,5 +1,6 @@
-//! Servers that share a room with a user again, after they shared none: they weren't told of changes of the user's devices in
-//! between, and may still have the list of then. <https://spec.matrix.org/v1.19/server-server-api/#device-management>
+//! Servers that begin to share a room with a user. Where they shared one before, they weren't told of changes of the user's
+//! devices in between, and may still have the list of then. And who comes into a room may have asked for the list before it was
+//! heard of here. <https://spec.matrix.org/v1.19/server-server-api/#device-management>
 //!
 //! They are told of the last change; what they have missed before it they notice by the one that it names.
 
@@ -17,15 +18,15 @@ use crate::store::Store;
 
 starling_db::statements! {
     /// Users and servers that share a room, of servers that came into it at a position or later (of very many, some); and
-    /// that share no other, but shared one before an event.
+    /// that share no other. Of servers that were there (from 0 on): those that shared one before an event.
     SHARE_AGAIN = "SELECT users.value, servers.server FROM {ints ?1} AS users
             CROSS JOIN (SELECT server FROM room_servers WHERE room_num = ?2 AND until_position = 9223372036854775807
                 AND from_position >= ?3 ORDER BY server LIMIT 500) AS servers
         WHERE EXISTS (SELECT 1 FROM device_changes WHERE device_changes.user_num = users.value)
-            AND EXISTS (SELECT 1 FROM membership_changes AS was
+            AND (?3 > 0 OR EXISTS (SELECT 1 FROM membership_changes AS was
                 JOIN room_servers AS past ON past.room_num = was.room_num AND past.server = servers.server
                 WHERE was.user_num = users.value AND was.membership = 2 AND was.position < ?4
-                    AND past.from_position < ?4)
+                    AND past.from_position < ?4))
             AND NOT EXISTS (SELECT 1 FROM memberships AS own
                 JOIN room_servers AS others ON others.room_num = own.room_num AND others.server = servers.server
                     AND others.until_position = 9223372036854775807
@@ -52,7 +53,7 @@ const MEMBERS: i64 = 200;
 
 impl Store {
     /// Follows changes of members, of which `position` is that of [`Store::servers_follow`], which came before: servers that
-    /// share a room again with a user of this server are sent the user's devices.
+    /// share a room now with a user of this server are told of the user's devices.
     ///
     /// # Errors
     /// When the database fails.
@@ -94,7 +95,8 @@ impl Store {
     }
 }
 
-/// The users, and servers that came into the room at `from` or later, that share it and no other, but did before `position`.
+/// The users, and servers that came into the room at `from` or later, that share it and no other; where `from` is 0, of those
+/// that did before `position`.
 fn share_again(
     tx: &mut Tx<'_>,
     room: RoomNum,
