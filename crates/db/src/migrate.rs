@@ -14,8 +14,9 @@ crate::statements! {
     HEAD_READ = "SELECT position, epoch FROM log_head WHERE id = 1";
     /// Raises the last position.
     RAISE_HEAD = "UPDATE log_head SET position = ?1 WHERE id = 1";
-    /// Begins another epoch.
-    EPOCH_BEGIN = "UPDATE log_head SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch";
+    /// Begins another epoch, of a number or a greater one.
+    EPOCH_BEGIN = "UPDATE log_head SET epoch = CASE WHEN epoch < CAST(?1 AS BIGINT) THEN CAST(?1 AS BIGINT) ELSE epoch + 1 END
+        WHERE id = 1 RETURNING epoch";
 }
 
 /// The statements of this crate that are the same on both engines, for the test that prepares each.

@@ -208,6 +208,9 @@ pub struct Positions {
 /// Positions stay exact in JSON numbers.
 const LAST_POSITION: i64 = 1 << 53;
 
+/// More than a server gives out in a second for long.
+const POSITIONS_PER_SECOND: i64 = 1 << 14;
+
 /// The 8,192nd part of what is left is 2^40 at first.
 const JUMP_SHIFT: u32 = 13;
 
@@ -234,13 +237,18 @@ impl Positions {
     /// A jump takes a fixed part of the positions that are left, 2^40 at first: what is given out in three years, at 10,000 a
     /// second. So they never run out by jumps, of which the thousandth is still nearly nine tenths of the first.
     ///
+    /// The same copy may be put back again, and doesn't know of the first time. So epoch and positions also depend on `now_ms`
+    /// (milliseconds since 1970): the epoch is at least the time in seconds, and positions go on from 16,384 for each of these.
+    ///
     /// # Errors
     /// [`Error::Damaged`] when all positions are used up; else when the database fails.
-    pub fn begin_epoch(&mut self, tx: &mut Tx<'_>) -> Result<i64, Error> {
+    pub fn begin_epoch(&mut self, tx: &mut Tx<'_>, now_ms: i64) -> Result<i64, Error> {
         let jump = (LAST_POSITION - self.last) >> JUMP_SHIFT;
         self.give()?;
-        self.last += jump;
-        let epoch = tx.execute_returning(&EPOCH_BEGIN, &[], |row| row.int(0))?;
+        let seconds = now_ms / 1000;
+        let by_time = seconds.saturating_mul(POSITIONS_PER_SECOND);
+        self.last = (self.last + jump).max(by_time.min(LAST_POSITION / 2));
+        let epoch = tx.execute_returning(&EPOCH_BEGIN, &[seconds.into()], |row| row.int(0))?;
         epoch.ok_or_else(|| Error::Damaged("log_head has no row".to_owned()))
     }
 

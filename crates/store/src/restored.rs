@@ -21,8 +21,8 @@ use crate::numbers::{RoomNum, UserNum};
 starling_db::statements! {
     /// Notes that a copy was put back.
     RESTORE_NOTE = "INSERT INTO restores (epoch, position_before, position_after, restored_at) VALUES (?1, ?2, ?3, ?4)";
-    /// The jumps that end after a position, the last one first.
-    JUMPS = "SELECT position_before, position_after FROM restores WHERE position_after > ?1 ORDER BY position_after DESC";
+    /// The jumps that end before a position, the last one first.
+    JUMPS = "SELECT position_before, position_after FROM restores WHERE position_after <= ?1 ORDER BY position_after DESC";
     /// The end of the last jump.
     LAST_JUMP = "SELECT COALESCE(MAX(position_after), 0) FROM restores";
     /// One-time keys count as given out, in case that a device repeats its upload.
@@ -120,7 +120,7 @@ pub async fn restored(db: &Db, now_ms: i64) -> Result<Restored, Error> {
 
 fn restore(tx: &mut Tx<'_>, positions: &mut Positions, now_ms: i64) -> Result<Restored, Error> {
     let position_before = positions.last();
-    let epoch = positions.begin_epoch(tx)?;
+    let epoch = positions.begin_epoch(tx, now_ms)?;
     let position_after = positions.last();
     let note = [epoch, position_before, position_after, now_ms].map(Value::from);
     tx.execute_one(&RESTORE_NOTE, &note)?;
@@ -180,9 +180,9 @@ pub(crate) fn numbers_floor(tx: &mut Tx<'_>) -> Result<i64, Error> {
 /// When the database cannot be read.
 pub(crate) fn positions_before(tx: &mut Tx<'_>, position: i64, count: i64) -> Result<i64, Error> {
     let mut first = position.saturating_sub(count);
-    tx.query(&JUMPS, &[first.into()], &mut |row| {
+    tx.query(&JUMPS, &[position.into()], &mut |row| {
         let (before, after) = (row.int(0)?, row.int(1)?);
-        if after > first && after <= position {
+        if after > first {
             first = first.saturating_sub(after - before);
         }
         Ok(())
