@@ -227,6 +227,8 @@ pub(crate) async fn ask<T: Serialize, A: serde::de::DeserializeOwned>(
     let request = Request::post(uri, body.as_bytes().to_vec())
         // That a client has less patience says nothing of the server.
         .patience(patience.clamp(USUAL_PATIENCE, LONGEST_PATIENCE))
+        // What is sent without these keys can't be read there.
+        .eager()
         .answer_bytes(ANSWER_BYTES);
     let answer = client.ask(server, request).await;
     answer.map_err(|error| words(&error))
