@@ -162,6 +162,7 @@ impl Attempt {
             }
         };
         contents.edus.extend(told.edus);
+        contents.edus.truncate(MOST_OF_ALL);
         let is_all = contents.is_all;
         if contents.is_empty() {
             return Attempted {
@@ -360,7 +361,7 @@ fn is_for_its_contents(error: &RemoteError) -> bool {
     let RemoteError::Refused { status, .. } = error else {
         return false;
     };
-    status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 404 | 405 | 408 | 429)
+    matches!(status.as_u16(), 400 | 413)
 }
 
 /// What came of a transaction; `rest` is whether nothing else was missed, and whether more messages to devices wait.
@@ -436,7 +437,7 @@ async fn apart(
 }
 
 /// Sends first the events, then each EDU in a transaction of its own. The positions of the messages to devices that the server
-/// has, or will never have, are added to `done`.
+/// has are added to `done`; also of those that it refuses, if it takes anything.
 async fn send_apart(
     parts: &SenderParts,
     server: &ServerName,
@@ -449,13 +450,22 @@ async fn send_apart(
         to_device,
         ..
     } = contents;
+    let (mut takes_some, mut failure) = (false, None);
+    let (mut refused, mut last_refusal) = (Vec::new(), None);
     if !events.is_empty() {
         let events = Contents {
             events,
             ..Contents::default()
         };
         let transaction = Transaction::new(parts, format!("{id}.0"), &events);
-        log_refused(server, &put(parts, server, &transaction).await?);
+        match put(parts, server, &transaction).await {
+            Ok(answer) => {
+                takes_some = true;
+                log_refused(server, &answer);
+            }
+            Err(error) if is_for_its_contents(&error) => failure = Some(error),
+            Err(error) => return Err(error),
+        }
     }
     let edus = edus.into_iter().map(|edu| Contents {
         edus: vec![edu],
@@ -468,14 +478,27 @@ async fn send_apart(
     for (number, contents) in (1..).zip(edus.chain(to_device)) {
         let transaction = Transaction::new(parts, format!("{id}.{number}"), &contents);
         match put(parts, server, &transaction).await {
-            Err(error) if is_for_its_contents(&error) => {
-                tracing::warn!(%error, %server, "what another server refuses is not sent again");
+            Ok(_) => {
+                takes_some = true;
+                done.extend(transaction.to_device);
             }
-            answer => drop(answer?),
+            Err(error) if is_for_its_contents(&error) => {
+                refused.extend(transaction.to_device);
+                last_refusal = Some(error);
+            }
+            Err(error) => return Err(error),
         }
-        done.extend(transaction.to_device);
     }
-    Ok(())
+    match last_refusal {
+        Some(error) if takes_some => {
+            tracing::warn!(%error, %server, "what another server refuses is not sent again");
+            done.extend(refused);
+        }
+        // It may be that it refuses everything, or what stands before it does, and for a while only.
+        Some(error) => failure = Some(error),
+        None => {}
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Counts a transaction, unless the server was left alone.
