@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use ruma_common::{OwnedServerName, RoomId, UserId};
+use ruma_common::{OwnedRoomId, OwnedServerName, OwnedUserId};
+use tokio::task::JoinSet;
 
 use super::template::Wish;
 use crate::remote::{Handshake, Remote, RemoteError, Template};
@@ -20,9 +18,10 @@ type Answered = (OwnedServerName, Result<Template, RemoteError>);
 /// one is slow.
 pub(super) struct Templates<'a> {
     remote: &'a Remote,
-    asked_for: (Handshake, &'a RoomId, &'a UserId),
+    asked_for: (Handshake, OwnedRoomId, OwnedUserId),
     ahead: std::vec::IntoIter<OwnedServerName>,
-    asked: FuturesUnordered<BoxFuture<'a, Answered>>,
+    /// Each goes on while what one of them led to is tried.
+    asked: JoinSet<Answered>,
 }
 
 impl<'a> Templates<'a> {
@@ -30,14 +29,18 @@ impl<'a> Templates<'a> {
     pub(super) fn begin(
         remote: &'a Remote,
         mut servers: Vec<OwnedServerName>,
-        wish: &Wish<'a>,
+        wish: &Wish<'_>,
     ) -> Self {
         servers.sort_by_key(|server| remote.is_failing(server));
         Self {
             remote,
-            asked_for: (wish.handshake, wish.room_id, wish.user),
+            asked_for: (
+                wish.handshake,
+                wish.room_id.to_owned(),
+                wish.user.to_owned(),
+            ),
             ahead: servers.into_iter(),
-            asked: FuturesUnordered::new(),
+            asked: JoinSet::new(),
         }
     }
 
@@ -49,7 +52,12 @@ impl<'a> Templates<'a> {
             let has_others = !self.ahead.as_slice().is_empty();
             tokio::select! {
                 biased;
-                answered = self.asked.next() => return answered,
+                answered = self.asked.join_next() => match answered {
+                    Some(Ok(answered)) => return Some(answered),
+                    // It panicked: the next one is asked.
+                    Some(Err(_)) => self.ask_one(),
+                    None => return None,
+                },
                 () = tokio::time::sleep(HEAD_START), if has_others => self.ask_one(),
             }
         }
@@ -59,10 +67,11 @@ impl<'a> Templates<'a> {
         let Some(server) = self.ahead.next() else {
             return;
         };
-        let (remote, (handshake, room_id, user)) = (self.remote, self.asked_for);
-        self.asked.push(Box::pin(async move {
-            let template = remote.make(handshake, &server, (room_id, user)).await;
+        let (remote, asked_for) = (self.remote.clone(), self.asked_for.clone());
+        self.asked.spawn(async move {
+            let (handshake, room_id, user) = asked_for;
+            let template = remote.make(handshake, &server, (&room_id, &user)).await;
             (server, template)
-        }));
+        });
     }
 }
