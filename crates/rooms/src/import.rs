@@ -4,17 +4,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ruma_common::{OwnedEventId, OwnedRoomId};
+use ruma_common::{OwnedEventId, OwnedRoomId, ServerName, UserId};
 use starling_db::{Error, Tx, Write};
 use starling_events::{Pdu, RoomVersion};
 use starling_stateres::check;
 use starling_store::append::{Fork, NewEvent};
 use starling_store::events::Status;
+use starling_store::memberships::Membership;
 use starling_store::outliers::{Outlier, events_known};
 use starling_store::remote_invites::{room_adopt, room_is_joined};
 use starling_store::rooms::RoomSnapshot;
 use starling_store::state_map::StateMap;
-use starling_store::{EventNum, RoomNum, Store};
+use starling_store::{EventNum, KeyNum, RoomNum, Store};
 
 use crate::error::SendError;
 use crate::receive::{ReceiveError, Received, merged, names_of, witnesses};
@@ -39,21 +40,14 @@ pub(crate) struct ImportedRoom {
     pub(crate) state: Vec<OwnedEventId>,
 }
 
-/// Of the room's extremities, as they were when this server was in it last, those of its own that the other server doesn't have:
-/// its room can't follow from them.
-pub(crate) type Unsent = BTreeSet<EventNum>;
-
 impl Rooms {
     /// Stores a room of other servers, in which this one wasn't; all of it is durable when this returns. What was known of
-    /// it before stays where it is in the history, and there is a gap before the join. What is `unsent` stays beside it.
+    /// it before stays where it is in the history, and there is a gap before the join. Where the other server hasn't
+    /// heard yet who of this one has left, the room as it was here stays beside it.
     ///
     /// # Errors
     /// [`SendError::Forbidden`] when the state doesn't allow the join, or isn't one.
-    pub(crate) async fn import(
-        &self,
-        imported: ImportedRoom,
-        unsent: &Unsent,
-    ) -> Result<OwnedEventId, SendError> {
+    pub(crate) async fn import(&self, imported: ImportedRoom) -> Result<OwnedEventId, SendError> {
         let ImportedRoom {
             version,
             room_id,
@@ -90,8 +84,7 @@ impl Rooms {
         for _ in 0..ATTEMPTS {
             let snapshot = self.store().room(room).await?;
             let snapshot = snapshot.ok_or(SendError::UnknownRoom)?;
-            let before = (before.clone(), unsent);
-            let new = self.joining(&snapshot, &join, before).await?;
+            let new = self.joining(&snapshot, &join, before.clone()).await?;
             if self.append_built(&snapshot, new).await? {
                 return Ok(join.event_id().to_owned());
             }
@@ -122,20 +115,21 @@ impl Rooms {
         &self,
         snapshot: &Arc<RoomSnapshot>,
         join: &Pdu,
-        (before, unsent): (StateMap, &Unsent),
+        before: StateMap,
     ) -> Result<NewEvent, SendError> {
         let (store, room, pdu) = (self.store().clone(), Arc::clone(snapshot), join.clone());
-        let unsent = unsent.clone();
+        let server = self.server_name().to_owned();
         let read = move |tx: &mut Tx<'_>| {
+            let is_behind = is_behind(&store, tx, (&room, &server), &before)?;
             let standing = standing_of_join(&store, tx, room.room, (&pdu, before))?;
             let mut fork = match standing {
                 Ok(fork) => fork,
                 Err(why) => return Ok(Err(why)),
             };
-            let others = room.extremities.iter();
-            let others = others.filter(|extremity| unsent.contains(&extremity.num));
-            fork.others = others.cloned().collect();
-            if !fork.others.is_empty() {
+            if is_behind {
+                let others = room.extremities.iter();
+                let others = others.filter(|extremity| !fork.prev.contains(&extremity.num));
+                fork.others = others.cloned().collect();
                 fork.current = Some(merged(&store, tx, &pdu, (&fork, (&room, &fork.others)))?);
             }
             Ok::<_, Error>(Ok(fork))
@@ -154,6 +148,38 @@ impl Rooms {
             forgets_left: self.parts.forget_on_leave,
         })
     }
+}
+
+/// Whether another server's state is of before somebody of this one left: it has a member event in it that this server has
+/// replaced since. Then the room can't follow from what was here last.
+fn is_behind(
+    store: &Store,
+    tx: &mut Tx<'_>,
+    (room, server): (&RoomSnapshot, &ServerName),
+    state: &StateMap,
+) -> Result<bool, Error> {
+    let gone = room.state.members().filter_map(|here| {
+        let there = state.get(here.kind, here.key)?;
+        let is_gone = there.tag == Membership::Join.code() && here.tag != there.tag;
+        is_gone.then_some((here.key, there.event, here.event))
+    });
+    let gone: Vec<(KeyNum, EventNum, EventNum)> = gone.collect();
+    let names = store
+        .names()
+        .key_names(tx, gone.iter().map(|(key, ..)| *key))?;
+    let is_own = |key: &KeyNum| {
+        let name = names.get(key);
+        let user = name.and_then(|name| <&UserId>::try_from(&**name).ok());
+        user.is_some_and(|user| user.server_name() == server)
+    };
+    for (_, there, here) in gone.iter().filter(|(key, ..)| is_own(key)) {
+        let there = store.event_read(tx, *there)?.and_then(|event| event.place);
+        let here = store.event_read(tx, *here)?.and_then(|event| event.place);
+        if there.is_some() && there < here {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn standing_of_join(

@@ -3,8 +3,6 @@
 use ruma_common::{OwnedServerName, RoomId, ServerName};
 use serde_json::Value;
 use starling_db::Write;
-use starling_store::EventNum;
-use starling_store::events::Status;
 use starling_store::memberships::Membership;
 use starling_store::remote_invites::remote_invite_delete;
 
@@ -13,13 +11,10 @@ use super::attempts::Attempts;
 use super::template::Wish;
 use super::templates::Templates;
 use crate::error::SendError;
-use crate::import::{ImportedRoom, Unsent};
+use crate::import::ImportedRoom;
 use crate::receive::Received;
 use crate::remote::{Handshake, Remote, Template};
 use crate::rooms::{Actor, Rooms};
-
-/// Of so many events is asked whether the other server has them.
-const ASKED: usize = 5;
 
 impl Rooms {
     /// Joins a room through the first of `servers` that lets the user in.
@@ -98,37 +93,12 @@ impl Rooms {
     /// Stores the room with the join; only the join, if this server is in the room.
     async fn come_in(&self, server: &ServerName, room: ImportedRoom) -> Result<(), SendError> {
         if self.elsewhere(&room.room_id).await?.is_some() {
-            let unsent = self.unsent_to(server, &room.room_id).await?;
-            return self.import(room, &unsent).await.map(drop);
+            return self.import(room).await.map(drop);
         }
         match self.receive(server, room.join).await? {
             Received::Accepted | Received::Known => Ok(()),
             Received::SoftFailed(why) | Received::Rejected(why) => Err(SendError::Forbidden(why)),
         }
-    }
-
-    /// What this server did last in a room that it was in before, as far as `server`, which lets it in again, hasn't heard of that
-    /// yet: its last user's leave may still be on the way.
-    async fn unsent_to(&self, server: &ServerName, room_id: &RoomId) -> Result<Unsent, SendError> {
-        let mut unsent = Unsent::new();
-        let room = self.store().room_num(room_id).await?;
-        let Some(room) = room else { return Ok(unsent) };
-        let Some(snapshot) = self.store().room(room).await? else {
-            return Ok(unsent);
-        };
-        let last: Vec<EventNum> = snapshot.extremities.iter().map(|it| it.num).collect();
-        let last = self.store().events_load(&last).await?;
-        let own = last.iter().filter(|event| {
-            let sender = event.pdu.sender().server_name();
-            event.status == Status::Accepted && sender == self.server_name()
-        });
-        for event in own.take(ASKED) {
-            let found = self.asking()?.event(server, event.pdu.event_id()).await;
-            if found.is_err_and(|error| error.is_not_found()) {
-                unsent.insert(event.num);
-            }
-        }
-        Ok(unsent)
     }
 
     /// The user's invite, if there was one, has led into the room, and its state is here.
