@@ -75,9 +75,7 @@ impl Rooms {
         let events = events.into_iter().map(allowed).collect();
         self.store_judged(room, events).await?;
         let names = self.store().names();
-        names
-            .intern_ahead(self.store().db(), names_of(&join))
-            .await?;
+        names.intern_all(self.store().db(), names_of(&join)).await?;
         let before = self.state_of(room, state).await.map_err(|error| {
             SendError::Forbidden(format!("the room cannot be taken over: {error}"))
         })?;
