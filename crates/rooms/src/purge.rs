@@ -71,8 +71,11 @@ impl Rooms {
         Ok(Progress::At(PURGE_BEGUN))
     }
 
-    /// Refuses a room that is being purged: what is left of it must be gone before it comes back.
+    /// Refuses a room that is being purged, or is to be: what is left of it must be gone before it comes back.
     pub(crate) async fn not_purged(&self, room_id: &RoomId) -> Result<(), SendError> {
+        if let Some(room) = self.store().room_num(room_id).await? {
+            self.not_to_be_purged(room).await?;
+        }
         let wanted = room_id.to_owned();
         let read = move |tx: &mut Tx<'_>| room_is_purged(tx, &wanted);
         not_if(self.store().db().read("room_is_purged", read).await?)

@@ -181,6 +181,12 @@ async fn a_purge_waits_until_other_servers_have_been_told_that_users_left() {
         assert_eq!(state, PurgeAnswer::Sending);
         assert_eq!(due(&at.world).await.unwrap().noted_at, noted_at);
         assert!(number(&at.world, &graph).await.is_some());
+        // Nobody comes back meanwhile.
+        let refused = join(&at, &alice, &graph).await;
+        assert!(
+            matches!(refused, Err(SendError::Forbidden(_))),
+            "{refused:?}"
+        );
     })
     .await;
 }
