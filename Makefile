@@ -11,8 +11,8 @@ run: ## build the program and start it for development: http://127.0.0.1:8008, d
 test: ## every check and test; the last line is the total
 	@scripts/test.sh
 
-test-long: ## the same with more rounds and seeds: ROUNDS=100 SEEDS=100
-	@ROUNDS=$${ROUNDS:-100} SEEDS=$${SEEDS:-100} scripts/test.sh
+test-long: ## the same with more rounds and seeds: ROUNDS=100 SEEDS=250
+	@ROUNDS=$${ROUNDS:-100} SEEDS=$${SEEDS:-250} scripts/test.sh
 
 bench: ## measure against Synapse, the least a server can do, and other code: about an hour, in Markdown; ARGS="--target …"
 	@scripts/bench.sh $(ARGS)
