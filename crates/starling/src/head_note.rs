@@ -20,7 +20,7 @@ pub(crate) struct HeadNote {
 }
 
 impl HeadNote {
-    /// Compares the database with the note, if there is one of this log.
+    /// Compares the database with the note, if there is one, and notes where it is now.
     pub(crate) fn check(data_dir: &Path, opened: &Opened) -> Result<Self, Failure> {
         let note = Self {
             path: data_dir.join(FILE),
@@ -29,25 +29,41 @@ impl HeadNote {
         };
         let now = (note.epoch, opened.bus.head());
         match note.read() {
-            Some(noted) if noted > now => Err(Failure::new(format!(
+            Some((log_id, ..)) if log_id != note.log_id => Err(Failure::new(format!(
+                "the data folder had another database the last time, of which nothing is here: put that back, run `starling restored` \
+                 first if this is an older copy, or remove {} if another database is meant",
+                note.path.display()
+            ))),
+            Some((_, epoch, position)) if (epoch, position) > now => Err(Failure::new(format!(
                 "the database is an older copy of what it was (it ends at {} of epoch {}, and had come to {} of epoch {}): \
                  run `starling restored` first, or remove {} if you know that nothing is lost",
                 now.1,
                 now.0,
-                noted.1,
-                noted.0,
+                position,
+                epoch,
                 note.path.display()
             ))),
-            _ => Ok(note),
+            _ => {
+                note.write(now.1);
+                Ok(note)
+            }
         }
     }
 
-    /// Epoch and position as noted. A file that can't be read says nothing.
-    fn read(&self) -> Option<(i64, i64)> {
+    /// What was noted counts no longer: the database is another one than it was, and is meant to be.
+    pub(crate) fn forget(data_dir: &Path) -> io::Result<()> {
+        match fs::remove_file(data_dir.join(FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The log, epoch and position as noted. A file that can't be read says nothing.
+    fn read(&self) -> Option<(i64, i64, i64)> {
         let text = fs::read_to_string(&self.path).ok()?;
         let numbers: Result<Vec<i64>, _> = text.split_whitespace().map(str::parse).collect();
         match numbers.ok()?[..] {
-            [log_id, epoch, position] if log_id == self.log_id => Some((epoch, position)),
+            [log_id, epoch, position] => Some((log_id, epoch, position)),
             _ => None,
         }
     }

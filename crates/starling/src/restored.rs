@@ -5,6 +5,7 @@ use starling_store::restored::{Restored, restored};
 use crate::cli::print;
 use crate::configuration::Configuration;
 use crate::failure::Failure;
+use crate::head_note::HeadNote;
 use crate::key;
 use crate::signing_key;
 use crate::user::database;
@@ -21,6 +22,8 @@ pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
     });
     offline.close();
     let (accepted, done) = done?;
+    HeadNote::forget(&configuration.config.data_dir)
+        .map_err(|error| Failure::of("cannot remove the note of how far the log was", &error))?;
     let key = accepted.map(|replaced| format!("{}\n", key::report(&replaced)));
     print(format!("{}{}", key.unwrap_or_default(), report(&done)))
 }

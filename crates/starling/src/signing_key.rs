@@ -119,6 +119,10 @@ pub(crate) async fn accept(config: &Config, opened: &Opened) -> Result<Option<Re
     else {
         return Ok(None);
     };
+    if old.key_id == new.key_id() {
+        // No rotation gives an id twice.
+        return Err(lost(&file, Some(&old), Some(&new)));
+    }
     let replaced = note(opened, Some(old), public(&new)).await?;
     Ok(Some(replaced))
 }

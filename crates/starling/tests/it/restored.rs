@@ -91,8 +91,11 @@ fn an_older_copy_is_noticed_at_the_next_start() {
     );
     folder.run(&RESTORED).ok();
     run(&folder, "Annette");
-    // What another database came to says nothing of this one.
+    // Nor does a new one take its place unnoticed.
     std::fs::remove_file(&database).unwrap();
+    let refused = folder.run(&["serve", "--config", "starling.toml"]);
+    assert!(refused.err.contains("had another database"), "{refused:?}");
+    std::fs::remove_file(folder.data().join("starling.head")).unwrap();
     begin(&folder);
     run(&folder, "Ann");
 }
