@@ -301,8 +301,13 @@ impl KeyRing {
     /// The end of asking a server: it is asked once for all who wait, and what it says is kept then.
     fn asking(&self, server: &OwnedServerName, manner: Manner) -> Shared<Answering> {
         let mut asking = self.parts.asking.lock();
-        let name = (server.clone(), manner.is_eager);
-        if let Some(answer) = asking.get(&name).and_then(WeakShared::upgrade) {
+        let under_way = |is_eager| {
+            let waiting = asking.get(&(server.clone(), is_eager));
+            waiting.and_then(WeakShared::upgrade)
+        };
+        // Who is eager doesn't wait for one whose turn hasn't come.
+        let patient = under_way(false).filter(|_| !manner.is_eager || !self.is_due(server, manner));
+        if let Some(answer) = under_way(true).or(patient) {
             return answer;
         }
         let (ring, asked) = (self.clone(), server.clone());
@@ -319,21 +324,26 @@ impl KeyRing {
         let answer = answer.boxed().shared();
         asking.retain(|_, waiting| waiting.upgrade().is_some());
         if let Some(waiting) = answer.downgrade() {
-            asking.insert(name, waiting);
+            asking.insert((server.clone(), manner.is_eager), waiting);
         }
         answer
     }
 
     /// Whether a server may be asked: it wasn't lately, or it is being asked.
     fn may_ask(&self, server: &OwnedServerName, manner: Manner) -> bool {
+        let under_way = |is_eager| {
+            let asking = self.parts.asking.lock();
+            let waiting = asking.get(&(server.clone(), is_eager));
+            waiting.and_then(WeakShared::upgrade).is_some()
+        };
+        self.is_due(server, manner) || under_way(true) || under_way(false)
+    }
+
+    /// Whether a server wasn't asked lately.
+    fn is_due(&self, server: &OwnedServerName, manner: Manner) -> bool {
         let now_ms = self.parts.clock.now_ms();
         let asked = self.parts.asked.get(server);
-        let is_due = asked.is_none_or(|asked| now_ms - asked >= manner.pause_ms);
-        is_due || {
-            let asking = self.parts.asking.lock();
-            let waiting = asking.get(&(server.clone(), manner.is_eager));
-            waiting.and_then(WeakShared::upgrade).is_some()
-        }
+        asked.is_none_or(|asked| now_ms - asked >= manner.pause_ms)
     }
 
     /// A server's keys as it says itself, if it does, at its turn.

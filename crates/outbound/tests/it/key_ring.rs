@@ -1,9 +1,10 @@
 //! Keys of other servers: from themselves, from notaries, and from what was kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::Response;
+use http::{Response, StatusCode};
 use ruma_common::{OwnedServerName, ServerName};
 use starling_db::{Dialect, Error};
 use starling_events::server_keys::{OldKey, own_key_document};
@@ -232,6 +233,66 @@ async fn our_own_keys_are_at_hand_and_the_old_ones_prove_nothing_new() {
         assert_eq!(old.validity, KeyValidity::ExpiredAt(5));
         let current = ring.current(&own, "ed25519:k3").await.expect("keys");
         assert_eq!(current, None);
+    })
+    .await;
+}
+
+/// A server that takes its time to say what its key is.
+#[derive(Debug)]
+struct Slow;
+
+impl Transport for Slow {
+    fn send<'a>(
+        &'a self,
+        name: &'a ServerName,
+        _: Request,
+    ) -> BoxFuture<'a, Result<Answer, OutboundError>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let until_ms = 4_102_444_800_000;
+            let document = own_key_document(name, &key(1), &[], until_ms).expect("a document");
+            Ok(Answer {
+                status: StatusCode::OK,
+                body: document.as_bytes().to_vec().into(),
+            })
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_wants_a_key_waits_for_who_asks_for_it_already() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let setting = Setting::new();
+        let store = Store::new(db.db().clone(), 1, CacheSizes::new(1 << 20));
+        let ring = KeyRing::new(
+            store,
+            setting.client(Slow),
+            setting.clock.clone(),
+            Vec::new(),
+        );
+        for (number, is_eager_first) in [(1, true), (2, false)] {
+            let name = server(number);
+            let (wanted, key_id) = (wanted(&name, 1, None), key(1).key_id().to_owned());
+            let patient = async { ring.keys(std::slice::from_ref(&wanted)).await };
+            let eager = async { ring.current(&name, &key_id).await };
+            let pause = || tokio::time::sleep(Duration::from_millis(100));
+            let (keys, current) = if is_eager_first {
+                let later = async {
+                    pause().await;
+                    patient.await
+                };
+                let (current, keys) = tokio::join!(eager, later);
+                (keys, current)
+            } else {
+                let later = async {
+                    pause().await;
+                    eager.await
+                };
+                tokio::join!(patient, later)
+            };
+            assert!(keys.expect("keys").get(&name, &key_id).is_some(), "{name}");
+            assert!(current.expect("a key").is_some(), "{name}");
+        }
     })
     .await;
 }
