@@ -4,12 +4,19 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use starling_bus::Bus;
+use starling_http::Shutdown;
 
 use crate::failure::Failure;
 use crate::open::Opened;
 
 /// The file: the id of the log, its epoch and a position that was given out, separated by spaces.
 const FILE: &str = "starling.head";
+
+/// How often it is noted how far the log is.
+const EVERY: Duration = Duration::from_secs(10);
 
 /// The note of this server's log.
 #[derive(Debug, Clone)]
@@ -46,6 +53,23 @@ impl HeadNote {
             _ => {
                 note.write(now.1);
                 Ok(note)
+            }
+        }
+    }
+
+    /// Notes how far the log is, whenever it has moved on, until the server stops.
+    pub(crate) async fn follow(self, bus: Bus, shutdown: Shutdown) {
+        let mut noted = bus.head();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.begun() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+            let head = bus.head();
+            if head != noted {
+                self.write(head);
+                noted = head;
             }
         }
     }

@@ -121,8 +121,12 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     tasks.spawn(server.run());
     let stop = shutdown.clone();
     tasks.spawn(socket.serve(opened.users.clone(), async move { stop.begun().await }));
-    let sweeper = sweeper(&state, &opened, head_note.clone(), shutdown.clone());
-    tasks.spawn(sweeper.run());
+    tasks.spawn(sweeper(&state, &opened, shutdown.clone()).run());
+    tasks.spawn(
+        head_note
+            .clone()
+            .follow(opened.bus.clone(), shutdown.clone()),
+    );
     let jobs = Jobs::new(
         opened.store.clone(),
         state.rooms.clone(),
@@ -147,7 +151,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     ended
 }
 
-fn sweeper(state: &State, opened: &Opened, head_note: HeadNote, shutdown: Shutdown) -> Sweeper {
+fn sweeper(state: &State, opened: &Opened, shutdown: Shutdown) -> Sweeper {
     let rows = Rows {
         accounts: state.accounts.clone(),
         rooms: state.rooms.clone(),
@@ -159,7 +163,6 @@ fn sweeper(state: &State, opened: &Opened, head_note: HeadNote, shutdown: Shutdo
     };
     Sweeper {
         rows,
-        head_note,
         bus: opened.bus.clone(),
     }
 }

@@ -12,8 +12,6 @@ use starling_rooms::Rooms;
 use starling_runtime::Clock;
 use starling_store::transactions::Transaction;
 
-use crate::head_note::HeadNote;
-
 /// How often it is swept.
 const EVERY: Duration = Duration::from_mins(10);
 
@@ -23,19 +21,15 @@ const LISTENER_IDLE_MS: i64 = 600_000;
 /// How long a transaction id is remembered: a client that repeats a request does so within minutes.
 const TRANSACTION_MS: i64 = 24 * 3_600_000;
 
-/// How often it is noted how far the log is, if it has moved on.
-const NOTED_EVERY: Duration = Duration::from_secs(10);
-
 /// How long a receipt waits for its event.
 const WAITING_RECEIPT_MS: i64 = 24 * 3_600_000;
 
 /// What one write removes at most, so that no other write waits long for it.
 const AT_ONCE: u32 = 1_000;
 
-/// What is swept, and what is done with it.
+/// What is swept.
 pub(crate) struct Sweeper {
     pub(crate) rows: Rows,
-    pub(crate) head_note: HeadNote,
     pub(crate) bus: Bus,
 }
 
@@ -53,22 +47,12 @@ pub(crate) struct Rows {
 impl Sweeper {
     /// Sweeps until the server stops.
     pub(crate) async fn run(self) {
-        let (mut noted, mut waited) = (0, Duration::ZERO);
         loop {
             tokio::select! {
                 biased;
                 () = self.rows.shutdown.begun() => return,
-                () = tokio::time::sleep(NOTED_EVERY) => {}
+                () = tokio::time::sleep(EVERY) => {}
             }
-            if self.bus.head() != noted {
-                noted = self.bus.head();
-                self.head_note.write(noted);
-            }
-            waited += NOTED_EVERY;
-            if waited < EVERY {
-                continue;
-            }
-            waited = Duration::ZERO;
             self.bus.sweep(self.rows.clock.now_ms() - LISTENER_IDLE_MS);
             self.rows.sweep().await;
         }
