@@ -18,9 +18,9 @@ use crate::store::Store;
 starling_db::statements! {
     /// The last change of a user's devices.
     STREAM_ID = "SELECT MAX(position) FROM device_changes WHERE user_num = ?1 AND length(device_id) > 0";
-    /// Changes of devices, each with the one before, 0 for none.
+    /// Changes of devices of some users, each with the one before, 0 for none.
     DEVICE_CHANGES_SET = "INSERT INTO device_changes (position, user_num, device_id, prev)
-        SELECT c1, CAST(?1 AS BIGINT), c2, NULLIF(c3, 0) FROM {zip ints ?2 blobs ?3 ints ?4} AS changes WHERE 1 = 1
+        SELECT c1, c2, c3, NULLIF(c4, 0) FROM {zip ints ?1 ints ?2 blobs ?3 ints ?4} AS changes WHERE 1 = 1
         ON CONFLICT (user_num, device_id) DO UPDATE SET position = excluded.position, prev = excluded.prev";
     /// Forgets all but the last of a user's devices that are gone.
     GONE_DEVICES_FORGET = "DELETE FROM device_changes WHERE user_num = ?1 AND length(device_id) > 0
@@ -31,19 +31,11 @@ starling_db::statements! {
             AND NOT EXISTS (SELECT 1 FROM devices WHERE devices.user_num = gone.user_num
                 AND devices.device_id = gone.device_id)
             ORDER BY gone.position DESC LIMIT 1 OFFSET ?2)";
-    /// Notes a change in the rooms that a local user is in.
+    /// Notes a change of each of some local users in the rooms that they are in.
     ROOMS_NOTE = "INSERT INTO device_list_rooms (room_num, user_num, position)
-        SELECT room_num, user_num, CAST(?2 AS BIGINT) FROM memberships WHERE user_num = ?1 AND membership = 2
-        ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position RETURNING room_num";
-    /// Changes of devices of several users.
-    DEVICE_CHANGES_AGAIN = "INSERT INTO device_changes (position, user_num, device_id, prev)
-        SELECT c1, c2, c3, CAST(?4 AS BIGINT) FROM {zip ints ?1 ints ?2 blobs ?3} AS changed WHERE 1 = 1
-        ON CONFLICT (user_num, device_id) DO UPDATE SET position = excluded.position, prev = excluded.prev";
-    /// Notes changes in the rooms that several local users are in.
-    ROOMS_NOTE_OF_USERS = "INSERT INTO device_list_rooms (room_num, user_num, position)
         SELECT memberships.room_num, memberships.user_num, changed.c1 FROM {zip ints ?1 ints ?2} AS changed
             CROSS JOIN memberships WHERE memberships.user_num = changed.c2 AND memberships.membership = 2
-        ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position";
+        ON CONFLICT (room_num, user_num) DO UPDATE SET position = excluded.position RETURNING room_num";
     /// Notes a change in some rooms.
     ROOMS_NOTE_REMOTE = "INSERT INTO device_list_rooms (room_num, user_num, position)
         SELECT rooms.value, CAST(?1 AS BIGINT), CAST(?2 AS BIGINT) FROM {ints ?3} AS rooms WHERE 1 = 1
@@ -156,11 +148,30 @@ pub(crate) fn device_changes_again(
     let users: Vec<i64> = changes.values().map(|(user, _)| user.0).collect();
     let devices = changes.values().map(|(_, device)| device.as_bytes());
     let devices: Vec<&[u8]> = devices.collect();
-    let (positions, users) = (Value::Ints(&positions), Value::Ints(&users));
-    let params = [positions, users, Value::Blobs(&devices), prev.into()];
-    tx.execute(&DEVICE_CHANGES_AGAIN, &params)?;
-    tx.execute(&ROOMS_NOTE_OF_USERS, &[positions, users])
-        .map(drop)
+    let before = vec![prev; changes.len()];
+    changes_set(tx, (&positions, &users), (&devices, &before))?;
+    rooms_note(tx, &positions, &users).map(drop)
+}
+
+/// Notes changes of devices: at which positions, of which users, of which devices, and after which changes.
+fn changes_set(
+    tx: &mut Tx<'_>,
+    (positions, users): (&[i64], &[i64]),
+    (devices, before): (&[&[u8]], &[i64]),
+) -> Result<(), Error> {
+    let params = [
+        Value::Ints(positions),
+        Value::Ints(users),
+        Value::Blobs(devices),
+        Value::Ints(before),
+    ];
+    tx.execute(&DEVICE_CHANGES_SET, &params).map(drop)
+}
+
+/// Notes a change at each of the positions in the rooms of the user beside it: these rooms.
+fn rooms_note(tx: &mut Tx<'_>, positions: &[i64], users: &[i64]) -> Result<Vec<RoomNum>, Error> {
+    let params = [Value::Ints(positions), Value::Ints(users)];
+    tx.query_all(&ROOMS_NOTE, &params, |row| Ok(RoomNum(row.int(0)?)))
 }
 
 /// The last change of the devices of `user`; 0 when there was none.
@@ -253,17 +264,11 @@ impl Store {
             }
         }
         let ids: Vec<&[u8]> = device_ids.iter().map(String::as_bytes).collect();
-        let params = [
-            user.into(),
-            Value::Ints(&given),
-            Value::Blobs(&ids),
-            Value::Ints(&before),
-        ];
-        tx.execute(&DEVICE_CHANGES_SET, &params)?;
+        let users = vec![user.0; given.len()];
+        changes_set(tx, (&given, &users), (&ids, &before))?;
         tx.execute(&GONE_DEVICES_FORGET, &[user.into(), GONE_REMEMBERED.into()])?;
         let position = positions.last();
-        let params: [Value<'_>; 2] = [user.into(), position.into()];
-        let rooms = tx.query_all(&ROOMS_NOTE, &params, |row| Ok(RoomNum(row.int(0)?)))?;
+        let rooms = rooms_note(tx, &[position], &[user.0])?;
         self.wake_sender_after_commit(tx);
         Ok(DeviceListChange {
             user,
