@@ -75,17 +75,26 @@ pub struct Plan {
     pub has_hostile: bool,
 }
 
-/// What came of a run.
+/// What came of a seed, whatever is simulated.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct Outcome {
     /// The seed.
     pub seed: u64,
     /// What doesn't hold; nothing, if all is well.
     pub failures: Vec<String>,
     /// The rooms in which something doesn't hold, event by event.
     pub failed_rooms: Vec<String>,
-    /// Every message and every answer to a client, in order.
+    /// Every message between servers and every answer to a client, in order.
     pub trace: Vec<String>,
+    /// How long all took, in simulated milliseconds.
+    pub took_ms: i64,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Whether all holds.
+    pub outcome: Outcome,
     /// What the network has carried.
     pub carried: Carried,
     /// Rooms.
@@ -120,8 +129,6 @@ pub struct Report {
     pub lies: u64,
     /// How long it took until all was quiet, in simulated milliseconds.
     pub quiet_after_ms: i64,
-    /// How long all took, in simulated milliseconds.
-    pub took_ms: i64,
 }
 
 /// Runs these seeds on as many threads as there are cores, each seed in a runtime of its own. The reports are in the order of
@@ -432,10 +439,13 @@ impl World {
         failures.extend(findings.failures);
         let model = self.model.lock();
         Report {
-            seed: self.seed,
-            failures,
-            failed_rooms: findings.failed_rooms,
-            trace: self.network.trace.take(),
+            outcome: Outcome {
+                seed: self.seed,
+                failures,
+                failed_rooms: findings.failed_rooms,
+                trace: self.network.trace.take(),
+                took_ms: self.clock.now_ms() - START_MS,
+            },
             carried: self.network.carried(),
             rooms: model.rooms.len(),
             acknowledged: model.acknowledged.len(),
@@ -453,7 +463,6 @@ impl World {
             attacks: model.attacks,
             lies: self.liar.lies(),
             quiet_after_ms,
-            took_ms: self.clock.now_ms() - START_MS,
         }
     }
 

@@ -3,7 +3,7 @@
 mod encryption;
 
 use starling_testkit::seeds;
-use starling_testkit::simulation::{Plan, Report, run, run_all};
+use starling_testkit::simulation::{Outcome, Plan, Report, run, run_all};
 
 /// Five servers, on which all that can fail does.
 const ALL: Plan = Plan {
@@ -20,33 +20,41 @@ fn servers_agree_and_lose_nothing_whatever_fails() {
     for report in &reports {
         println!("{}", line(report));
     }
-    if let [report] = reports.as_slice() {
-        println!("{}", report.trace.join("\n"));
-        println!("{}", report.failed_rooms.join("\n"));
-    }
-    let failed: Vec<&Report> = reports
-        .iter()
-        .filter(|it| !it.failures.is_empty())
-        .collect();
-    for report in &failed {
-        println!("seed {}:\n  {}", report.seed, report.failures.join("\n  "));
-    }
-    assert!(
-        failed.is_empty(),
-        "{} seeds fail: STARLING_SEED=n repeats one",
-        failed.len()
-    );
+    tell(reports.iter().map(|it| &it.outcome));
+    none_fails(reports.iter().map(|it| &it.outcome));
 }
 
 #[test]
 fn a_seed_is_always_the_same_run() {
-    let (one, other) = (run(1, ALL), run(1, ALL));
-    let same = one
-        .trace
-        .iter()
-        .zip(&other.trace)
-        .take_while(|(one, other)| one == other);
-    let same = same.count();
+    are_the_same(&run(1, ALL).outcome, &run(1, ALL).outcome);
+}
+
+/// Tells of a single seed what happened, and of each that fails why.
+fn tell<'a>(outcomes: impl ExactSizeIterator<Item = &'a Outcome>) {
+    let is_single = outcomes.len() == 1;
+    for outcome in outcomes {
+        if is_single {
+            println!("{}", outcome.trace.join("\n"));
+            println!("{}", outcome.failed_rooms.join("\n"));
+        }
+        if !outcome.failures.is_empty() {
+            let failures = outcome.failures.join("\n  ");
+            println!("seed {}:\n  {failures}", outcome.seed);
+        }
+    }
+}
+
+fn none_fails<'a>(outcomes: impl Iterator<Item = &'a Outcome>) {
+    let failed = outcomes.filter(|it| !it.failures.is_empty()).count();
+    assert!(
+        failed == 0,
+        "{failed} seeds fail: STARLING_SEED=n repeats one"
+    );
+}
+
+fn are_the_same(one: &Outcome, other: &Outcome) {
+    let pairs = one.trace.iter().zip(&other.trace);
+    let same = pairs.take_while(|(one, other)| one == other).count();
     assert_eq!(one.trace.get(same), other.trace.get(same), "line {same}");
 }
 
@@ -54,7 +62,7 @@ fn line(report: &Report) -> String {
     format!(
         "seed {}: {} rooms, {} events acknowledged, {} deliveries ({} not shown, {} in no timeline; {} missed while joining), {} states compared, {} read ({} over forks); \
          {} crashes, {} partitions, {} refused, {} broken, {} attacks, {} lies; {:?}; quiet after {} s, {} s in all",
-        report.seed,
+        report.outcome.seed,
         report.rooms,
         report.acknowledged,
         report.deliveries,
@@ -72,6 +80,6 @@ fn line(report: &Report) -> String {
         report.lies,
         report.carried,
         report.quiet_after_ms / 1000,
-        report.took_ms / 1000,
+        report.outcome.took_ms / 1000,
     )
 }

@@ -32,7 +32,7 @@ use super::client::StateEvent;
 use super::evidence::Evidence;
 use super::host::{Host, chance_of};
 use super::network::{Faults, Network};
-use super::{QUIET_MS, START_MS, UNTIL_QUIET};
+use super::{Outcome, QUIET_MS, START_MS, UNTIL_QUIET};
 
 /// The users, each with the number of their host.
 const USERS: [(&str, usize); 5] = [("ann", 0), ("bob", 1), ("cat", 2), ("dan", 0), ("eva", 1)];
@@ -54,18 +54,10 @@ pub struct EncryptionPlan {
 /// What came of a run.
 #[derive(Debug, Clone)]
 pub struct EncryptionReport {
-    /// The seed.
-    pub seed: u64,
-    /// What doesn't hold; nothing, if all is well.
-    pub failures: Vec<String>,
-    /// The rooms in which something was not read, event by event.
-    pub failed_rooms: Vec<String>,
-    /// Every message between servers and every answer to a client, in order, without what is encrypted.
-    pub trace: Vec<String>,
+    /// Whether all holds. The trace is without what is encrypted.
+    pub outcome: Outcome,
     /// What was seen.
     pub counts: Counts,
-    /// How long all took, in simulated milliseconds.
-    pub took_ms: i64,
 }
 
 /// Runs one seed.
@@ -298,12 +290,14 @@ impl Scene {
         let ledger = &mut *self.people.ledger.lock();
         ledger.check_given();
         EncryptionReport {
-            seed: self.seed,
-            failures: std::mem::take(&mut ledger.failures),
-            failed_rooms,
-            trace: self.network.trace.take(),
+            outcome: Outcome {
+                seed: self.seed,
+                failures: std::mem::take(&mut ledger.failures),
+                failed_rooms,
+                trace: self.network.trace.take(),
+                took_ms: self.clock.now_ms() - START_MS,
+            },
             counts: ledger.counts,
-            took_ms: self.clock.now_ms() - START_MS,
         }
     }
 
