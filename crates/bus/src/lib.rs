@@ -171,8 +171,8 @@ impl Bus {
             .filter(|listener| listener.note_fleeting(count))
             .cloned()
             .collect();
-        drop(listeners);
         self.shared.publish(&fleeting);
+        drop(listeners);
         drop(fleeting);
         for listener in woken {
             listener.wake();
@@ -182,9 +182,12 @@ impl Bus {
     /// Tells that all up to `position` is committed and in the caches, and that the change at `position` concerns
     /// `topics`. Called after the commit, in the order of the commits.
     pub fn advance(&self, position: i64, topics: &[Topic]) {
-        let concerned = self.shared.listeners.lock().note(position, topics);
-        // Only now: whoever reads this head finds the change noted with each listener that it concerns.
+        let listeners = self.shared.listeners.lock();
+        let concerned = listeners.note(position, topics);
+        // After the notes: whoever reads this head finds the change noted with each listener that it concerns. And with the
+        // lock: who begins to follow a room too late for the note is told by the head from where to read.
         self.shared.head.fetch_max(position, Ordering::Release);
+        drop(listeners);
         for listener in concerned {
             listener.wake();
         }

@@ -4,6 +4,7 @@
 mod fleeting;
 
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 use starling_bus::{Bus, Listener, Topic};
 
@@ -49,6 +50,40 @@ fn a_new_listener_does_not_know_the_past() {
     listener.ready(bus.head());
     assert_eq!(listener.changes_since(4), None);
     assert_eq!(listener.changes_since(5), Some(vec![]));
+}
+
+#[test]
+fn who_begins_to_listen_misses_nothing_that_happens_meanwhile() {
+    let bus = Bus::new(0, 7);
+    let missed = std::thread::scope(|scope| {
+        let begin = |user: i64| {
+            let bus = &bus;
+            scope.spawn(move || (0..20_000).find_map(|n| missed_at_the_beginning(bus, user + n)))
+        };
+        // So many that they wait for each other, and for who advances.
+        let beginners: Vec<_> = [0, 1_000_000, 2_000_000, 3_000_000].map(begin).into();
+        let mut position = 0;
+        while !beginners.iter().all(ScopedJoinHandle::is_finished) {
+            position += 1;
+            bus.advance(position, &[Topic::Room(100)]);
+        }
+        let missed = beginners.into_iter().map(|it| it.join().unwrap());
+        missed.flatten().collect::<Vec<_>>()
+    });
+    assert_eq!(missed, [], "had all up to, was told up to, of");
+}
+
+/// A device that has been told all up to the head begins to listen; what it isn't told of what comes next.
+fn missed_at_the_beginning(bus: &Bus, device: i64) -> Option<(i64, i64, i64)> {
+    let (listener, _) = bus.listen(device, device, 0);
+    bus.follow_all(&listener, &[100]);
+    let since = bus.head();
+    listener.ready(since);
+    let head = bus.head();
+    let last = listener.changes_since(since).unwrap().last().copied();
+    bus.unfollow(device, 100);
+    let told = last.map_or(since, |(position, _)| position);
+    (told < head).then_some((since, told, head))
 }
 
 #[test]
