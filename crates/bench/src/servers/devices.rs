@@ -32,6 +32,8 @@ pub struct Devices {
     pub owners: Vec<User>,
     /// The devices: those that follow each other are of different users.
     pub all: Vec<Device>,
+    /// How many keys were asked for that the server had, and that it didn't give.
+    pub missing: u64,
 }
 
 /// A device that has keys.
@@ -86,6 +88,7 @@ impl Devices {
         let mut made = Self {
             owners,
             all: all.into_iter().flatten().collect(),
+            missing: 0,
         };
         made.sort();
         made.all.truncate(count);

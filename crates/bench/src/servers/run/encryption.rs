@@ -59,11 +59,14 @@ impl Run {
     }
 
     fn add_of_devices(&mut self, scenario: &str, all: Vec<Vec<Round>>, devices: usize) {
-        for (site, rounds) in self.sites.iter().zip(all) {
+        for (site, rounds) in self.sites.iter_mut().zip(all) {
             if !site.is_floor() {
                 let made = site.devices.all.len();
-                self.report
-                    .row(scenario, site, rounds, fewer(made, devices, "devices"));
+                let note = match std::mem::take(&mut site.devices.missing) {
+                    0 => fewer(made, devices, "devices"),
+                    missing => format!("{missing} keys that it had were not given"),
+                };
+                self.report.row(scenario, site, rounds, note);
             }
         }
     }
