@@ -16,6 +16,8 @@ logging.getLogger("nio").setLevel(logging.ERROR)
 PASSWORD = "a good secret"
 WAIT_S = 20.0
 LONG_POLL_MS = 10_000
+# Of a longer gap the library would not look for the rest: what a busy machine lets it miss at once is more than the usual ten.
+WHOLE = {"room": {"timeline": {"limit": 100}}}
 
 
 def new_client(url: str, user: str = "") -> AsyncClient:
@@ -52,7 +54,7 @@ class NioUser:
             self._news.notify_all()
 
     def start_syncing(self) -> None:
-        self._loop = asyncio.create_task(self.client.sync_forever(timeout=self.long_poll_ms))
+        self._loop = asyncio.create_task(self.client.sync_forever(timeout=self.long_poll_ms, sync_filter=WHOLE))
 
     async def stop_syncing(self) -> None:
         if self._loop is not None:
