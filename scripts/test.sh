@@ -120,8 +120,8 @@ cargo_tests 'Rust tests, both engines' \
     scripts/with-postgres.sh --no-fsync cargo test --workspace --locked --no-fail-fast
 check 'fuzz targets' fuzz_targets
 check 'build' cargo build --locked --package starling
-check 'release build' cargo build --release --locked --package starling
-check 'release build of the benchmark' cargo build --release --locked --package starling-bench
+# In one go, as for `make bench`: apart, what they share would be built twice, since they want it with other features.
+check 'release build' cargo build --release --locked --package starling --package starling-bench
 check 'counted instructions' cargo xtask instructions "$target/release/starling-bench"
 check 'footprint' cargo xtask footprint "$target/release/starling"
 suite 'durability' durability
