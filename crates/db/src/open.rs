@@ -13,7 +13,7 @@ use crate::migrate::{Schema, migrate};
 use crate::postgres::Address;
 use crate::reader::{PostgresReaders, Readers, SqliteReaders};
 use crate::simulation::{SimulatedDisk, Simulation};
-use crate::sqlite::{Role, SqliteConnection};
+use crate::sqlite::{self, Role, SqliteConnection};
 use crate::tx::Tx;
 use crate::write::{Job, Slot, Write};
 use crate::writer::{self, Stopped};
@@ -91,6 +91,15 @@ impl Db {
             commits.clone(),
         ));
         Ok(Self::new(readers, sender, stopped, commits, None))
+    }
+
+    /// Reads the whole file of an SQLite database that nobody has open, and compares its parts: whether it is whole. Neither it
+    /// nor a write-ahead log beside it is changed, while [`Db::open_sqlite`] folds any log into the file.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] with what was found first; [`Error::Unavailable`] when the file cannot be read.
+    pub fn check_sqlite(path: &Path) -> Result<(), Error> {
+        sqlite::check(path)
     }
 
     /// Connects to PostgreSQL and brings the database to `schema`. The current tokio runtime drives the connections.

@@ -1,5 +1,7 @@
 //! `starling restored`: what must happen after a copy of the database was put back, before the next start.
 
+use starling_config::{Config, DatabaseUrl};
+use starling_db::{Db, Error};
 use starling_store::restored::{Restored, restored};
 
 use crate::cli::print;
@@ -13,7 +15,7 @@ use crate::way::Offline;
 
 /// `starling restored`.
 pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
-    let offline = Offline::alone(&configuration.config)?;
+    let offline = Offline::alone_if(&configuration.config, check_whole)?;
     let opened = offline.opened();
     let done = offline.run(async {
         let accepted = signing_key::accept(&configuration.config, opened).await?;
@@ -26,6 +28,22 @@ pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
         .map_err(|error| Failure::of("cannot remove the note of how far the log was", &error))?;
     let key = accepted.map(|replaced| format!("{}\n", key::report(&replaced)));
     print(format!("{}{}", key.unwrap_or_default(), report(&done)))
+}
+
+/// Refuses a file that isn't whole, or has the write-ahead log of another database beside it. (PostgreSQL takes a copy whole or
+/// says what it doesn't take.)
+fn check_whole(config: &Config) -> Result<(), Failure> {
+    let DatabaseUrl::Sqlite(path) = &config.database.url else {
+        return Ok(());
+    };
+    Db::check_sqlite(path).map_err(|error| match error {
+        Error::Damaged(damage) => Failure::new(format!(
+            "{0} is damaged ({damage}), and nothing was changed: put the copy there once more, with no {0}-wal and {0}-shm of \
+             another database beside it",
+            path.display()
+        )),
+        error => database(&error),
+    })
 }
 
 /// What was done, for people.

@@ -118,6 +118,14 @@ fn check_database(config: &Config) -> Result<(), Failure> {
 impl Offline {
     /// The database of a server that doesn't run, and doesn't begin to as long as this value lives.
     pub(crate) fn alone(config: &Config) -> Result<Self, Failure> {
+        Self::alone_if(config, |_| Ok(()))
+    }
+
+    /// As [`Self::alone`], if `check` has nothing against the database as it lies there: to open it changes it.
+    pub(crate) fn alone_if(
+        config: &Config,
+        check: impl FnOnce(&Config) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         check_started(config)?;
         let data_dir = DataDir::lock(&config.data_dir).map_err(|error| match error {
             LockError::Failed(failure) => failure,
@@ -126,6 +134,7 @@ impl Offline {
             )),
         })?;
         check_database(config)?;
+        check(config)?;
         Self::open(config, data_dir)
     }
 

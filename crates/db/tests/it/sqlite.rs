@@ -1,6 +1,8 @@
 //! SQLite only: a full disk, and what the disk is asked for.
 
-use starling_db::{Dialect, Error, Migration, Receipt, Schema, Tx, Value, Write};
+use std::path::Path;
+
+use starling_db::{Db, Dialect, Error, Migration, Options, Receipt, Schema, Tx, Value, Write};
 use starling_testkit::TestDb;
 
 use crate::gate::hold;
@@ -23,9 +25,14 @@ static SMALL: Schema = Schema {
 };
 
 fn add_big(tx: &mut Tx<'_>, id: i64) -> Answer<()> {
+    let name = format!("big {id}");
     tx.execute_one(
         &PAIR_ADD_DATA,
-        &[id.into(), "big".into(), Value::Bytes(&vec![1; 1 << 20])],
+        &[
+            id.into(),
+            name.as_str().into(),
+            Value::Bytes(&vec![1; 1 << 20]),
+        ],
     )
 }
 
@@ -95,4 +102,50 @@ async fn durable_batches_wait_for_the_disk_also_after_relaxed_ones() {
     );
     held.let_go().await;
     assert_eq!(relaxed.await.unwrap(), Some(FULL));
+}
+
+/// Opens the database at `path`, adds a pair with much data, and gives the write-ahead log as it is before the end.
+async fn write_big_pair(path: &Path, id: i64) -> Vec<u8> {
+    let db = Db::open_sqlite(path, &SCHEMA, &Options::default()).unwrap();
+    let add = move |tx: &mut Tx<'_>| add_big(tx, id);
+    db.write(Write::new("test"), add).await.unwrap();
+    let log = std::fs::read(path.with_extension("db-wal")).unwrap();
+    db.close().await;
+    log
+}
+
+#[tokio::test]
+async fn a_log_of_later_beside_an_older_copy_is_found_and_both_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.db");
+    write_big_pair(&path, 1).await;
+    let older = std::fs::read(&path).unwrap();
+    write_big_pair(&path, 2).await;
+    let log = write_big_pair(&path, 3).await;
+    Db::check_sqlite(&path).unwrap();
+    std::fs::write(&path, &older).unwrap();
+    std::fs::write(path.with_extension("db-wal"), &log).unwrap();
+    let found = Db::check_sqlite(&path);
+    assert!(matches!(found, Err(Error::Damaged(_))), "{found:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), older);
+    let found = std::fs::read(path.with_extension("db-wal")).unwrap();
+    assert_eq!(found, log);
+    for beside in ["db-wal", "db-shm"] {
+        std::fs::remove_file(path.with_extension(beside)).unwrap();
+    }
+    Db::check_sqlite(&path).unwrap();
+}
+
+#[test]
+fn what_is_no_database_is_not_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.db");
+    let missing = Db::check_sqlite(&path);
+    assert!(matches!(missing, Err(Error::Unavailable(_))), "{missing:?}");
+    assert!(!path.exists());
+    for text in [String::new(), "no database".repeat(1000)] {
+        std::fs::write(&path, text).unwrap();
+        let found = Db::check_sqlite(&path);
+        assert!(matches!(found, Err(Error::Damaged(_))), "{found:?}");
+    }
 }

@@ -99,3 +99,22 @@ fn an_older_copy_is_noticed_at_the_next_start() {
     begin(&folder);
     run(&folder, "Ann");
 }
+
+#[test]
+fn a_copy_that_is_damaged_is_refused_and_left_as_it_is() {
+    let folder = Folder::with("");
+    let database = folder.data().join("starling.db");
+    begin(&folder);
+    let whole = std::fs::read(&database).unwrap();
+    let mut damaged = whole.clone();
+    let end = damaged.len();
+    damaged[end / 2..end / 2 + 16_384].fill(0);
+    std::fs::write(&database, &damaged).unwrap();
+    let refused = folder.run(&RESTORED);
+    assert!(refused.error().contains("is damaged"), "{refused:?}");
+    assert!(refused.error().contains("starling.db-wal"), "{refused:?}");
+    assert!(std::fs::read(&database).unwrap() == damaged);
+    std::fs::write(&database, &whole).unwrap();
+    folder.run(&RESTORED).ok();
+    assert_eq!(folder.serve().stop(), Some(0));
+}
