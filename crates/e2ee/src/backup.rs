@@ -10,11 +10,12 @@ use serde_json::value::RawValue;
 use starling_db::{Error, Tx, Write};
 use starling_store::accounts::lock_key;
 use starling_store::key_backup::{
-    BackedUpKey, Backup, KeyScope, backup_current, backup_delete, backup_doubt_take, backup_insert,
-    backup_last_version, backup_read, backup_set_auth_data, backups_bytes, backups_to_empty,
-    keys_delete, keys_put, keys_read,
+    BackedUpKey, Backup, KeyScope, backup_current, backup_delete, backup_doubt, backup_insert,
+    backup_last_version, backup_read, backup_refuse, backup_set_auth_data, backups_bytes,
+    backups_to_empty, keys_delete, keys_put, keys_read,
 };
 use starling_store::restored::FIRST_EPOCH;
+use starling_store::rooms::stable_hash;
 use starling_store::{DeviceNum, Store, UserNum};
 
 /// The largest description of how a backup is encrypted, in bytes.
@@ -32,6 +33,9 @@ const MOST_KEYS: i64 = 1_000_000;
 /// The keys in all backups of a user together have about so many bytes.
 pub const MOST_BACKUP_BYTES: i64 = 1 << 30;
 
+/// So often an upload is refused that a client repeats, where the backup lacks keys: then it doesn't listen.
+const MOST_REFUSALS: i64 = 10;
+
 /// The longest name of an algorithm, a room or a session, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -48,6 +52,12 @@ pub enum BackupError {
     #[error("this is not the newest backup")]
     NotCurrent {
         /// The newest one's version.
+        current: i64,
+    },
+    /// A copy of the database was put back: the device must take the backup for another one.
+    #[error("keys of this backup may be lost: back up again all that there are")]
+    InDoubt {
+        /// Its version.
         current: i64,
     },
     /// A backup keeps the algorithm that it was made with.
@@ -128,6 +138,17 @@ impl TryFrom<AllKeys> for NewKeys {
             }
         }
         Ok(Self(all))
+    }
+}
+
+impl NewKeys {
+    /// Tells these keys from others, and from themselves when they are encrypted once more.
+    fn hash(&self) -> i64 {
+        let texts = |key: &BackedUpKey| {
+            [&key.room_id, &key.session_id, &key.session_data].map(String::clone)
+        };
+        let texts: Vec<String> = self.0.iter().flat_map(texts).collect();
+        stable_hash(texts.join("\n").as_bytes())
     }
 }
 
@@ -238,26 +259,37 @@ impl KeyBackups {
         Ok(self.empty(user, version).await?)
     }
 
-    /// Whether `device` may write keys to the backup. After a copy of the database was put back, each device is told once that
-    /// the backup is another: of the keys in it, some are lost, and the device has to back all up again. (What clients do when
-    /// they are told so: they look which backup there is, and take it anew.)
+    /// Whether `device` may write keys to the backup. After a copy of the database was put back, each device is told that the
+    /// backup is another: of the keys in it, some are lost, and the device has to back all up again.
+    ///
+    /// What clients do when they are told so: they forget what they have backed up, and go on with keys that they encrypt anew,
+    /// some after they have looked which backup there is, others when they start the next time. The same keys once more are
+    /// those of a client that the refusal didn't reach, so it is repeated.
     ///
     /// # Errors
-    /// [`BackupError::NotCurrent`], with this version, where the device has to look again; [`BackupError::Unknown`].
+    /// [`BackupError::InDoubt`] where the device has to do so; [`BackupError::NotCurrent`], [`BackupError::Unknown`].
     pub async fn check_trust(
         &self,
         (user, version): (UserNum, i64),
         device: DeviceNum,
+        keys: &NewKeys,
     ) -> Result<(), BackupError> {
         if self.store.epoch() <= FIRST_EPOCH {
             return Ok(());
         }
-        let take = move |tx: &mut Tx<'_>| {
+        let doubt = move |tx: &mut Tx<'_>| backup_doubt(tx, device);
+        let is_in_doubt: Result<bool, Error> =
+            self.store.db().read("key_backup_doubt", doubt).await;
+        if !is_in_doubt? {
+            return Ok(());
+        }
+        let hash = keys.hash();
+        let refuse = move |tx: &mut Tx<'_>| {
             writable(tx, user, version)?;
-            Ok::<_, BackupError>(backup_doubt_take(tx, device)?)
+            Ok::<_, BackupError>(backup_refuse(tx, device, hash, MOST_REFUSALS)?)
         };
-        if self.write("key_backup_doubt", user, take).await? {
-            return Err(BackupError::NotCurrent { current: version });
+        if self.write("key_backup_refuse", user, refuse).await? {
+            return Err(BackupError::InDoubt { current: version });
         }
         Ok(())
     }

@@ -35,8 +35,16 @@ starling_db::statements! {
     /// Deleted backups that still have keys.
     BACKUPS_TO_EMPTY = "SELECT user_num, version FROM key_backups WHERE is_deleted = 1 AND key_count > 0
         ORDER BY user_num, version LIMIT ?1";
-    /// A device that is told to look again is told so once.
-    BACKUP_DOUBT_TAKE = "UPDATE devices SET backup_in_doubt = 0 WHERE device_num = ?1 AND backup_in_doubt = 1";
+    /// Whether a device is to be told to look again.
+    BACKUP_DOUBT = "SELECT 1 FROM devices WHERE device_num = ?1 AND backup_in_doubt = 1";
+    /// Its first upload is refused, and so is that one when it is repeated.
+    BACKUP_REFUSE = "UPDATE devices SET backup_refused = ?2, backup_refusals = backup_refusals + 1
+        WHERE device_num = ?1 AND backup_in_doubt = 1
+            AND (backup_refusals = 0 OR backup_refused = ?2 AND backup_refusals < ?3)";
+    /// A device has been told.
+    BACKUP_TRUST = "UPDATE devices SET backup_in_doubt = 0 WHERE device_num = ?1";
+    /// What begins anew is in no doubt.
+    BACKUPS_TRUST_OF_USER = "UPDATE devices SET backup_in_doubt = 0 WHERE user_num = ?1 AND backup_in_doubt = 1";
     /// How long all keys of a user are together.
     BACKUPS_BYTES = "SELECT CAST(COALESCE(SUM(byte_count), 0) AS BIGINT) FROM key_backups WHERE user_num = ?1";
     /// How many of some keys are there, and how long these are.
@@ -148,15 +156,36 @@ pub fn backup_last_version(tx: &mut Tx<'_>, user: UserNum) -> Result<i64, Error>
     Ok(last.unwrap_or(0))
 }
 
-/// Whether `device` may believe that keys are backed up which are not (see [`crate::restored`]). It is told once.
+/// Whether `device` may believe that keys are backed up which are not (see [`crate::restored`]), and hasn't been told so.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn backup_doubt(tx: &mut Tx<'_>, device: DeviceNum) -> Result<bool, Error> {
+    let doubt = tx.query_one(&BACKUP_DOUBT, &[device.into()], |_| Ok(()))?;
+    Ok(doubt.is_some())
+}
+
+/// Whether an upload of a device in doubt is to be refused: its first one, also when that is repeated, `most` times in all. With
+/// any other the doubt ends.
 ///
 /// # Errors
 /// When the database fails.
-pub fn backup_doubt_take(tx: &mut Tx<'_>, device: DeviceNum) -> Result<bool, Error> {
-    Ok(tx.execute(&BACKUP_DOUBT_TAKE, &[device.into()])? == 1)
+pub fn backup_refuse(
+    tx: &mut Tx<'_>,
+    device: DeviceNum,
+    upload_hash: i64,
+    most: i64,
+) -> Result<bool, Error> {
+    let params = [device.into(), upload_hash.into(), most.into()];
+    let is_refused = tx.execute(&BACKUP_REFUSE, &params)? == 1;
+    if !is_refused {
+        tx.execute(&BACKUP_TRUST, &[device.into()])?;
+    }
+    Ok(is_refused)
 }
 
-/// Begins a backup: its version. Of who has more than `most` backups, the oldest are deleted.
+/// Begins a backup: its version. Of who has more than `most` backups, the oldest are deleted. Devices learn of it, and are in no
+/// doubt about what is in it.
 ///
 /// # Errors
 /// When the database fails.
@@ -175,6 +204,7 @@ pub fn backup_insert(
         auth_data.as_bytes().into(),
     ];
     tx.execute_one(&BACKUP_INSERT, &params)?;
+    tx.execute(&BACKUPS_TRUST_OF_USER, &[user.into()])?;
     let params = [user.into(), i64::from(most).into()];
     let beyond = tx.query_all(&BACKUPS_BEYOND, &params, |row| row.int(0))?;
     // One at most, as each new one deletes what the last one left.

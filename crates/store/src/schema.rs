@@ -125,6 +125,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0030_own_key_current",
             text: include_str!("migrations/0030_own_key_current.sql"),
         },
+        Migration {
+            name: "0031_backup_refusals",
+            text: include_str!("migrations/0031_backup_refusals.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,

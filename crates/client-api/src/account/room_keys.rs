@@ -204,9 +204,10 @@ async fn put(
 ) -> Result<Json<Changed>, MatrixError> {
     let backup = which.backup(session)?;
     let keys = NewKeys::try_from(keys).map_err(refusal)?;
-    let trusted = state.key_backups.check_trust(backup, session.device).await;
+    let backups = &state.key_backups;
+    let trusted = backups.check_trust(backup, session.device, &keys).await;
     trusted.map_err(refusal)?;
-    let backup = state.key_backups.put(backup, keys).await;
+    let backup = backups.put(backup, keys).await;
     Ok(Json(backup.map_err(refusal)?.into()))
 }
 
@@ -400,15 +401,23 @@ fn number(version: &str) -> Result<i64, MatrixError> {
     number.ok_or_else(|| refusal(BackupError::Unknown))
 }
 
+fn wrong_version(current: i64, message: &str) -> MatrixError {
+    let code = "M_WRONG_ROOM_KEYS_VERSION";
+    MatrixError::new(StatusCode::FORBIDDEN, code, message)
+        .with("current_version", current.to_string())
+}
+
 fn refusal(error: BackupError) -> MatrixError {
     match error {
         BackupError::Unknown => MatrixError::not_found("There is no such backup"),
-        BackupError::NotCurrent { current } => MatrixError::new(
-            StatusCode::FORBIDDEN,
-            "M_WRONG_ROOM_KEYS_VERSION",
-            "This is not the newest backup",
-        )
-        .with("current_version", current.to_string()),
+        BackupError::NotCurrent { current } => {
+            wrong_version(current, "This is not the newest backup")
+        }
+        // What clients know to begin anew by.
+        BackupError::InDoubt { current } => wrong_version(
+            current,
+            "The server went back to an older state, and this backup may lack keys that were in it: back up all keys again",
+        ),
         BackupError::OtherAlgorithm | BackupError::Algorithm | BackupError::Negative => {
             MatrixError::invalid_param(error.to_string())
         }

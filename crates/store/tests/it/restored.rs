@@ -4,7 +4,7 @@ use starling_db::{Error, Positions, Tx, Write};
 use starling_store::destinations::{Destinations, KEPT_POSITIONS, destinations, destinations_set};
 use starling_store::devices::device_upsert;
 use starling_store::filters::filter_store;
-use starling_store::key_backup::{backup_doubt_take, backup_insert, backup_read};
+use starling_store::key_backup::{backup_doubt, backup_insert, backup_read, backup_refuse};
 use starling_store::one_time_keys::{OneTimeKey, fallback_keys, one_time_keys_find};
 use starling_store::restored::{FIRST_EPOCH, restored};
 use starling_store::{CacheSizes, SCHEMA, Store, UserNum};
@@ -117,7 +117,7 @@ async fn numbers_that_clients_know_are_not_given_out_again() {
 }
 
 #[tokio::test]
-async fn each_device_of_who_backs_keys_up_is_told_to_look_again_once() {
+async fn each_device_of_who_backs_keys_up_is_told_to_look_again() {
     on_each_engine(&SCHEMA, |db| async move {
         let devices = write(&db, |tx| {
             backup_insert(tx, ALICE, ("x", "{}"), 100)?;
@@ -129,16 +129,34 @@ async fn each_device_of_who_backs_keys_up_is_told_to_look_again_once() {
             ])
         })
         .await;
-        let done = restored(db.db(), 5).await.unwrap();
-        assert_eq!(done.backups, 2);
-        for expected in [[true, true, false], [false; 3]] {
-            for (device, expected) in devices.into_iter().zip(expected) {
-                let take = move |tx: &mut Tx<'_>| backup_doubt_take(tx, device);
-                assert_eq!(write(&db, take).await, expected, "{device:?}");
-            }
+        let [phone, ..] = devices;
+        let refuse = |upload| move |tx: &mut Tx<'_>| backup_refuse(tx, phone, upload, 3);
+        let doubts = async || {
+            write(&db, move |tx| {
+                let new = device_upsert(tx, ALICE, "NEW", None, 0)?;
+                let [phone, tablet, other] = devices;
+                let mut doubt = |device| backup_doubt(tx, device);
+                Ok([doubt(phone)?, doubt(tablet)?, doubt(other)?, doubt(new)?])
+            })
+            .await
+        };
+        // Each time that a copy is put back.
+        for now_ms in [5, 6] {
+            let done = restored(db.db(), now_ms).await.unwrap();
+            assert_eq!(done.backups, 2 + u64::from(now_ms == 6));
+            assert!(write(&db, refuse(7)).await && write(&db, refuse(7)).await);
+            assert_eq!(doubts().await, [true, true, false, now_ms == 6]);
+            assert!(!write(&db, refuse(8)).await);
+            assert!(!write(&db, refuse(7)).await);
+            assert_eq!(doubts().await, [false, true, false, now_ms == 6]);
         }
-        let new = write(&db, |tx| device_upsert(tx, ALICE, "NEW", None, 0)).await;
-        assert!(!write(&db, move |tx| backup_doubt_take(tx, new)).await);
+        // The same for ever.
+        restored(db.db(), 7).await.unwrap();
+        for expected in [true, true, true, false] {
+            assert_eq!(write(&db, refuse(9)).await, expected);
+        }
+        write(&db, |tx| backup_insert(tx, ALICE, ("x", "{}"), 100)).await;
+        assert_eq!(doubts().await, [false; 4]);
     })
     .await;
 }

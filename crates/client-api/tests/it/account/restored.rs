@@ -70,10 +70,11 @@ async fn an_old_token_gets_all_anew_with_whose_keys_to_ask_for_and_how_many_keys
     .await;
 }
 
-async fn put_keys(caller: &Caller, version: &str) -> (u16, Value) {
+/// Puts a key that was encrypted so in the backup.
+async fn put_key(caller: &Caller, version: &str, ciphertext: &str) -> (u16, Value) {
     let key = json!({
         "first_message_index": 0, "forwarded_count": 0, "is_verified": true,
-        "session_data": { "ciphertext": "c" },
+        "session_data": { "ciphertext": ciphertext },
     });
     let keys = json!({ "rooms": { "!a:localhost": { "sessions": { "s": key } } } });
     let answer = caller
@@ -82,35 +83,69 @@ async fn put_keys(caller: &Caller, version: &str) -> (u16, Value) {
     (answer.status, answer.body())
 }
 
+async fn begin_backup(caller: &Caller) -> String {
+    let backup = json!({ "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {} });
+    let made = caller.post("room_keys/version", &backup).await.ok();
+    made["version"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
-async fn each_device_is_told_once_to_look_at_the_backup_again() {
+async fn each_device_is_told_to_back_up_all_again_until_it_has_heard_so() {
     on_each_engine(&SCHEMA, async |db: TestDb| {
         let before = start(&db).await;
         let alice = before.user("alice").await;
-        let backup =
-            json!({ "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {} });
-        let made = alice.post("room_keys/version", &backup).await.ok();
-        let version = made["version"].as_str().unwrap();
-        let (status, old) = put_keys(&alice, version).await;
+        let deaf = before.device("alice").await;
+        let version = begin_backup(&alice).await;
+        let (status, old) = put_key(&alice, &version, "lost").await;
         assert_eq!((status, &old["count"]), (200, &json!(1)));
         let after = put_back(&db).await;
         let alice = alice.at(&after);
         let shown = alice.get("room_keys/version").await.ok();
         assert_eq!(
             (shown["version"].as_str(), &shown["count"]),
-            (Some(version), &json!(1))
+            (Some(&*version), &json!(1))
         );
         assert_ne!(shown["etag"], old["etag"]);
-        let (status, refused) = put_keys(&alice, version).await;
-        assert_eq!(
-            (status, &refused["errcode"]),
-            (403, &json!("M_WRONG_ROOM_KEYS_VERSION"))
-        );
-        assert_eq!(refused["current_version"], version);
-        assert_eq!(put_keys(&alice, version).await.0, 200);
+        // Repeated by a client that the answer didn't reach.
+        for _ in 0..2 {
+            let (status, refused) = put_key(&alice, &version, "1").await;
+            assert_eq!(
+                (status, &refused["errcode"]),
+                (403, &json!("M_WRONG_ROOM_KEYS_VERSION"))
+            );
+            assert_eq!(refused["current_version"], *version);
+            let told = refused["error"].as_str().unwrap();
+            assert!(told.contains("back up all keys again"), "{told}");
+        }
+        for again in ["2", "3", "1"] {
+            assert_eq!(put_key(&alice, &version, again).await.0, 200);
+        }
+        // One that repeats it for ever.
+        let deaf = deaf.at(&after);
+        for _ in 0..10 {
+            assert_eq!(put_key(&deaf, &version, "1").await.0, 403);
+        }
+        assert_eq!(put_key(&deaf, &version, "1").await.0, 200);
         // A device that begins afterwards knows nothing of what was before.
         let new = after.device("alice").await;
-        assert_eq!(put_keys(&new, version).await.0, 200);
+        assert_eq!(put_key(&new, &version, "1").await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backup_that_begins_afterwards_is_in_no_doubt() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let before = start(&db).await;
+        let alice = before.user("alice").await;
+        let version = begin_backup(&alice).await;
+        let after = put_back(&db).await;
+        let alice = alice.at(&after);
+        let newer = begin_backup(&alice).await;
+        assert_eq!(put_key(&alice, &newer, "1").await.0, 200);
+        let (status, refused) = put_key(&alice, &version, "1").await;
+        assert_eq!((status, &refused["current_version"]), (403, &json!(newer)));
+        assert_eq!(refused["error"], "This is not the newest backup");
     })
     .await;
 }
