@@ -32,7 +32,7 @@ class Restoring(Conversation):
         # It notices by itself.
         with self.assertRaises(DidNotStart) as raised:
             self.ours.start()
-        self.assertIn("run `starling restored` first", raised.exception.log)
+        self.assertRegex(raised.exception.log, "run `starling restored --config [^`]+` first")
         self.assertIn("the server can start now", self.ours.run("restored"))
         self.ours.start()
 

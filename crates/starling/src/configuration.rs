@@ -15,14 +15,14 @@ use crate::logs;
 /// The largest file that is read, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// The configuration, and whether it is the development profile.
+/// The configuration, and where it is from.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     pub(crate) config: Config,
     /// `rooms.default_version`.
     pub(crate) default_version: RoomVersion,
-    /// There is no file.
-    pub(crate) is_development: bool,
+    /// The file, as it was named on the command line; without one, this is the development profile.
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Configuration {
@@ -53,8 +53,20 @@ impl Configuration {
         Ok(Self {
             config,
             default_version: version,
-            is_development: file.is_none(),
+            file: file.map(Path::to_owned),
         })
+    }
+
+    /// Whether this is the development profile.
+    pub(crate) fn is_development(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// A command for this server, as its administrator types it.
+    pub(crate) fn command(&self, words: &str) -> String {
+        let file = self.file.as_ref();
+        let file = file.map(|file| format!(" --config {}", file.display()));
+        format!("`starling {words}{}`", file.unwrap_or_default())
     }
 }
 

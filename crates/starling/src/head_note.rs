@@ -9,6 +9,7 @@ use std::time::Duration;
 use starling_bus::Bus;
 use starling_http::Shutdown;
 
+use crate::configuration::Configuration;
 use crate::failure::Failure;
 use crate::open::Opened;
 
@@ -28,22 +29,23 @@ pub(crate) struct HeadNote {
 
 impl HeadNote {
     /// Compares the database with the note, if there is one, and notes where it is now.
-    pub(crate) fn check(data_dir: &Path, opened: &Opened) -> Result<Self, Failure> {
+    pub(crate) fn check(configuration: &Configuration, opened: &Opened) -> Result<Self, Failure> {
         let note = Self {
-            path: data_dir.join(FILE),
+            path: configuration.config.data_dir.join(FILE),
             log_id: opened.log_id,
             epoch: opened.store.epoch(),
         };
         let now = (note.epoch, opened.bus.head());
+        let restored = configuration.command("restored");
         match note.read() {
             Some((log_id, ..)) if log_id != note.log_id => Err(Failure::new(format!(
-                "the data folder had another database the last time, of which nothing is here: put that back, run `starling restored` \
+                "the data folder had another database the last time, of which nothing is here: put that back, run {restored} \
                  first if this is an older copy, or remove {} if another database is meant",
                 note.path.display()
             ))),
             Some((_, epoch, position)) if (epoch, position) > now => Err(Failure::new(format!(
                 "the database is an older copy of what it was (it ends at {} of epoch {}, and had come to {} of epoch {}): \
-                 run `starling restored` first, or remove {} if you know that nothing is lost",
+                 run {restored} first, or remove {} if you know that nothing is lost",
                 now.1,
                 now.0,
                 position,

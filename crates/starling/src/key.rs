@@ -8,13 +8,12 @@ use crate::way::Offline;
 
 /// `starling key rotate`: from the next start on, the server signs with another key, and says of the old one that it was its.
 pub(crate) fn rotate(configuration: &Configuration, is_lost: bool) -> Result<(), Failure> {
-    let config = &configuration.config;
-    let offline = Offline::alone(config)?;
+    let offline = Offline::alone(&configuration.config)?;
     let opened = offline.opened();
     let rotated = if is_lost {
-        offline.run(signing_key::replace_lost(config, opened))
+        offline.run(signing_key::replace_lost(configuration, opened))
     } else {
-        offline.run(signing_key::rotate(config, opened))
+        offline.run(signing_key::rotate(configuration, opened))
     };
     offline.close();
     print(report(&rotated?))

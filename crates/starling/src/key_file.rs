@@ -27,11 +27,6 @@ impl<'a> KeyFile<'a> {
         }
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        self.path
-    }
-
     /// The key, if there is a file.
     pub(crate) fn read(&self) -> Result<Option<SigningKey>, Failure> {
         let path = self.path.display();

@@ -18,7 +18,7 @@ pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
     let offline = Offline::alone_if(&configuration.config, check_whole)?;
     let opened = offline.opened();
     let done = offline.run(async {
-        let accepted = signing_key::accept(&configuration.config, opened).await?;
+        let accepted = signing_key::accept(configuration, opened).await?;
         let done = restored(opened.store.db(), opened.clock.now_ms()).await;
         Ok((accepted, done.map_err(|error| database(&error))?))
     });

@@ -82,10 +82,10 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
         tracing::warn!("{warning}");
     }
     let opened = open::open(&configuration.config).await?;
-    let head_note = HeadNote::check(data_dir.path(), &opened)?;
+    let head_note = HeadNote::check(&configuration, &opened)?;
     let shutdown = Shutdown::new();
     let (stop_sync, stopping) = watch::channel(false);
-    let key = signing_key::current(&configuration.config, &opened).await?;
+    let key = signing_key::current(&configuration, &opened).await?;
     let old_keys = signing_key::replaced(opened.store.db(), &key).await?;
     let identity = Identity {
         server_name: opened.server_name.clone(),
@@ -338,7 +338,7 @@ async fn setup_link(
     configuration: &Configuration,
     opened: &Opened,
 ) -> Result<Option<Arc<SetupLink>>, Failure> {
-    if !configuration.is_development {
+    if !configuration.is_development() {
         return Ok(None);
     }
     let accounts = opened.users.accounts.list(UserNum(0), 1).await;
@@ -463,7 +463,7 @@ fn announce(
     data_dir
         .describe(&holder)
         .map_err(|error| Failure::of("cannot write the lock file", &error))?;
-    if configuration.is_development {
+    if configuration.is_development() {
         let first = urls.first().map_or("", String::as_str);
         let setup = setup.map_or_else(String::new, |setup| {
             let hours = SetupLink::HOURS;

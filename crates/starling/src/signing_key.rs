@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use starling_config::{Config, DatabaseUrl};
+use starling_config::DatabaseUrl;
 use starling_db::{Db, Error, Tx, Write};
 use starling_events::SigningKey;
 use starling_events::server_keys::OldKey;
@@ -15,6 +15,7 @@ use starling_runtime::Chance;
 use starling_store::own_keys::{self, PublicKey};
 use starling_store::server;
 
+use crate::configuration::Configuration;
 use crate::failure::Failure;
 use crate::key_file::KeyFile;
 use crate::open::Opened;
@@ -41,10 +42,14 @@ pub(crate) struct Replaced {
 }
 
 /// The key that this server signs with; made if it never had one.
-pub(crate) async fn current(config: &Config, opened: &Opened) -> Result<SigningKey, Failure> {
+pub(crate) async fn current(
+    configuration: &Configuration,
+    opened: &Opened,
+) -> Result<SigningKey, Failure> {
+    let config = &configuration.config;
     let (path, chance) = (&config.signing_key_path, &opened.chance);
     match config.database.url {
-        DatabaseUrl::Sqlite(_) => from_file(&KeyFile::at(path), opened).await,
+        DatabaseUrl::Sqlite(_) => from_file(configuration, opened).await,
         DatabaseUrl::Postgres(_) => from_database(opened.store.db(), path, chance).await,
     }
 }
@@ -61,8 +66,12 @@ pub(crate) async fn replaced(db: &Db, current: &SigningKey) -> Result<Vec<OldKey
 
 /// Replaces the key by a new one. It is noted that the old one is old in the transaction from which on the new one counts:
 /// whatever comes between, no signature is left without a key that is published.
-pub(crate) async fn rotate(config: &Config, opened: &Opened) -> Result<Replaced, Failure> {
-    let old = current(config, opened).await?;
+pub(crate) async fn rotate(
+    configuration: &Configuration,
+    opened: &Opened,
+) -> Result<Replaced, Failure> {
+    let config = &configuration.config;
+    let old = current(configuration, opened).await?;
     let new = generate(&opened.chance)?;
     if let DatabaseUrl::Sqlite(_) = config.database.url {
         let file = KeyFile::at(&config.signing_key_path);
@@ -84,12 +93,16 @@ pub(crate) async fn rotate(config: &Config, opened: &Opened) -> Result<Replaced,
 }
 
 /// Makes a key where the one before is gone for good, and publishes that as an old one, as far as it is known.
-pub(crate) async fn replace_lost(config: &Config, opened: &Opened) -> Result<Replaced, Failure> {
+pub(crate) async fn replace_lost(
+    configuration: &Configuration,
+    opened: &Opened,
+) -> Result<Replaced, Failure> {
+    let config = &configuration.config;
     let file = KeyFile::at(&config.signing_key_path);
     let path = config.signing_key_path.display();
     let lost = match config.database.url {
         DatabaseUrl::Sqlite(_) => find(&file, opened.store.db()).await?,
-        DatabaseUrl::Postgres(_) => Found::Same(current(config, opened).await?),
+        DatabaseUrl::Postgres(_) => Found::Same(current(configuration, opened).await?),
     };
     match lost {
         Found::Lost { known, other: None } => {
@@ -107,7 +120,11 @@ pub(crate) async fn replace_lost(config: &Config, opened: &Opened) -> Result<Rep
 
 /// After a copy of the database was put back: a key in the file that the copy doesn't know took the place of the one that it
 /// knows.
-pub(crate) async fn accept(config: &Config, opened: &Opened) -> Result<Option<Replaced>, Failure> {
+pub(crate) async fn accept(
+    configuration: &Configuration,
+    opened: &Opened,
+) -> Result<Option<Replaced>, Failure> {
+    let config = &configuration.config;
     if let DatabaseUrl::Postgres(_) = config.database.url {
         return Ok(None);
     }
@@ -121,15 +138,16 @@ pub(crate) async fn accept(config: &Config, opened: &Opened) -> Result<Option<Re
     };
     if old.key_id == new.key_id() {
         // No rotation gives an id twice.
-        return Err(lost(&file, Some(&old), Some(&new)));
+        return Err(lost(configuration, Some(&old), Some(&new)));
     }
     let replaced = note(opened, Some(old), public(&new)).await?;
     Ok(Some(replaced))
 }
 
 /// The key in the file, which is made if the server never had one.
-async fn from_file(file: &KeyFile<'_>, opened: &Opened) -> Result<SigningKey, Failure> {
-    let key = match find(file, opened.store.db()).await? {
+async fn from_file(configuration: &Configuration, opened: &Opened) -> Result<SigningKey, Failure> {
+    let file = KeyFile::at(&configuration.config.signing_key_path);
+    let key = match find(&file, opened.store.db()).await? {
         Found::Same(key) => return Ok(key),
         Found::First(Some(key)) => key,
         Found::First(None) => {
@@ -138,7 +156,9 @@ async fn from_file(file: &KeyFile<'_>, opened: &Opened) -> Result<SigningKey, Fa
             file.take_staged()?;
             key
         }
-        Found::Lost { known, other } => return Err(lost(file, known.as_ref(), other.as_deref())),
+        Found::Lost { known, other } => {
+            return Err(lost(configuration, known.as_ref(), other.as_deref()));
+        }
     };
     note(opened, None, public(&key)).await?;
     Ok(key)
@@ -178,19 +198,30 @@ async fn find(file: &KeyFile<'_>, db: &Db) -> Result<Found, Failure> {
 }
 
 /// Why the server doesn't start without its key, and what can be done.
-fn lost(file: &KeyFile<'_>, known: Option<&PublicKey>, other: Option<&SigningKey>) -> Failure {
-    let path = file.path().display();
+fn lost(
+    configuration: &Configuration,
+    known: Option<&PublicKey>,
+    other: Option<&SigningKey>,
+) -> Failure {
+    let path = configuration.config.signing_key_path.display();
+    let (restored, rotate) = (
+        configuration.command("restored"),
+        configuration.command("key rotate --lost"),
+    );
     let known = known.map_or_else(|| "a key that was there".to_owned(), name);
     let (problem, way) = match other {
-        None => (format!("the signing key {path} is missing"), ""),
+        None => (
+            format!("the signing key {path} is missing"),
+            String::new(),
+        ),
         Some(other) => (
             format!("the signing key {path} is {}", name(&public(other))),
-            "run `starling restored` if an older copy of the database was put back, ",
+            format!("run {restored} if an older copy of the database was put back, "),
         ),
     };
     Failure::new(format!(
         "{problem}, but this server signed with {known}, and other servers take nothing from it that is signed otherwise: put \
-         the right file back, {way}or if that key is lost for good, run `starling key rotate --lost` with no file there"
+         the right file back, {way}or if that key is lost for good, run {rotate} with no file there"
     ))
 }
 

@@ -38,7 +38,7 @@ impl<'a> Way<'a> {
         let config = &configuration.config;
         check_started(config)?;
         let way = Self::try_find(config)?;
-        if configuration.is_development {
+        if configuration.is_development() {
             let folder = config.data_dir.display();
             // Who asked may have closed standard error.
             writeln!(

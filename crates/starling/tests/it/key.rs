@@ -203,7 +203,7 @@ fn a_copy_from_before_the_key_was_replaced_takes_the_newer_key_when_it_is_put_ba
     let before = std::fs::read_to_string(&file).unwrap();
     folder.run(&ROTATE).ok();
     std::fs::write(&database, copy).unwrap();
-    refused(&folder, &["run `starling restored`"]);
+    refused(&folder, &["run `starling restored --config starling.toml`"]);
     let restored = folder.run(&RESTORED);
     let version = before.split(' ').nth(1).unwrap();
     let line = format!(" replaces ed25519:{version}");

@@ -1,7 +1,8 @@
 //! `starling restored`.
 
-use starling_db::Dialect;
+use starling_db::{Db, Dialect, Options, Schema, Tx, Write};
 use starling_store::SCHEMA;
+use starling_store::server::server_name_record;
 use starling_testkit::TestDb;
 
 use crate::program::Folder;
@@ -86,7 +87,9 @@ fn an_older_copy_is_noticed_at_the_next_start() {
     std::fs::write(&database, older).unwrap();
     let refused = folder.run(&["serve", "--config", "starling.toml"]);
     assert!(
-        refused.err.contains("run `starling restored` first"),
+        refused
+            .err
+            .contains("run `starling restored --config starling.toml` first"),
         "{refused:?}"
     );
     folder.run(&RESTORED).ok();
@@ -115,6 +118,29 @@ fn a_copy_that_is_damaged_is_refused_and_left_as_it_is() {
     assert!(refused.error().contains("starling.db-wal"), "{refused:?}");
     assert!(std::fs::read(&database).unwrap() == damaged);
     std::fs::write(&database, &whole).unwrap();
+    folder.run(&RESTORED).ok();
+    assert_eq!(folder.serve().stop(), Some(0));
+}
+
+#[tokio::test]
+async fn so_is_one_from_before_logs_had_ids() {
+    let folder = Folder::with("");
+    begin(&folder);
+    let database = folder.data().join("starling.db");
+    std::fs::remove_file(&database).unwrap();
+    let before_ids = Schema {
+        migrations: &SCHEMA.migrations[..25],
+        ..SCHEMA
+    };
+    let db = Db::open_sqlite(&database, &before_ids, &Options::default()).unwrap();
+    let record = |tx: &mut Tx<'_>| server_name_record(tx, "localhost");
+    db.write(Write::new("test"), record).await.unwrap();
+    db.close().await;
+    for _ in 0..2 {
+        let refused = folder.run(&["serve", "--config", "starling.toml"]);
+        let way = "run `starling restored --config starling.toml` first";
+        assert!(refused.err.contains(way), "{refused:?}");
+    }
     folder.run(&RESTORED).ok();
     assert_eq!(folder.serve().stop(), Some(0));
 }
