@@ -37,7 +37,7 @@ enum Command {
     /// Deletes rooms, whether the server runs or not.
     Room(Room),
     /// To be run after a copy of the database was put back, before the server starts again.
-    Restored(File),
+    Restored(Restored),
     /// Prints the version, the commit and the version of the schema.
     Version,
     /// Prints the table of routes, for tools of development.
@@ -209,6 +209,22 @@ enum RoomCommand {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct Restored {
+    #[command(flatten)]
+    file: File,
+    /// The signing key in the file is one that the copy doesn't know: it took the place of the other since the copy was made.
+    #[arg(long)]
+    key_replaced: bool,
+}
+
+impl Restored {
+    fn run(self) -> Result<(), Failure> {
+        let configuration = Configuration::load(self.file.config.as_deref())?;
+        restored::run(&configuration, self.key_replaced)
+    }
+}
+
 /// Does what the command line says.
 pub(crate) fn run() -> Result<(), Failure> {
     let cli = match Cli::try_parse() {
@@ -288,7 +304,7 @@ pub(crate) fn run() -> Result<(), Failure> {
                 }
             }
         }
-        Command::Restored(file) => restored::run(&Configuration::load(file.config.as_deref())?),
+        Command::Restored(command) => command.run(),
         Command::Version => print(version::line()),
         Command::Routes => print(routes::table()),
     }

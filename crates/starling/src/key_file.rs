@@ -42,7 +42,14 @@ impl<'a> KeyFile<'a> {
         };
         self.warn_if_open();
         let key = SigningKey::parse(&text);
-        let key = key.map_err(|error| Failure::of(format!("the signing key {path}"), &error))?;
+        let key = key.map_err(|error| {
+            let problem = Failure::of(format!("the signing key {path}"), &error);
+            let line = problem.line();
+            Failure::new(format!(
+                "{line}: put the right file back, or if that is lost for good, move this one away (`starling key rotate --lost` \
+                 makes a new key then)"
+            ))
+        })?;
         Ok(Some(key))
     }
 

@@ -9,16 +9,16 @@ use crate::configuration::Configuration;
 use crate::failure::Failure;
 use crate::head_note::HeadNote;
 use crate::key;
-use crate::signing_key;
+use crate::signing_key::{self, Accepted};
 use crate::user::database;
 use crate::way::Offline;
 
-/// `starling restored`.
-pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
+/// `starling restored`. `is_key_replaced`: the signing key is another one than the copy knows.
+pub(crate) fn run(configuration: &Configuration, is_key_replaced: bool) -> Result<(), Failure> {
     let offline = Offline::alone_if(&configuration.config, check_whole)?;
     let opened = offline.opened();
     let done = offline.run(async {
-        let accepted = signing_key::accept(configuration, opened).await?;
+        let accepted = signing_key::accept(configuration, opened, is_key_replaced).await?;
         let done = restored(opened.store.db(), opened.clock.now_ms()).await;
         Ok((accepted, done.map_err(|error| database(&error))?))
     });
@@ -26,8 +26,14 @@ pub(crate) fn run(configuration: &Configuration) -> Result<(), Failure> {
     let (accepted, done) = done?;
     HeadNote::forget(&configuration.config.data_dir)
         .map_err(|error| Failure::of("cannot remove the note of how far the log was", &error))?;
-    let key = accepted.map(|replaced| format!("{}\n", key::report(&replaced)));
-    print(format!("{}{}", key.unwrap_or_default(), report(&done)))
+    let done = report(&done);
+    print(match accepted {
+        Accepted::Same => format!("{done}the server can start now"),
+        Accepted::Replaced(replaced) => {
+            format!("{}\n{done}the server can start now", key::report(&replaced))
+        }
+        Accepted::Missing(why) => format!("{done}the server can't start yet: {}", why.line()),
+    })
 }
 
 /// Refuses a file that isn't whole, or has the write-ahead log of another database beside it. (PostgreSQL takes a copy whole or
@@ -64,7 +70,6 @@ fn report(done: &Restored) -> String {
          {backups} devices will be told to back up their keys again\n\
          {local_users} users' lists of devices will be sent to other servers again\n\
          {remote_users} lists of devices of other servers' users will be fetched again\n\
-         {rooms} rooms will be compared with other servers, which may have later events\n\
-         the server can start now\n"
+         {rooms} rooms will be compared with other servers, which may have later events\n"
     )
 }

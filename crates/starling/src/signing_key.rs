@@ -9,8 +9,8 @@ use std::path::Path;
 
 use starling_config::DatabaseUrl;
 use starling_db::{Db, Error, Tx, Write};
-use starling_events::SigningKey;
 use starling_events::server_keys::OldKey;
+use starling_events::{SigningKey, VerifyingKey};
 use starling_runtime::Chance;
 use starling_store::own_keys::{self, PublicKey};
 use starling_store::server;
@@ -41,6 +41,16 @@ pub(crate) struct Replaced {
     pub(crate) new: String,
 }
 
+/// What was found of the key after a copy of the database was put back.
+pub(crate) enum Accepted {
+    /// The one that the copy knows, or none where nothing was ever signed.
+    Same,
+    /// Another one, which counts from now on.
+    Replaced(Replaced),
+    /// None: why the server doesn't start before that is mended.
+    Missing(Failure),
+}
+
 /// The key that this server signs with; made if it never had one.
 pub(crate) async fn current(
     configuration: &Configuration,
@@ -56,12 +66,16 @@ pub(crate) async fn current(
 
 /// The keys that this server signed with before this one.
 pub(crate) async fn replaced(db: &Db, current: &SigningKey) -> Result<Vec<OldKey>, Failure> {
-    let read = |tx: &mut Tx<'_>| own_keys::own_keys_expired(tx);
-    let old: Result<Vec<OldKey>, Error> = db.read("own_keys", read).await;
-    let mut old = old.map_err(|error| Failure::of("cannot read the old signing keys", &error))?;
+    let mut old = expired_keys(db).await?;
     // One that was put back with an old copy of the database is in use again.
     old.retain(|old| old.key_id != current.key_id());
     Ok(old)
+}
+
+async fn expired_keys(db: &Db) -> Result<Vec<OldKey>, Failure> {
+    let read = |tx: &mut Tx<'_>| own_keys::own_keys_expired(tx);
+    let keys: Result<Vec<OldKey>, Error> = db.read("own_keys", read).await;
+    keys.map_err(|error| Failure::of("cannot read the old signing keys", &error))
 }
 
 /// Replaces the key by a new one. It is noted that the old one is old in the transaction from which on the new one counts:
@@ -119,29 +133,42 @@ pub(crate) async fn replace_lost(
 }
 
 /// After a copy of the database was put back: a key in the file that the copy doesn't know took the place of the one that it
-/// knows.
+/// knows, if the administrator says so (`is_replaced`).
 pub(crate) async fn accept(
     configuration: &Configuration,
     opened: &Opened,
-) -> Result<Option<Replaced>, Failure> {
+    is_replaced: bool,
+) -> Result<Accepted, Failure> {
     let config = &configuration.config;
     if let DatabaseUrl::Postgres(_) = config.database.url {
-        return Ok(None);
+        return Ok(Accepted::Same);
     }
     let file = KeyFile::at(&config.signing_key_path);
-    let Found::Lost {
-        known: Some(old),
-        other: Some(new),
-    } = find(&file, opened.store.db()).await?
-    else {
-        return Ok(None);
+    let (old, new) = match find(&file, opened.store.db()).await? {
+        Found::Lost {
+            known: Some(old),
+            other: Some(new),
+        } => (old, new),
+        Found::Lost { known, .. } => {
+            let missing = lost(configuration, known.as_ref(), (None, ""));
+            return Ok(Accepted::Missing(missing));
+        }
+        Found::Same(_) | Found::First(_) => return Ok(Accepted::Same),
     };
-    if old.key_id == new.key_id() {
-        // No rotation gives an id twice.
-        return Err(lost(configuration, Some(&old), Some(&new)));
-    }
-    let replaced = note(opened, Some(old), public(&new)).await?;
-    Ok(Some(replaced))
+    let older = expired_keys(opened.store.db()).await?;
+    let is_known = |id: &str, key: &VerifyingKey| id == new.key_id() || *key == new.verifying_key();
+    let way = if is_known(&old.key_id, &old.key)
+        || older.iter().any(|it| is_known(&it.key_id, &it.key))
+    {
+        // No replacement gives an id twice, or goes back to a key.
+        ""
+    } else if is_replaced {
+        let replaced = note(opened, Some(old), public(&new)).await?;
+        return Ok(Accepted::Replaced(replaced));
+    } else {
+        "add --key-replaced if the one in the file has taken its place since the copy was made, "
+    };
+    Err(lost(configuration, Some(&old), (Some(&new), way)))
 }
 
 /// The key in the file, which is made if the server never had one.
@@ -157,7 +184,11 @@ async fn from_file(configuration: &Configuration, opened: &Opened) -> Result<Sig
             key
         }
         Found::Lost { known, other } => {
-            return Err(lost(configuration, known.as_ref(), other.as_deref()));
+            let restored = configuration.command("restored");
+            let way = format!("run {restored} if an older copy of the database was put back, ");
+            let other = other.as_deref();
+            let way = if other.is_some() { &*way } else { "" };
+            return Err(lost(configuration, known.as_ref(), (other, way)));
         }
     };
     note(opened, None, public(&key)).await?;
@@ -197,31 +228,19 @@ async fn find(file: &KeyFile<'_>, db: &Db) -> Result<Found, Failure> {
     })
 }
 
-/// Why the server doesn't start without its key, and what can be done.
+/// Why the server doesn't start without its key, and what can be done: among that `way`, where there is another key.
 fn lost(
     configuration: &Configuration,
     known: Option<&PublicKey>,
-    other: Option<&SigningKey>,
+    (other, way): (Option<&SigningKey>, &str),
 ) -> Failure {
     let path = configuration.config.signing_key_path.display();
-    let (restored, rotate) = (
-        configuration.command("restored"),
-        configuration.command("key rotate --lost"),
-    );
+    let rotate = configuration.command("key rotate --lost");
     let known = known.map_or_else(|| "a key that was there".to_owned(), name);
-    let (problem, way) = match other {
-        None => (
-            format!("the signing key {path} is missing"),
-            String::new(),
-        ),
-        Some(other) => (
-            format!("the signing key {path} is {}", name(&public(other))),
-            format!("run {restored} if an older copy of the database was put back, "),
-        ),
-    };
+    let is = other.map_or_else(|| "missing".to_owned(), |other| name(&public(other)));
     Failure::new(format!(
-        "{problem}, but this server signed with {known}, and other servers take nothing from it that is signed otherwise: put \
-         the right file back, {way}or if that key is lost for good, run {rotate} with no file there"
+        "the signing key {path} is {is}, but this server signed with {known}, and other servers take nothing from it that is \
+         signed otherwise: put the right file back, {way}or if the right one is lost for good, run {rotate} with no file there"
     ))
 }
 

@@ -82,6 +82,7 @@ async fn so_is_one_that_was_in_the_database() {
 const ROTATE: [&str; 4] = ["key", "rotate", "--config", "starling.toml"];
 const ROTATE_LOST: [&str; 5] = ["key", "rotate", "--lost", "--config", "starling.toml"];
 const RESTORED: [&str; 3] = ["restored", "--config", "starling.toml"];
+const RESTORED_WITH_KEY: [&str; 4] = ["restored", "--key-replaced", "--config", "starling.toml"];
 
 /// The line of another key, by its version.
 fn other_key(version: &str) -> String {
@@ -204,16 +205,66 @@ fn a_copy_from_before_the_key_was_replaced_takes_the_newer_key_when_it_is_put_ba
     folder.run(&ROTATE).ok();
     std::fs::write(&database, copy).unwrap();
     refused(&folder, &["run `starling restored --config starling.toml`"]);
-    let restored = folder.run(&RESTORED);
+    // Whether it is the newer one, or that of another server, only its administrator knows.
+    let asked = folder.run(&RESTORED);
+    assert!(asked.error().contains("add --key-replaced if"), "{asked:?}");
+    let restored = folder.run(&RESTORED_WITH_KEY);
     let version = before.split(' ').nth(1).unwrap();
     let line = format!(" replaces ed25519:{version}");
-    assert!(
-        restored.ok().lines().next().unwrap().ends_with(&line),
-        "{restored:?}"
-    );
+    let told = restored.ok();
+    assert!(told.lines().next().unwrap().ends_with(&line), "{told}");
+    assert!(told.ends_with("the server can start now"), "{told}");
     let server = folder.serve();
     assert_eq!(ids(&server).1, [format!("ed25519:{version}")]);
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_key_that_was_replaced_is_not_taken_again_when_a_copy_is_put_back() {
+    let folder = folder("");
+    let file = begin(&folder);
+    let old = std::fs::read_to_string(&file).unwrap();
+    folder.run(&ROTATE).ok();
+    let version = old.split(' ').nth(1).unwrap();
+    let new = std::fs::read_to_string(&file).unwrap();
+    let disguised = old.replace(version, "other");
+    // Nor another one under the id of one that was.
+    for wrong in [&old, &disguised, &other_key(version)] {
+        std::fs::write(&file, wrong).unwrap();
+        let refused = folder.run(&RESTORED_WITH_KEY);
+        assert!(
+            refused.error().contains("put the right file back, or if"),
+            "{refused:?}"
+        );
+    }
+    std::fs::write(&file, new).unwrap();
+    folder.run(&RESTORED).ok();
+    assert_eq!(folder.serve().stop(), Some(0));
+}
+
+#[test]
+fn that_the_key_is_missing_or_no_key_is_said_when_a_copy_is_put_back() {
+    let folder = folder("");
+    let file = begin(&folder);
+    std::fs::write(&file, "garbage").unwrap();
+    for command in [&RESTORED[..], &ROTATE_LOST] {
+        let refused = folder.run(command);
+        assert!(
+            refused.error().contains("move this one away"),
+            "{refused:?}"
+        );
+    }
+    std::fs::remove_file(&file).unwrap();
+    let restored = folder.run(&RESTORED);
+    let last = restored.ok().lines().last().unwrap();
+    let (missing, way) = (
+        "can't start yet",
+        "key rotate --lost --config starling.toml`",
+    );
+    assert!(last.contains(missing) && last.contains(way), "{last}");
+    refused(&folder, &["signing.key is missing"]);
+    folder.run(&ROTATE_LOST).ok();
+    assert_eq!(folder.serve().stop(), Some(0));
 }
 
 #[test]
