@@ -121,6 +121,8 @@ impl Sender {
         while let Some(attempted) = work.sending.try_join_next() {
             work.ended(attempted);
         }
+        // Nothing of it may outlive the database.
+        work.sending.shutdown().await;
         work.store_progress().await;
     }
 }

@@ -147,6 +147,24 @@ async fn a_slow_server_delays_no_other_and_one_that_speaks_gets_its_turn_at_once
 }
 
 #[tokio::test]
+async fn when_it_has_stopped_nothing_is_under_way() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        setting.join_remote("@a:one.example").await;
+        setting.net.set(ONE, Manner::Hangs);
+        let (sender, net) = (setting.sender(), setting.net.clone());
+        setting.say("hello").await;
+        let when_it_hangs = async {
+            setting.next().await;
+            assert_eq!(net.hanging(), 1);
+        };
+        sender.run(when_it_hangs).await;
+        assert_eq!(net.hanging(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_event_that_removes_a_servers_last_member_is_sent_to_it_and_none_after() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let mut setting = Setting::new(&db).await;

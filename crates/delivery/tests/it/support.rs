@@ -66,9 +66,16 @@ impl Received {
 pub(crate) struct Net {
     manners: Mutex<HashMap<String, Manner>>,
     received: mpsc::UnboundedSender<Received>,
+    /// Each request that gets no answer has one, too.
+    hanging: Arc<()>,
 }
 
 impl Net {
+    /// How many requests get no answer.
+    pub(crate) fn hanging(&self) -> usize {
+        Arc::strong_count(&self.hanging) - 1
+    }
+
     pub(crate) fn set(&self, server: &str, manner: Manner) {
         self.manners.lock().insert(server.to_owned(), manner);
     }
@@ -98,7 +105,10 @@ impl Transport for Net {
                 Manner::Takes | Manner::Picky => StatusCode::OK,
                 Manner::Refuses => StatusCode::FORBIDDEN,
                 Manner::Down => return Err(OutboundError::Connection("it is down".to_owned())),
-                Manner::Hangs => std::future::pending().await,
+                Manner::Hangs => {
+                    let _hanging = Arc::clone(&self.hanging);
+                    std::future::pending().await
+                }
             };
             let body = Bytes::from_static(br#"{"pdus":{}}"#);
             Ok(Answer { status, body })
@@ -126,6 +136,7 @@ impl Setting {
         let net = Arc::new(Net {
             manners: Mutex::default(),
             received: sender,
+            hanging: Arc::new(()),
         });
         let chance = Chance::seeded(3);
         let backoff = Backoff {
@@ -150,15 +161,20 @@ impl Setting {
         }
     }
 
-    /// Begins to send.
-    pub(crate) fn start(&self) -> Running {
-        let sender = Sender::new(SenderParts {
+    /// What sends.
+    pub(crate) fn sender(&self) -> Sender {
+        Sender::new(SenderParts {
             store: self.world.store.clone(),
             bus: self.world.bus.clone(),
             client: self.client.clone(),
             clock: self.world.clock.clone(),
             chance: self.chance.clone(),
-        });
+        })
+    }
+
+    /// Begins to send.
+    pub(crate) fn start(&self) -> Running {
+        let sender = self.sender();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(sender.run(async move { drop(stopped.await) }));
         Running { stop, task }
