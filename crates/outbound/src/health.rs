@@ -19,6 +19,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// A server that is left alone is asked what users wait for, but not twice within so many milliseconds.
 const EAGER_PAUSE_MS: i64 = 5_000;
 
+/// The log names so many servers a minute that can't be reached, and counts the others: a user may ask for any names.
+const MOST_NAMED: u32 = 10;
+const MINUTE_MS: i64 = 60_000;
+
 /// How long a server is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
@@ -35,9 +39,49 @@ pub struct Health {
     /// Those that have been failing and are up again.
     recovered: Mutex<BTreeSet<OwnedServerName>>,
     has_recovered: Notify,
+    naming: Mutex<Naming>,
     backoff: Backoff,
     clock: Clock,
     chance: Chance,
+}
+
+/// Which servers are named that can't be reached.
+#[derive(Debug, Default)]
+struct Naming {
+    /// When the minute began, in milliseconds since 1970.
+    since_ms: i64,
+    named: u32,
+    unnamed: u64,
+}
+
+/// Whether one is named.
+#[derive(Debug, PartialEq, Eq)]
+enum NameIt {
+    Yes,
+    /// It is not, and neither are those that follow.
+    NoLonger,
+    No,
+}
+
+impl Naming {
+    /// Whether the next one is named, and how many were not in the minute that has ended, if one has.
+    fn next(&mut self, now_ms: i64) -> (NameIt, u64) {
+        let mut before = 0;
+        if now_ms - self.since_ms >= MINUTE_MS {
+            before = self.unnamed;
+            *self = Self {
+                since_ms: now_ms,
+                ..Self::default()
+            };
+        }
+        if self.named < MOST_NAMED {
+            self.named += 1;
+            return (NameIt::Yes, before);
+        }
+        self.unnamed += 1;
+        let is_first = self.unnamed == 1;
+        (if is_first { NameIt::NoLonger } else { NameIt::No }, before)
+    }
 }
 
 /// In milliseconds.
@@ -57,6 +101,7 @@ impl Health {
             failing: Cache::new(SERVERS),
             recovered: Mutex::default(),
             has_recovered: Notify::new(),
+            naming: Mutex::default(),
             backoff,
             clock,
             chance,
@@ -130,7 +175,7 @@ impl Health {
                 tried_at: now_ms,
             };
             // Once for each time that it is down. What it says later is in what became of each request.
-            tracing::info!(%server, %cause, "another server can't be reached, and is left alone for a while");
+            self.log_failed(server, cause, now_ms);
             self.failing
                 .insert(server.to_owned(), Arc::new(Mutex::new(failing)));
             return;
@@ -148,6 +193,22 @@ impl Health {
         failing.pause = failing.pause.saturating_mul(2).min(longest);
         failing.retry_at = self.after(now_ms, failing.pause);
         failing.tried_at = now_ms;
+    }
+
+    fn log_failed(&self, server: &ServerName, cause: &dyn fmt::Display, now_ms: i64) {
+        let (name_it, before) = self.naming.lock().next(now_ms);
+        if before > 0 {
+            tracing::info!(servers = before, "so many more servers could not be reached");
+        }
+        match name_it {
+            NameIt::Yes => {
+                tracing::info!(%server, %cause, "another server can't be reached, and is left alone for a while");
+            }
+            NameIt::NoLonger => {
+                tracing::info!("many servers can't be reached: for a minute, the others are only counted");
+            }
+            NameIt::No => {}
+        }
     }
 
     /// Some part of the pause before its end, so that those who wait don't all come back at once.
@@ -232,6 +293,21 @@ mod tests {
         // That it fails again leads to no longer pause.
         health.failed(&server(), &"a test");
         assert_eq!(health.retry_at(&server()), retry_at);
+    }
+
+    #[test]
+    fn of_many_servers_some_are_named_and_the_others_counted() {
+        let mut naming = Naming::default();
+        let mut next = |now_ms| naming.next(now_ms);
+        for _ in 0..MOST_NAMED {
+            assert_eq!(next(60_000), (NameIt::Yes, 0));
+        }
+        assert_eq!(next(60_000), (NameIt::NoLonger, 0));
+        for _ in 0..4 {
+            assert_eq!(next(119_999), (NameIt::No, 0));
+        }
+        assert_eq!(next(120_000), (NameIt::Yes, 5));
+        assert_eq!(next(500_000), (NameIt::Yes, 0));
     }
 
     #[tokio::test(start_paused = true)]
