@@ -17,7 +17,7 @@ pub enum AskedError {
     #[error("`{0}` has more than {1}")]
     TooMany(&'static str, String),
     /// A name is no user's id.
-    #[error("`{0}` names what is no user id")]
+    #[error("`{0}` must name users by their ids, such as @alice:example.org")]
     NoUser(&'static str),
     /// Another server was asked for the keys of a user.
     #[error("`{0}` names a user of another server: ask that one")]

@@ -10,9 +10,10 @@ use starling_accounts::Session;
 use starling_e2ee::{
     CrossSigningError, CrossSigningUpload, KeyUsage, MOST_SIGNED, SignatureError, SignedKeys,
 };
+use starling_events::id::parse_user_id;
 use starling_http::{Auth, Authenticated, Json, JsonBytes, Limited, MatrixError, Routes};
 
-use super::keys::{invalid_signature, owner, user};
+use super::keys::{invalid_signature, owner};
 use crate::State;
 use crate::interactive_auth::{AuthData, BY_PASSWORD, Guarded, Refusal, authorize};
 
@@ -126,7 +127,10 @@ async fn sign(
     }
     let mut signed = SignedKeys::new();
     for (user_id, keys) in request {
-        signed.insert(user("the body", &user_id)?, keys);
+        let user = parse_user_id(&user_id).map_err(|_| {
+            MatrixError::invalid_param("The content must name users by their ids, such as @alice:example.org")
+        })?;
+        signed.insert(user, keys);
     }
     let failures = state.keys.upload_signatures(&owner(&session), signed).await;
     let failures = failures.map_err(MatrixError::internal)?.into_iter();

@@ -39,10 +39,8 @@ struct New {
     device_data: Box<RawValue>,
     initial_device_display_name: Option<String>,
     device_keys: Value,
-    #[serde(default)]
-    one_time_keys: Map<String, Value>,
-    #[serde(default)]
-    fallback_keys: Map<String, Value>,
+    one_time_keys: Option<Map<String, Value>>,
+    fallback_keys: Option<Map<String, Value>>,
 }
 
 #[derive(Serialize)]
@@ -55,8 +53,9 @@ async fn put(
     Authenticated(session): Authenticated<Session>,
     Json(request): Json<New>,
 ) -> Result<Json<Named>, MatrixError> {
-    let (one_time, fallback) = (&request.one_time_keys, &request.fallback_keys);
-    let keys = KeyUpload::read(Some(request.device_keys), one_time, fallback);
+    let one_time = request.one_time_keys.unwrap_or_default();
+    let fallback = request.fallback_keys.unwrap_or_default();
+    let keys = KeyUpload::read(Some(request.device_keys), &one_time, &fallback);
     let device_id = request.device_id;
     let new = NewDehydrated {
         device_id: device_id.clone(),

@@ -13,7 +13,6 @@ use starling_e2ee::{
     AskedError, ClaimedKeys, Failures, KeyUpload, LONGEST_PATIENCE, Owner, USUAL_PATIENCE,
     UploadError, read_claim, read_query,
 };
-use starling_events::id::parse_user_id;
 use starling_http::{Auth, Authenticated, Caller, Json, Limited, MatrixError, Query, Routes};
 
 use crate::State;
@@ -50,10 +49,10 @@ pub(super) fn owner(session: &Session) -> Owner {
 struct Upload {
     #[serde(rename = "device_keys")]
     device: Option<Value>,
-    #[serde(default, rename = "one_time_keys")]
-    one_time: Map<String, Value>,
-    #[serde(default, rename = "fallback_keys")]
-    fallback: Map<String, Value>,
+    #[serde(rename = "one_time_keys")]
+    one_time: Option<Map<String, Value>>,
+    #[serde(rename = "fallback_keys")]
+    fallback: Option<Map<String, Value>>,
 }
 
 #[derive(Serialize)]
@@ -71,6 +70,7 @@ async fn upload(
         one_time,
         fallback,
     } = request;
+    let (one_time, fallback) = (one_time.unwrap_or_default(), fallback.unwrap_or_default());
     let upload = KeyUpload::read(device, &one_time, &fallback);
     let upload = upload.map_err(upload_refusal)?;
     let owner = owner(&session);
@@ -182,11 +182,6 @@ fn failures(failed: Failures) -> Unreached {
     failed
         .map(|(server, why)| (server, BTreeMap::from([("error", why)])))
         .collect()
-}
-
-pub(super) fn user(field: &str, user_id: &str) -> Result<OwnedUserId, MatrixError> {
-    parse_user_id(user_id)
-        .map_err(|_| MatrixError::invalid_param(format!("`{field}` names what is no user id")))
 }
 
 #[derive(Deserialize)]

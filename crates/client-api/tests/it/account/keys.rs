@@ -121,6 +121,19 @@ async fn a_device_uploads_its_own_keys_and_signs_them() {
     .await;
 }
 
+/// `POST /_matrix/client/v3/keys/upload`
+#[tokio::test]
+async fn an_upload_may_say_of_each_kind_of_keys_that_there_are_none() {
+    on_servers(async |server| {
+        let (alice, ..) = with_keys(&server, "alice", 1).await;
+        let none = json!({ "device_keys": null, "one_time_keys": null, "fallback_keys": null });
+        let counts = alice.post("keys/upload", &none).await.ok();
+        let expected = json!({ "one_time_key_counts": { "signed_curve25519": 2 } });
+        assert_eq!(counts, expected);
+    })
+    .await;
+}
+
 /// `POST /_matrix/client/v3/keys/claim`
 #[tokio::test]
 async fn a_one_time_key_is_given_out_once_and_the_oldest_first() {
