@@ -80,7 +80,14 @@ impl Naming {
         }
         self.unnamed += 1;
         let is_first = self.unnamed == 1;
-        (if is_first { NameIt::NoLonger } else { NameIt::No }, before)
+        (
+            if is_first {
+                NameIt::NoLonger
+            } else {
+                NameIt::No
+            },
+            before,
+        )
     }
 }
 
@@ -198,14 +205,19 @@ impl Health {
     fn log_failed(&self, server: &ServerName, cause: &dyn fmt::Display, now_ms: i64) {
         let (name_it, before) = self.naming.lock().next(now_ms);
         if before > 0 {
-            tracing::info!(servers = before, "so many more servers could not be reached");
+            tracing::info!(
+                servers = before,
+                "so many more servers could not be reached"
+            );
         }
         match name_it {
             NameIt::Yes => {
                 tracing::info!(%server, %cause, "another server can't be reached, and is left alone for a while");
             }
             NameIt::NoLonger => {
-                tracing::info!("many servers can't be reached: for a minute, the others are only counted");
+                tracing::info!(
+                    "many servers can't be reached: for a minute, the others are only counted"
+                );
             }
             NameIt::No => {}
         }

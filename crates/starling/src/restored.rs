@@ -64,12 +64,50 @@ fn report(done: &Restored) -> String {
         backups,
         rooms,
     } = done;
-    format!(
-        "epoch {epoch} of the log has begun; positions go on after {position_after} (the copy ended at {position_before})\n\
-         {one_time_keys} one-time keys were dropped: devices upload others when they sync next\n\
-         {backups} devices will be told to back up their keys again\n\
-         {local_users} users' lists of devices will be sent to other servers again\n\
-         {remote_users} lists of devices of other servers' users will be fetched again\n\
-         {rooms} rooms will be compared with other servers, which may have later events\n"
-    )
+    let begun = format!(
+        "epoch {epoch} of the log has begun; positions go on after {position_after} (the copy ended at {position_before})\n"
+    );
+    let counted = [
+        (
+            one_time_keys,
+            "one-time keys were dropped: devices upload others when they sync next",
+        ),
+        (backups, "devices will be told to back up their keys again"),
+        (
+            local_users,
+            "users' lists of devices will be sent to other servers again",
+        ),
+        (
+            remote_users,
+            "lists of devices of other servers' users will be fetched again",
+        ),
+        (
+            rooms,
+            "rooms will be compared with other servers, which may have later events",
+        ),
+    ];
+    let counted = counted.into_iter().filter(|(count, _)| **count > 0);
+    let counted = counted.map(|(count, what)| format!("{count} {what}\n"));
+    begun + &counted.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_there_was_is_told() {
+        let done = Restored {
+            epoch: 2,
+            backups: 3,
+            ..Restored::default()
+        };
+        let told = report(&done);
+        let told: Vec<&str> = told.lines().collect();
+        assert!(told[0].starts_with("epoch 2 of the log"), "{told:?}");
+        assert_eq!(
+            told[1..],
+            ["3 devices will be told to back up their keys again"]
+        );
+    }
 }

@@ -128,7 +128,9 @@ async fn sign(
     let mut signed = SignedKeys::new();
     for (user_id, keys) in request {
         let user = parse_user_id(&user_id).map_err(|_| {
-            MatrixError::invalid_param("The content must name users by their ids, such as @alice:example.org")
+            MatrixError::invalid_param(
+                "The content must name users by their ids, such as @alice:example.org",
+            )
         })?;
         signed.insert(user, keys);
     }

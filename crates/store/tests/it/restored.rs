@@ -1,6 +1,7 @@
 //! What happens once a copy of the database was put back.
 
 use starling_db::{Error, Positions, Tx, Write};
+use starling_store::dehydrated::dehydrated_set;
 use starling_store::destinations::{Destinations, KEPT_POSITIONS, destinations, destinations_set};
 use starling_store::devices::device_upsert;
 use starling_store::filters::filter_store;
@@ -121,6 +122,8 @@ async fn each_device_of_who_backs_keys_up_is_told_to_look_again() {
     on_each_engine(&SCHEMA, |db| async move {
         let devices = write(&db, |tx| {
             backup_insert(tx, ALICE, ("x", "{}"), 100)?;
+            let dehydrated = device_upsert(tx, ALICE, "DEHYDRATED", None, 0)?;
+            dehydrated_set(tx, dehydrated, "{}")?;
             let device = |tx: &mut Tx<'_>, user, id| device_upsert(tx, user, id, None, 0);
             Ok([
                 device(tx, ALICE, "PHONE")?,
