@@ -105,7 +105,8 @@ pub struct RoomBehind {
 }
 
 /// Makes of a copy of the database that was put back one that a server may start with, at `now_ms` (milliseconds since 1970).
-/// Doing it again, or to a database that is no copy, costs no more than others' looking again.
+/// Doing it again, or to a database that is no copy, does the same again: clients begin anew, one-time keys go, and others look
+/// once more.
 ///
 /// A [`Store`](crate::Store) over the database must be made afterwards: it knows the epoch.
 ///
