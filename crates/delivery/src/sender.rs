@@ -9,6 +9,7 @@
 //!
 //! Server ACLs keep nothing from being sent: they are for who receives. Only one process of a server may send.
 
+mod apart;
 mod edus;
 mod news;
 mod queue;

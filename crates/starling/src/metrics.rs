@@ -83,6 +83,10 @@ fn describe() {
         "Transactions sent to other servers, by result."
     );
     describe_counter!(
+        "starling_federation_given_up_total",
+        "Events and EDUs that are not sent again, as their server refuses them and takes others."
+    );
+    describe_counter!(
         "starling_federation_requests_total",
         "Requests to other servers, by result; left_alone were not made, as the server failed lately."
     );

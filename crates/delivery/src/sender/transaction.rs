@@ -18,6 +18,7 @@ use starling_store::to_device::{
     QueueLimit, WaitingMessage, outgoing_to_device_delete, outgoing_to_device_next,
 };
 
+use super::apart::apart;
 use super::edus::{Edus, MOST_OF_ALL, MOST_TO_DEVICE, Told};
 use super::{SenderParts, is_of};
 
@@ -107,16 +108,16 @@ pub(super) enum Outcome {
 
 /// What a transaction is made of.
 #[derive(Debug, Default)]
-struct Contents {
-    events: Vec<Arc<Event>>,
+pub(super) struct Contents {
+    pub(super) events: Vec<Arc<Event>>,
     /// The position of the last event, also if that isn't here any longer.
-    upto: Option<i64>,
-    is_all: bool,
-    edus: Vec<Value>,
+    pub(super) upto: Option<i64>,
+    pub(super) is_all: bool,
+    pub(super) edus: Vec<Value>,
     /// Messages to devices.
-    to_device: Vec<WaitingMessage>,
+    pub(super) to_device: Vec<WaitingMessage>,
     /// Whether there are more of them.
-    has_more_to_device: bool,
+    pub(super) has_more_to_device: bool,
 }
 
 impl Attempt {
@@ -164,7 +165,7 @@ impl Attempt {
         contents.edus.extend(told.edus);
         contents.edus.truncate(MOST_OF_ALL);
         let is_all = contents.is_all;
-        if contents.is_empty() {
+        if contents.len() == 0 {
             return Attempted {
                 server,
                 upto: contents.upto,
@@ -176,7 +177,7 @@ impl Attempt {
         let transaction = Transaction::new(&parts, txn_id, &contents);
         let rest = (is_all, contents.has_more_to_device);
         match put(&parts, &server, &transaction).await {
-            Err(error) if is_for_its_contents(&error) && contents.has_edus() => {
+            Err(error) if is_for_its_contents(&error) && contents.len() > 1 => {
                 tracing::debug!(%error, %server, "a transaction goes in parts");
                 apart(&parts, server, &transaction.id, contents).await
             }
@@ -186,11 +187,12 @@ impl Attempt {
 }
 
 impl Contents {
-    fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.edus.is_empty() && self.to_device.is_empty()
+    /// How many events and EDUs there are.
+    pub(super) fn len(&self) -> usize {
+        self.events.len() + self.edus.len() + self.to_device.len()
     }
 
-    fn has_edus(&self) -> bool {
+    pub(super) fn has_edus(&self) -> bool {
         !self.edus.is_empty() || !self.to_device.is_empty()
     }
 
@@ -218,7 +220,7 @@ fn separate(out: &mut Vec<u8>, start: usize) {
 
 impl Transaction {
     /// In canonical form: that is what is signed.
-    fn new(parts: &SenderParts, id: String, contents: &Contents) -> Self {
+    pub(super) fn new(parts: &SenderParts, id: String, contents: &Contents) -> Self {
         let mut body = Vec::with_capacity(1024);
         body.push(b'{');
         if contents.has_edus() {
@@ -334,7 +336,10 @@ async fn with_to_device(
 
 /// The server has these messages to devices. After a crash before that is stored, it gets them once more, and knows them by
 /// their ids.
-async fn forget_to_device(parts: &SenderParts, positions: Vec<i64>) -> Result<(), Error> {
+pub(super) async fn forget_to_device(
+    parts: &SenderParts,
+    positions: Vec<i64>,
+) -> Result<(), Error> {
     if positions.is_empty() {
         return Ok(());
     }
@@ -344,7 +349,7 @@ async fn forget_to_device(parts: &SenderParts, positions: Vec<i64>) -> Result<()
 }
 
 /// Sends a transaction.
-async fn put(
+pub(super) async fn put(
     parts: &SenderParts,
     server: &ServerName,
     transaction: &Transaction,
@@ -357,7 +362,7 @@ async fn put(
 }
 
 /// Whether a server says no to what it is sent, and not to us, and not only for now.
-fn is_for_its_contents(error: &RemoteError) -> bool {
+pub(super) fn is_for_its_contents(error: &RemoteError) -> bool {
     let RemoteError::Refused { status, .. } = error else {
         return false;
     };
@@ -403,104 +408,6 @@ async fn ended(
     }
 }
 
-/// Sends in parts what a server refuses as a whole. Perhaps it does so for one EDU, and everything else must not wait for
-/// that for ever: what it refuses alone is given up.
-async fn apart(
-    parts: &SenderParts,
-    server: OwnedServerName,
-    id: &str,
-    contents: Contents,
-) -> Attempted {
-    let (upto, is_all) = (contents.upto, contents.is_all);
-    let has_more_to_device = contents.has_more_to_device;
-    let mut done = Vec::new();
-    let sent = send_apart(parts, &server, id, (contents, &mut done)).await;
-    let forgotten = forget_to_device(parts, done).await;
-    let is_done = sent.is_ok() && forgotten.is_ok();
-    if let Err(error) = sent {
-        tracing::debug!(%error, %server, "a transaction was not taken, nor all of its parts");
-    }
-    if let Err(error) = forgotten {
-        tracing::warn!(%error, %server, "messages to devices are sent once more");
-    }
-    Attempted {
-        server,
-        upto,
-        is_all,
-        to_device: has_more_to_device || !is_done,
-        outcome: if is_done {
-            Outcome::Sent
-        } else {
-            Outcome::Failed(None)
-        },
-    }
-}
-
-/// Sends first the events, then each EDU in a transaction of its own. The positions of the messages to devices that the server
-/// has are added to `done`; also of those that it refuses, if it takes anything.
-async fn send_apart(
-    parts: &SenderParts,
-    server: &ServerName,
-    id: &str,
-    (contents, done): (Contents, &mut Vec<i64>),
-) -> Result<(), RemoteError> {
-    let Contents {
-        events,
-        edus,
-        to_device,
-        ..
-    } = contents;
-    let (mut takes_some, mut failure) = (false, None);
-    let (mut refused, mut last_refusal) = (Vec::new(), None);
-    if !events.is_empty() {
-        let events = Contents {
-            events,
-            ..Contents::default()
-        };
-        let transaction = Transaction::new(parts, format!("{id}.0"), &events);
-        match put(parts, server, &transaction).await {
-            Ok(answer) => {
-                takes_some = true;
-                log_refused(server, &answer);
-            }
-            Err(error) if is_for_its_contents(&error) => failure = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    let edus = edus.into_iter().map(|edu| Contents {
-        edus: vec![edu],
-        ..Contents::default()
-    });
-    let to_device = to_device.into_iter().map(|message| Contents {
-        to_device: vec![message],
-        ..Contents::default()
-    });
-    for (number, contents) in (1..).zip(edus.chain(to_device)) {
-        let transaction = Transaction::new(parts, format!("{id}.{number}"), &contents);
-        match put(parts, server, &transaction).await {
-            Ok(_) => {
-                takes_some = true;
-                done.extend(transaction.to_device);
-            }
-            Err(error) if is_for_its_contents(&error) => {
-                refused.extend(transaction.to_device);
-                last_refusal = Some(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    match last_refusal {
-        Some(error) if takes_some => {
-            tracing::warn!(%error, %server, "what another server refuses is not sent again");
-            done.extend(refused);
-        }
-        // It may be that it refuses everything, or what stands before it does, and for a while only.
-        Some(error) => failure = Some(error),
-        None => {}
-    }
-    failure.map_or(Ok(()), Err)
-}
-
 /// Counts a transaction, unless the server was left alone.
 fn count<T>(answer: &Result<T, RemoteError>) {
     let result = match answer {
@@ -513,7 +420,7 @@ fn count<T>(answer: &Result<T, RemoteError>) {
 }
 
 /// A server may have its reasons not to take an event: it has its own rules for what it believes.
-fn log_refused(server: &ServerName, answer: &[u8]) {
+pub(super) fn log_refused(server: &ServerName, answer: &[u8]) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }

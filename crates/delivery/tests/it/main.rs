@@ -4,5 +4,6 @@
 mod devices;
 mod edus;
 mod events;
+mod refused;
 mod support;
 mod to_device;

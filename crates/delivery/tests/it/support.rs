@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use parking_lot::Mutex;
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedServerName, ServerName};
-use serde_json::Value;
+use serde_json::{Value, json};
 use starling_delivery::{Sender, SenderParts};
 use starling_events::SigningKey;
 use starling_outbound::{
@@ -34,6 +34,12 @@ pub(crate) enum Manner {
     Refuses,
     /// With 400, if something in the transaction is called `bad`.
     Picky,
+    /// With 400, whatever it is.
+    Rejects,
+    /// With 400, if there is anything in the transaction.
+    Hollow,
+    /// With 413, if it has more than 20,000 bytes.
+    Small,
 }
 
 /// A transaction as it came to a server.
@@ -89,9 +95,11 @@ impl Transport for Net {
     ) -> BoxFuture<'a, Result<Answer, OutboundError>> {
         Box::pin(async move {
             let bytes = request.body.expect("a body");
-            let body = serde_json::from_slice(&bytes).expect("JSON");
+            let body: Value = serde_json::from_slice(&bytes).expect("JSON");
+            let is_empty = body["pdus"] == json!([]) && body["edus"].is_null();
             assert!(request.authorization.is_some(), "it is signed");
             let is_bad = bytes.windows(5).any(|some| some == br#""bad""#);
+            let is_large = bytes.len() > 20_000;
             let received = Received {
                 server: destination.to_string(),
                 uri: request.uri,
@@ -102,7 +110,10 @@ impl Transport for Net {
             let manner = self.manners.lock().get(destination.as_str()).copied();
             let status = match manner.unwrap_or(Manner::Takes) {
                 Manner::Picky if is_bad => StatusCode::BAD_REQUEST,
-                Manner::Takes | Manner::Picky => StatusCode::OK,
+                Manner::Rejects => StatusCode::BAD_REQUEST,
+                Manner::Hollow if !is_empty => StatusCode::BAD_REQUEST,
+                Manner::Small if is_large => StatusCode::PAYLOAD_TOO_LARGE,
+                Manner::Takes | Manner::Picky | Manner::Small | Manner::Hollow => StatusCode::OK,
                 Manner::Refuses => StatusCode::FORBIDDEN,
                 Manner::Down => return Err(OutboundError::Connection("it is down".to_owned())),
                 Manner::Hangs => {

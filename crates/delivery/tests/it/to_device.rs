@@ -26,7 +26,7 @@ fn to_device(setting: &Setting) -> ToDevice {
 }
 
 /// Alice sends this to somebody's device.
-async fn send(setting: &Setting, user: &str, number: i64) {
+pub(crate) async fn send(setting: &Setting, user: &str, number: i64) {
     send_content(setting, user, number, &json!({ "n": number })).await;
 }
 
@@ -46,7 +46,7 @@ async fn send_content(setting: &Setting, user: &str, number: i64, content: &Valu
 }
 
 /// What a transaction has for somebody's device, and the ids of the messages.
-fn numbers(received: &Received, user: &str) -> Vec<i64> {
+pub(crate) fn numbers(received: &Received, user: &str) -> Vec<i64> {
     let edus = received.edus("m.direct_to_device").into_iter();
     let number = |edu: Value| {
         assert_eq!(
