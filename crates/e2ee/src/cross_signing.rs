@@ -135,16 +135,16 @@ impl Keys {
     ) -> Result<(), CrossSigningError> {
         let (store, bus) = (self.store().clone(), self.parts().bus.clone());
         let (user, user_id) = (owner.user, owner.user_id.clone());
+        // To verify takes long: other writes don't wait for it, unless keys change at the same moment.
+        let read = move |tx: &mut Tx<'_>| keys_of(tx, user);
+        let known = store.db().read("cross_signing_known", read).await?;
+        check_signatures(&upload, &known, user_id.as_str())?;
         let work = move |tx: &mut Tx<'_>| {
             let old = keys_of(tx, user)?;
+            if old != known {
+                check_signatures(&upload, &old, user_id.as_str())?;
+            }
             let new = new_keys(&upload, &old);
-            let master = upload
-                .keys
-                .get(&KeyUsage::Master)
-                .map(|key| key.public.clone());
-            let master = master.or_else(|| stored_public(old.get(&KeyUsage::Master)?));
-            let master = master.ok_or(CrossSigningError::NoMaster)?;
-            check_signatures(&new, user_id.as_str(), &master)?;
             let devices = device_list(tx, user)?;
             let is_device = |public: &str| devices.iter().any(|it| it.device_id == public);
             if new.values().any(|key| is_device(&key.public)) {
@@ -198,19 +198,27 @@ fn new_keys<'a>(
     new.map(|(usage, key)| (*usage, key)).collect()
 }
 
+/// Whether the master key, which is among those that come or those that are there, has signed what is new of the others.
 fn check_signatures(
-    keys: &BTreeMap<KeyUsage, &CrossSigningKey>,
+    upload: &CrossSigningUpload,
+    old: &KeysByUsage,
     user_id: &str,
-    master: &str,
 ) -> Result<(), CrossSigningError> {
+    let master = match upload.keys.get(&KeyUsage::Master) {
+        Some(key) => Some(key.public.clone()),
+        None => old
+            .get(&KeyUsage::Master)
+            .and_then(|key| stored_public(key)),
+    };
+    let master = master.ok_or(CrossSigningError::NoMaster)?;
     let key_id = format!("{ED25519}:{master}");
-    for (usage, key) in keys {
-        if *usage == KeyUsage::Master {
+    for (usage, key) in new_keys(upload, old) {
+        if usage == KeyUsage::Master {
             continue;
         }
         let parsed = serde_json::from_slice(&key.json).ok();
         let parsed = parsed.and_then(|key: Value| canonical(&key));
-        let holds = parsed.is_some_and(|key| verify(&key, user_id, (&key_id, master)).is_ok());
+        let holds = parsed.is_some_and(|key| verify(&key, user_id, (&key_id, &master)).is_ok());
         if !holds {
             return Err(CrossSigningError::Signature(usage.word()));
         }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod backup;
+mod cross_signing;
 mod device_lists;
 mod faults;
 mod to_device;
