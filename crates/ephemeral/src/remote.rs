@@ -12,9 +12,8 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, Serve
 use serde_json::{Map, Value};
 use starling_bus::{Presence, PresenceState};
 use starling_db::{Error, Tx};
-use starling_store::UserNum;
 use starling_store::receipts::{ReceiptKey, ReceiptKind, ReceiptThread};
-use starling_store::room_servers::rooms_of_server;
+use starling_store::{KeyNum, UserNum};
 
 use crate::presence::STATUS_BYTES;
 use crate::{Ephemeral, millis};
@@ -30,6 +29,9 @@ const MOST_ROOMS_READ: usize = 50;
 
 /// So many rooms of one EDU are looked at.
 const MOST_ROOMS: usize = 100;
+
+/// Users, each with their number and those of the rooms that they are in.
+type Whereabouts = BTreeMap<OwnedUserId, (UserNum, Vec<i64>)>;
 
 /// Whether a user of another server types in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,7 +205,7 @@ impl Ephemeral {
             return Ok(());
         }
         let users = presences.iter().map(|it| it.user_id.clone()).collect();
-        let whereabouts = self.whereabouts(origin, users).await?;
+        let whereabouts = self.whereabouts(users).await?;
         let now_ms = self.memory.now_ms();
         for presence in presences {
             let Some((user, rooms)) = whereabouts.get(&presence.user_id) else {
@@ -234,41 +236,35 @@ impl Ephemeral {
         Ok(())
     }
 
-    /// In which of the rooms that their server is in users are, of those who are in any. Of rooms that nobody has been
-    /// interested in lately, only some are looked at.
-    async fn whereabouts(
-        &self,
-        origin: &ServerName,
-        users: Vec<OwnedUserId>,
-    ) -> Result<BTreeMap<OwnedUserId, (UserNum, Vec<i64>)>, Error> {
-        let (store, origin) = (self.store().clone(), origin.to_owned());
+    /// In which rooms of local users users of other servers are, of those who are in any. Of rooms that nobody has been interested
+    /// in lately, only some are looked at.
+    async fn whereabouts(&self, users: Vec<OwnedUserId>) -> Result<Whereabouts, Error> {
+        let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
-            let mut rooms = rooms_of_server(tx, &origin)?;
+            let names = store.names();
+            let keys = names.keys(tx, users.iter().map(|user| user.as_str()))?;
+            let numbers = names.users(tx, users.iter().map(|user| &**user))?;
+            let known = users.iter().filter_map(|user| {
+                let number = numbers.get(&**user)?;
+                Some((*keys.get(user.as_str())?, (user, *number)))
+            });
+            let known: BTreeMap<KeyNum, (&OwnedUserId, UserNum)> = known.collect();
+            let members: Vec<KeyNum> = known.keys().copied().collect();
             let mut read = 0;
-            rooms.retain(|room| {
-                let is_at_hand = store.rooms().get(*room).is_some();
+            let wanted = |room| {
+                let is_at_hand = store.rooms().get(room).is_some();
                 read += usize::from(!is_at_hand);
                 is_at_hand || read <= MOST_ROOMS_READ
-            });
-            let rooms = store.rooms_read(tx, &rooms)?;
-            let keys = store
-                .names()
-                .keys(tx, users.iter().map(|user| user.as_str()))?;
-            let numbers = store.names().users(tx, users.iter().map(|user| &**user))?;
-            let mut found = BTreeMap::new();
-            for user in &users {
-                let (Some(key), Some(number)) = (keys.get(user.as_str()), numbers.get(&**user))
-                else {
-                    continue;
-                };
-                let joined = rooms.iter().filter(|room| room.has_joined(*key));
-                let joined: Vec<i64> = joined.map(|room| room.room.0).collect();
-                if !joined.is_empty() {
-                    found.insert(user.clone(), (*number, joined));
+            };
+            let mut found = Whereabouts::new();
+            for (room, keys) in store.rooms_of_members(tx, &members, wanted)? {
+                for (user, number) in keys.iter().filter_map(|key| known.get(key)) {
+                    let place = found.entry((*user).clone());
+                    place.or_insert((*number, Vec::new())).1.push(room.0);
                 }
             }
             Ok(found)
         };
-        self.store().db().read("whereabouts", read).await
+        self.store().db().scan("whereabouts", read).await
     }
 }

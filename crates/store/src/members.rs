@@ -22,7 +22,7 @@ const STEP: usize = 100;
 
 impl Store {
     /// The rooms that members with these state keys have joined, of those that a local user is in: each with who has. Rooms
-    /// that aren't `wanted` are left out.
+    /// that aren't `wanted`, which is asked once of each in the order of their numbers, are left out.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -30,17 +30,16 @@ impl Store {
         &self,
         tx: &mut Tx<'_>,
         members: &[KeyNum],
-        wanted: impl Fn(RoomNum) -> bool,
+        mut wanted: impl FnMut(RoomNum) -> bool,
     ) -> Result<BTreeMap<RoomNum, Vec<KeyNum>>, Error> {
         let keys: Vec<i64> = members.iter().map(|key| key.0).collect();
         let mut candidates: BTreeMap<RoomNum, Vec<KeyNum>> = BTreeMap::new();
         tx.query(&MEMBER_ROOMS, &[Value::Ints(&keys)], &mut |row| {
             let (room, key) = (RoomNum(row.int(0)?), KeyNum(row.int(1)?));
-            if wanted(room) {
-                candidates.entry(room).or_default().push(key);
-            }
+            candidates.entry(room).or_default().push(key);
             Ok(())
         })?;
+        candidates.retain(|room, _| wanted(*room));
         let rooms: Vec<RoomNum> = candidates.keys().copied().collect();
         let mut found = BTreeMap::new();
         for rooms in rooms.chunks(STEP) {

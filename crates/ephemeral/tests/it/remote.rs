@@ -195,3 +195,33 @@ async fn who_is_there_elsewhere_is_told_until_nothing_is_heard_for_long() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_is_there_elsewhere_is_told_however_many_rooms_their_server_is_in() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let alice = world.user("alice").await;
+        // Others of their server are in many.
+        for _ in 0..55 {
+            let room = world.room(&alice).await;
+            world.join_remote(&room, "@b:one.example").await;
+        }
+        let room = world.room(&alice).await;
+        world.join_remote(&room, A).await;
+        // Nobody has been interested in any of them since the start.
+        let world = World::start(&db).await;
+        let ephemeral = ephemeral(&world);
+        let online = json!({ "push": [{ "user_id": A, "presence": "online" }] });
+        let presences = read_presences(&online);
+        ephemeral
+            .receive_presences(&one(), presences)
+            .await
+            .unwrap();
+        let number = number(&world, A).await;
+        let told = world.bus.presence(number.0).unwrap();
+        assert_eq!(told.state, PresenceState::Online);
+        let room = world.store.room_num(&room).await.unwrap().unwrap();
+        assert_eq!(world.bus.presence_rooms(number.0), [room.0]);
+    })
+    .await;
+}
