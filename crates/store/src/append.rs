@@ -10,6 +10,7 @@ use starling_db::{Error, Positions, Tx};
 use starling_events::Pdu;
 
 use crate::aggregations::is_aggregated;
+use crate::device_lists_resent::Shared;
 use crate::events::{
     DUMMY, Event, SentAs, Status, Visibility, event_insert, event_redact, event_settle,
 };
@@ -381,9 +382,14 @@ impl Store {
             })
             .collect();
         let position = after.last_position;
-        self.servers_follow(tx, after, &all, (position, server))?;
+        let has_entered = self.servers_follow(tx, after, &all, (position, server))?;
         self.member_words_follow(tx, event, changes, (server, new.now_ms))?;
-        self.resend_device_lists(tx, positions, (after, position), (&all, server))?;
+        let shared = Shared {
+            room: after,
+            position,
+            has_entered,
+        };
+        self.resend_device_lists(tx, positions, shared, (&all, server))?;
         let own = event.pdu.state_key();
         let own = all.iter().find(|change| own == Some(change.user.as_str()));
         match &new.fork {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ruma_common::{OwnedServerName, ServerName};
 use starling_db::{Error, Tx, Value};
 
-use crate::device_lists_resent::resent_sweep;
+use crate::device_lists_resent::resent_forget;
 use crate::restored::positions_before;
 use crate::room_servers::server_name;
 
@@ -22,10 +22,16 @@ starling_db::statements! {
     DESTINATIONS_GIVE_UP = "UPDATE destinations SET sent_upto = ?1 WHERE sent_upto < ?1";
     /// Servers that lag behind no longer.
     DESTINATIONS_DELETE = "DELETE FROM destinations WHERE server IN {texts ?1}";
-    /// Forgets the events for one server that it has.
-    DESTINATION_EVENTS_DELETE = "DELETE FROM destination_events WHERE position <= ?1
+    /// Up to where all were that don't lag behind.
+    DESTINATIONS_UPTO = "SELECT sent_upto FROM destinations WHERE server = ''";
+    /// Forgets the events for one server each in a stretch of the log, unless the server lags behind them.
+    DESTINATION_EVENTS_PASS = "DELETE FROM destination_events WHERE position > ?1 AND position <= ?2
         AND NOT EXISTS (SELECT 1 FROM destinations WHERE destinations.server = destination_events.server
-            AND destinations.sent_upto < destination_events.position)";
+            AND destinations.sent_upto < destination_events.position) RETURNING position";
+    /// Forgets the events for some servers that they have.
+    DESTINATION_EVENTS_SENT = "DELETE FROM destination_events WHERE server IN {texts ?1} AND position <= ?2
+        AND NOT EXISTS (SELECT 1 FROM destinations WHERE destinations.server = destination_events.server
+            AND destinations.sent_upto < destination_events.position) RETURNING position";
     /// Forgets some of the events that every server has.
     OUTGOING_SWEEP = "DELETE FROM outgoing WHERE position IN (SELECT sent.position FROM outgoing AS sent
         WHERE sent.position <= (SELECT MIN(sent_upto) FROM destinations) ORDER BY sent.position LIMIT 1000)";
@@ -104,7 +110,7 @@ pub fn destinations(tx: &mut Tx<'_>) -> Result<Destinations, Error> {
 }
 
 /// Notes how far servers are: those of `changed`, in place of what was noted of them before; `caught_up` lag behind no
-/// longer. What every server has goes.
+/// longer. What every server has goes; what that costs follows what has changed, however much is kept for servers that are down.
 ///
 /// # Errors
 /// When the database fails.
@@ -113,6 +119,7 @@ pub fn destinations_set(
     changed: &Destinations,
     caught_up: &[OwnedServerName],
 ) -> Result<(), Error> {
+    let before = tx.query_one(&DESTINATIONS_UPTO, &[], |row| row.int(0))?;
     for (server, upto) in &changed.behind {
         let params = [server.as_str().into(), (*upto).into()];
         tx.execute_one(&DESTINATION_SET, &params)?;
@@ -124,8 +131,16 @@ pub fn destinations_set(
     tx.execute_one(&DESTINATION_SET, &["".into(), changed.upto.into()])?;
     let first = positions_before(tx, changed.upto, KEPT_POSITIONS)?;
     tx.execute(&DESTINATIONS_GIVE_UP, &[first.into()])?;
-    tx.execute(&DESTINATION_EVENTS_DELETE, &[changed.upto.into()])?;
-    resent_sweep(tx, changed.upto)?;
+    let moved = changed.behind.keys().map(|server| server.as_str());
+    let moved: Vec<&str> = moved.chain(caught_up).collect();
+    let mut gone = Vec::new();
+    for (after, upto) in [(0, first), (before.unwrap_or(0), changed.upto)] {
+        let params = [after.into(), upto.into()];
+        gone.extend(tx.query_all(&DESTINATION_EVENTS_PASS, &params, |row| row.int(0))?);
+    }
+    let params = [Value::Texts(&moved), changed.upto.into()];
+    gone.extend(tx.query_all(&DESTINATION_EVENTS_SENT, &params, |row| row.int(0))?);
+    resent_forget(tx, &gone)?;
     tx.execute(&OUTGOING_SWEEP, &[]).map(drop)
 }
 

@@ -7,32 +7,53 @@
 use std::collections::BTreeSet;
 
 use ruma_common::{OwnedServerName, ServerName, UserId};
-use starling_db::{Error, Positions, Tx, Value};
+use starling_db::{Error, Positions, Sql, Tx, Value};
 
 use crate::device_lists::{DeviceUpdate, device_update};
-use crate::memberships::{Membership, joined_in};
-use crate::numbers::{RoomNum, UserNum};
+use crate::memberships::Membership;
 use crate::room_servers::{MemberChange, server_name};
 use crate::rooms::RoomSnapshot;
 use crate::store::Store;
 
 starling_db::statements! {
-    /// Users and servers that share a room, of servers that came into it at a position or later (of very many, some); and
-    /// that share no other. Of servers that were there (from 0 on): those that shared one before an event.
-    SHARE_AGAIN = "SELECT users.value, servers.server FROM {ints ?1} AS users
+    /// Servers in a room that some users have come into after an event, and that share no other with them (of very many, some);
+    /// of those that shared one before the event, or may have.
+    SHARE_AGAIN = "SELECT users.value, here.server FROM {ints ?1} AS users
             CROSS JOIN (SELECT server FROM room_servers WHERE room_num = ?2 AND until_position = 9223372036854775807
-                AND from_position >= ?3 ORDER BY server LIMIT 500) AS servers
+                ORDER BY server LIMIT 500) AS here
         WHERE EXISTS (SELECT 1 FROM device_changes WHERE device_changes.user_num = users.value)
-            AND (?3 > 0 OR EXISTS (SELECT 1 FROM membership_changes AS was
-                JOIN room_servers AS past ON past.room_num = was.room_num AND past.server = servers.server
-                WHERE was.user_num = users.value AND was.membership = 2 AND was.position < ?4
-                    AND past.from_position < ?4))
-            AND NOT EXISTS (SELECT 1 FROM memberships AS own
-                JOIN room_servers AS others ON others.room_num = own.room_num AND others.server = servers.server
-                    AND others.until_position = 9223372036854775807
-                WHERE own.user_num = users.value AND own.membership = 2 AND own.room_num <> ?2)";
-    /// Notes that a server is told of a user's devices.
-    RESENT_INSERT = "INSERT INTO device_lists_resent (position, user_num) VALUES (?1, ?2)";
+            AND EXISTS (SELECT 1 FROM membership_changes AS was WHERE was.user_num = users.value AND was.position < ?3
+                AND was.membership = 2)
+            AND EXISTS (SELECT 1 FROM room_servers AS past CROSS JOIN membership_changes AS was
+                WHERE past.server = here.server AND past.from_position < ?3 AND was.user_num = users.value
+                    AND was.room_num = past.room_num AND was.position < ?3 AND was.membership = 2)
+            AND NOT EXISTS (SELECT 1 FROM room_servers AS others CROSS JOIN memberships AS own
+                WHERE others.server = here.server AND others.until_position = 9223372036854775807
+                    AND others.room_num <> ?2 AND own.user_num = users.value AND own.room_num = others.room_num
+                    AND own.membership = 2)
+        LIMIT 500";
+    /// Members of a room, and servers that came into it at a position or later, that share no other room: of very many, some.
+    SHARE_NOW = "SELECT members.user_num, came.server
+        FROM (SELECT user_num FROM memberships WHERE room_num = ?1 AND membership = 2 LIMIT 200) AS members
+            CROSS JOIN (SELECT server FROM room_servers WHERE room_num = ?1 AND until_position = 9223372036854775807
+                AND from_position >= ?2 ORDER BY server LIMIT 500) AS came
+        WHERE EXISTS (SELECT 1 FROM device_changes WHERE device_changes.user_num = members.user_num)
+            AND NOT EXISTS (SELECT 1 FROM memberships AS own CROSS JOIN room_servers AS others
+                WHERE own.user_num = members.user_num AND own.membership = 2 AND own.room_num <> ?1
+                    AND others.room_num = own.room_num AND others.server = came.server
+                    AND others.until_position = 9223372036854775807)
+        LIMIT 500";
+    /// Of some users and servers, what waits already is not told.
+    RESENT_REPLACE = "DELETE FROM destination_events WHERE (server, position) IN
+        (SELECT resent.server, resent.position FROM {zip ints ?1 texts ?2} AS told CROSS JOIN device_lists_resent AS resent
+            WHERE resent.server = told.c2 AND resent.server <> '' AND resent.user_num = told.c1)";
+    /// Notes at which positions servers are told of which users' devices.
+    RESENT_SET = "INSERT INTO device_lists_resent (position, user_num, server)
+        SELECT c1, c2, c3 FROM {zip ints ?1 ints ?2 texts ?3} AS told WHERE 1 = 1
+        ON CONFLICT (server, user_num) WHERE server <> '' DO UPDATE SET position = excluded.position";
+    /// These positions go to these servers.
+    RESENT_SEND = "INSERT INTO destination_events (server, position)
+        SELECT c2, c1 FROM {zip ints ?1 texts ?2} AS told WHERE 1 = 1 ON CONFLICT (server, position) DO NOTHING";
     /// The last changes of the users who are noted at some positions: of their devices, and of their cross-signing keys.
     RESENT_UPDATES = "SELECT changes.position, users.user_id, changes.device_id, changes.prev
         FROM {ints ?1} AS wanted CROSS JOIN device_lists_resent AS resent CROSS JOIN device_changes AS changes
@@ -41,19 +62,24 @@ starling_db::statements! {
             AND (length(changes.device_id) = 0 OR changes.position = (SELECT MAX(last.position)
                 FROM device_changes AS last WHERE last.user_num = resent.user_num AND length(last.device_id) > 0))
         ORDER BY changes.position";
-    /// Forgets what the servers were told.
-    RESENT_SWEEP = "DELETE FROM device_lists_resent WHERE position <= ?1
-        AND NOT EXISTS (SELECT 1 FROM destination_events AS waiting
-            WHERE waiting.position = device_lists_resent.position)";
+    /// Forgets what servers were told.
+    RESENT_FORGET = "DELETE FROM device_lists_resent WHERE position IN {ints ?1}";
 }
 
-/// So many local members of a room are looked at when a server comes into it: what a server may have of the others lasts until
-/// their next change.
-const MEMBERS: i64 = 200;
+/// What follows changes of members, of servers that share a room with a user of this server now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    /// The room, as it is now.
+    pub(crate) room: &'a RoomSnapshot,
+    /// The position of the event that changed it.
+    pub(crate) position: i64,
+    /// Whether servers came into the room.
+    pub(crate) has_entered: bool,
+}
 
 impl Store {
-    /// Follows changes of members, of which `position` is that of [`Store::servers_follow`], which came before: servers that
-    /// share a room now with a user of this server are told of the user's devices.
+    /// Follows changes of members, after [`Store::servers_follow`]: servers that share a room now with a user of this server
+    /// (`server`) are told of the user's devices. Of a user and a server one note is enough, however often they come and go.
     ///
     /// # Errors
     /// When the database fails.
@@ -61,57 +87,66 @@ impl Store {
         &self,
         tx: &mut Tx<'_>,
         positions: &mut Positions,
-        (room, position): (&RoomSnapshot, i64),
+        shared: Shared<'_>,
         (changes, server): (&[MemberChange<'_>], &ServerName),
     ) -> Result<(), Error> {
-        if !room.is_shared || !self.outgoing().is_open() {
+        if !shared.room.is_shared || !self.outgoing().is_open() {
             return Ok(());
         }
-        let is_new = |change: &&MemberChange<'_>| {
-            change.after == Some(Membership::Join) && change.before != Some(Membership::Join)
-        };
-        let (own, others): (Vec<&UserId>, Vec<&UserId>) = changes
-            .iter()
-            .filter(is_new)
-            .map(|change| change.user)
-            .partition(|user| user.server_name() == server);
+        let came = changes.iter().filter(|change| {
+            let is_new = change.before != Some(Membership::Join);
+            is_new && change.after == Some(Membership::Join) && change.user.server_name() == server
+        });
+        let came: Vec<&UserId> = came.map(|change| change.user).collect();
+        let (room, position) = (Value::from(shared.room.room), Value::from(shared.position));
         let mut again = BTreeSet::new();
-        if !own.is_empty() {
-            let users = self.names().users(tx, own)?;
-            let users: Vec<UserNum> = users.into_values().collect();
-            again.extend(share_again(tx, room.room, (&users, 0), position)?);
+        if !came.is_empty() {
+            let users = self.names().users(tx, came)?;
+            let users: Vec<i64> = users.into_values().map(|user| user.0).collect();
+            again.extend(pairs(
+                tx,
+                &SHARE_AGAIN,
+                &[Value::Ints(&users), room, position],
+            )?);
         }
-        if !others.is_empty() {
-            let members = joined_in(tx, room.room, MEMBERS)?;
-            let came_now = share_again(tx, room.room, (&members, position), position)?;
-            again.extend(came_now);
+        if shared.has_entered {
+            again.extend(pairs(tx, &SHARE_NOW, &[room, position])?);
         }
-        for (user, server) in again {
-            let position = positions.give()?;
-            tx.execute_one(&RESENT_INSERT, &[position.into(), user.into()])?;
-            self.send_to_server(tx, &server, position)?;
+        self.resend(tx, positions, &again)
+    }
+
+    /// Tells each server of its user's devices.
+    fn resend(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &mut Positions,
+        told: &BTreeSet<(i64, OwnedServerName)>,
+    ) -> Result<(), Error> {
+        if told.is_empty() {
+            return Ok(());
         }
+        let given = told.iter().map(|_| positions.give());
+        let given: Vec<i64> = given.collect::<Result<_, _>>()?;
+        let users: Vec<i64> = told.iter().map(|(user, _)| *user).collect();
+        let servers: Vec<&str> = told.iter().map(|(_, server)| server.as_str()).collect();
+        let (given, users) = (Value::Ints(&given), Value::Ints(&users));
+        let servers = Value::Texts(&servers);
+        tx.execute(&RESENT_REPLACE, &[users, servers])?;
+        tx.execute(&RESENT_SET, &[given, users, servers])?;
+        tx.execute(&RESENT_SEND, &[given, servers])?;
+        self.wake_sender_after_commit(tx);
         Ok(())
     }
 }
 
-/// The users, and servers that came into the room at `from` or later, that share it and no other; where `from` is 0, of those
-/// that did before `position`.
-fn share_again(
+/// Users and servers.
+fn pairs(
     tx: &mut Tx<'_>,
-    room: RoomNum,
-    (users, from): (&[UserNum], i64),
-    position: i64,
-) -> Result<Vec<(UserNum, OwnedServerName)>, Error> {
-    let users: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let params = [
-        Value::Ints(&users),
-        room.into(),
-        from.into(),
-        position.into(),
-    ];
-    tx.query_all(&SHARE_AGAIN, &params, |row| {
-        Ok((UserNum(row.int(0)?), server_name(row.text(1)?)?))
+    statement: &'static Sql,
+    params: &[Value<'_>],
+) -> Result<Vec<(i64, OwnedServerName)>, Error> {
+    tx.query_all(statement, params, |row| {
+        Ok((row.int(0)?, server_name(row.text(1)?)?))
     })
 }
 
@@ -123,7 +158,11 @@ pub(crate) fn updates_resent(
     tx.query_all(&RESENT_UPDATES, &[Value::Ints(positions)], device_update)
 }
 
-/// Forgets what all servers have that were to be told up to a position.
-pub(crate) fn resent_sweep(tx: &mut Tx<'_>, upto: i64) -> Result<(), Error> {
-    tx.execute(&RESENT_SWEEP, &[upto.into()]).map(drop)
+/// Forgets what servers were told at some positions.
+pub(crate) fn resent_forget(tx: &mut Tx<'_>, positions: &[i64]) -> Result<(), Error> {
+    if positions.is_empty() {
+        return Ok(());
+    }
+    tx.execute(&RESENT_FORGET, &[Value::Ints(positions)])
+        .map(drop)
 }

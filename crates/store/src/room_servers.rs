@@ -42,9 +42,6 @@ starling_db::statements! {
         FROM {ints ?1} AS wanted CROSS JOIN rooms CROSS JOIN room_servers AS servers
         WHERE rooms.room_num = wanted.value AND servers.room_num = rooms.room_num
             AND servers.until_position = 9223372036854775807";
-    /// The rooms that a server is in.
-    ROOMS_OF_SERVER = "SELECT room_num FROM room_servers WHERE server = ?1 AND until_position = 9223372036854775807
-        ORDER BY room_num";
     /// Those of some servers that are in a room of a user.
     SERVERS_SHARING = "SELECT wanted.value FROM {texts ?2} AS wanted WHERE EXISTS (
         SELECT 1 FROM room_servers AS servers
@@ -79,7 +76,8 @@ pub struct MemberChange<'a> {
 
 impl Store {
     /// Follows changes of members in the current state of the room that `after` shows. `position` is that of the event
-    /// that brought them about, or of the change if none did; `server` is this server.
+    /// that brought them about, or of the change if none did; `server` is this server. The answer is whether other servers came
+    /// into the room.
     ///
     /// # Errors
     /// When the database fails.
@@ -89,7 +87,7 @@ impl Store {
         after: &mut RoomSnapshot,
         changes: &[MemberChange<'_>],
         (position, server): (i64, &ServerName),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let is_joined = |membership: Option<Membership>| membership == Some(Membership::Join);
         let (mut joined, mut gone) = (Vec::new(), Vec::new());
         let (mut leavers, mut is_left_here) = (Vec::new(), false);
@@ -105,7 +103,7 @@ impl Store {
                 joined.push(name.as_str());
             }
         }
-        let room = Value::from(after.room);
+        let (room, mut has_entered) = (Value::from(after.room), false);
         // First who comes: a server that has a member in place of another stays.
         if !joined.is_empty() {
             let params = [room, position.into(), Value::Texts(&joined)];
@@ -115,8 +113,10 @@ impl Store {
                 after.is_shared = true;
             }
             let params = [room, position.into()];
-            let entered = tx.query_all(&SERVERS_ENTERED, &params, |row| server_name(row.text(0)?));
-            self.servers_entered(tx, after.room, entered?);
+            let entered =
+                tx.query_all(&SERVERS_ENTERED, &params, |row| server_name(row.text(0)?))?;
+            has_entered = !entered.is_empty();
+            self.servers_entered(tx, after.room, entered);
         }
         if !gone.is_empty() {
             let params = [room, position.into(), Value::Texts(&gone)];
@@ -126,7 +126,7 @@ impl Store {
         if is_left_here && after.is_shared {
             self.remote_lists_doubt_if_left(tx, after)?;
         }
-        Ok(())
+        Ok(has_entered)
     }
 }
 
@@ -183,16 +183,6 @@ pub fn servers_in_rooms(
         Ok(())
     })?;
     Ok(shared)
-}
-
-/// The rooms that another server is in, by their numbers.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn rooms_of_server(tx: &mut Tx<'_>, server: &ServerName) -> Result<Vec<RoomNum>, Error> {
-    tx.query_all(&ROOMS_OF_SERVER, &[server.as_str().into()], |row| {
-        Ok(RoomNum(row.int(0)?))
-    })
 }
 
 /// Those of `servers` that are in a room that `user`, who is of this server, has joined.

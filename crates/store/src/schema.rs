@@ -129,6 +129,10 @@ pub static SCHEMA: Schema = Schema {
             name: "0031_backup_refusals",
             text: include_str!("migrations/0031_backup_refusals.sql"),
         },
+        Migration {
+            name: "0032_lists",
+            text: include_str!("migrations/0032_lists.sql"),
+        },
     ],
     // An older program takes the position of a live event for its number.
     oldest_program: 20,

@@ -74,7 +74,7 @@ async fn claim(store: &Store, devices: Vec<DeviceNum>) -> Vec<String> {
     claimed
 }
 
-async fn change(store: &Store, user: UserNum, ids: &[&str]) -> DeviceListChange {
+pub(crate) async fn change(store: &Store, user: UserNum, ids: &[&str]) -> DeviceListChange {
     let ids: BTreeSet<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     let changing = store.clone();
     let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {

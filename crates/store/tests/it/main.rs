@@ -4,6 +4,7 @@
 mod aggregations;
 mod caches;
 mod destinations;
+mod device_lists;
 mod history;
 mod jobs;
 mod keys;

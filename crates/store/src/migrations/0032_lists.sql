@@ -1,0 +1,9 @@
+-- Of each user and server one row is enough: the last one tells all that those before it would have told. server is empty in
+-- rows of an older program.
+ALTER TABLE device_lists_resent ADD COLUMN server TEXT NOT NULL DEFAULT '';
+UPDATE device_lists_resent SET server = COALESCE((SELECT waiting.server FROM destination_events AS waiting
+    WHERE waiting.position = device_lists_resent.position), '');
+DELETE FROM device_lists_resent WHERE server = '' OR EXISTS (SELECT 1 FROM device_lists_resent AS later
+    WHERE later.server = device_lists_resent.server AND later.user_num = device_lists_resent.user_num
+        AND later.position > device_lists_resent.position);
+CREATE UNIQUE INDEX device_lists_resent_by_server ON device_lists_resent (server, user_num) WHERE server <> '';
