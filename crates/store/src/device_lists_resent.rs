@@ -11,10 +11,12 @@ use starling_db::{Error, Positions, Sql, Tx, Value};
 
 use crate::device_lists::{DeviceUpdate, device_update};
 use crate::memberships::Membership;
+use crate::numbers::RoomNum;
 use crate::room_servers::{MemberChange, server_name};
 use crate::rooms::RoomSnapshot;
 use crate::store::Store;
 
+// `(SELECT … LIMIT 1) IS NULL` stands for `NOT EXISTS`: of that PostgreSQL makes a table of everybody's rooms.
 starling_db::statements! {
     /// Servers in a room that some users have come into after an event, and that share no other with them (of very many, some);
     /// of those that shared one before the event, or may have.
@@ -22,15 +24,17 @@ starling_db::statements! {
             CROSS JOIN (SELECT server FROM room_servers WHERE room_num = ?2 AND until_position = 9223372036854775807
                 ORDER BY server LIMIT 500) AS here
         WHERE EXISTS (SELECT 1 FROM device_changes WHERE device_changes.user_num = users.value)
-            AND EXISTS (SELECT 1 FROM membership_changes AS was WHERE was.user_num = users.value AND was.position < ?3
-                AND was.membership = 2)
-            AND EXISTS (SELECT 1 FROM room_servers AS past CROSS JOIN membership_changes AS was
-                WHERE past.server = here.server AND past.from_position < ?3 AND was.user_num = users.value
-                    AND was.room_num = past.room_num AND was.position < ?3 AND was.membership = 2)
-            AND NOT EXISTS (SELECT 1 FROM room_servers AS others CROSS JOIN memberships AS own
+            AND (EXISTS (SELECT 1 FROM device_lists_elsewhere AS elsewhere WHERE elsewhere.user_num = users.value)
+                OR (EXISTS (SELECT 1 FROM membership_changes AS was WHERE was.user_num = users.value
+                        AND was.position < ?3 AND was.membership = 2)
+                    AND (SELECT 1 FROM room_servers AS past CROSS JOIN membership_changes AS was
+                        WHERE past.server = here.server AND was.user_num = users.value
+                            AND was.room_num = past.room_num AND was.position < ?3 AND was.membership = 2
+                        LIMIT 1) IS NOT NULL))
+            AND (SELECT 1 FROM room_servers AS others CROSS JOIN memberships AS own
                 WHERE others.server = here.server AND others.until_position = 9223372036854775807
                     AND others.room_num <> ?2 AND own.user_num = users.value AND own.room_num = others.room_num
-                    AND own.membership = 2)
+                    AND own.membership = 2 LIMIT 1) IS NULL
         LIMIT 500";
     /// Members of a room, and servers that came into it at a position or later, that share no other room: of very many, some.
     SHARE_NOW = "SELECT members.user_num, came.server
@@ -38,10 +42,10 @@ starling_db::statements! {
             CROSS JOIN (SELECT server FROM room_servers WHERE room_num = ?1 AND until_position = 9223372036854775807
                 AND from_position >= ?2 ORDER BY server LIMIT 500) AS came
         WHERE EXISTS (SELECT 1 FROM device_changes WHERE device_changes.user_num = members.user_num)
-            AND NOT EXISTS (SELECT 1 FROM memberships AS own CROSS JOIN room_servers AS others
+            AND (SELECT 1 FROM memberships AS own CROSS JOIN room_servers AS others
                 WHERE own.user_num = members.user_num AND own.membership = 2 AND own.room_num <> ?1
                     AND others.room_num = own.room_num AND others.server = came.server
-                    AND others.until_position = 9223372036854775807)
+                    AND others.until_position = 9223372036854775807 LIMIT 1) IS NULL
         LIMIT 500";
     /// Of some users and servers, what waits already is not told.
     RESENT_REPLACE = "DELETE FROM destination_events WHERE (server, position) IN
@@ -62,6 +66,15 @@ starling_db::statements! {
             AND (length(changes.device_id) = 0 OR changes.position = (SELECT MAX(last.position)
                 FROM device_changes AS last WHERE last.user_num = resent.user_num AND length(last.device_id) > 0))
         ORDER BY changes.position";
+    /// Of some users who ever joined a room, other servers may have lists after it is gone.
+    ELSEWHERE_OF_ROOM = "INSERT INTO device_lists_elsewhere (user_num)
+        SELECT DISTINCT was.user_num FROM users CROSS JOIN membership_changes AS was
+        WHERE users.user_num > ?2 AND users.user_num <= ?3 AND was.user_num = users.user_num AND was.room_num = ?1
+            AND was.membership = 2
+        ON CONFLICT (user_num) DO NOTHING";
+    /// Of all users other servers may have lists.
+    ELSEWHERE_OF_ALL = "INSERT INTO device_lists_elsewhere (user_num) SELECT user_num FROM accounts WHERE 1 = 1
+        ON CONFLICT (user_num) DO NOTHING";
     /// Forgets what servers were told.
     RESENT_FORGET = "DELETE FROM device_lists_resent WHERE position IN {ints ?1}";
 }
@@ -165,4 +178,19 @@ pub(crate) fn resent_forget(tx: &mut Tx<'_>, positions: &[i64]) -> Result<(), Er
     }
     tx.execute(&RESENT_FORGET, &[Value::Ints(positions)])
         .map(drop)
+}
+
+/// A room is purged: of those users after one and up to another who ever joined it, any server may have a list.
+pub(crate) fn elsewhere_of_room(
+    tx: &mut Tx<'_>,
+    room: RoomNum,
+    (after, upto): (i64, i64),
+) -> Result<(), Error> {
+    let params = [room.into(), after.into(), upto.into()];
+    tx.execute(&ELSEWHERE_OF_ROOM, &params).map(drop)
+}
+
+/// A copy of the database was put back: of all users of this server any other may have a list.
+pub(crate) fn elsewhere_of_all(tx: &mut Tx<'_>) -> Result<(), Error> {
+    tx.execute(&ELSEWHERE_OF_ALL, &[]).map(drop)
 }

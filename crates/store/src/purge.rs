@@ -10,6 +10,7 @@
 use ruma_common::RoomId;
 use starling_db::{Error, Sql, Tx, Value, Write};
 
+use crate::device_lists_resent::elsewhere_of_room;
 use crate::jobs::Task;
 use crate::numbers::{RoomNum, UserNum};
 use crate::remote_invites::room_is_joined;
@@ -55,6 +56,8 @@ starling_db::statements! {
     /// Deletes gaps of a room.
     PURGE_GAPS = "DELETE FROM gaps WHERE room_num = ?1 AND (place_major, place_minor, event_id) IN
         (SELECT place_major, place_minor, event_id FROM gaps WHERE room_num = ?1 LIMIT ?2)";
+    /// Whether other servers ever were in a room.
+    PURGE_SHARED = "SELECT 1 FROM room_servers WHERE room_num = ?1 LIMIT 1";
     /// Deletes which servers are in a room.
     PURGE_SERVERS = "DELETE FROM room_servers WHERE room_num = ?1 AND (server, until_position) IN
         (SELECT server, until_position FROM room_servers WHERE room_num = ?1 LIMIT ?2)";
@@ -166,6 +169,8 @@ pub const PURGE_BEGUN: i64 = STEP;
 enum Step {
     /// What an index finds by the room: ?1, at most ?2 rows.
     OfRoom(&'static Sql),
+    /// Who shared the room with other servers is noted.
+    Sharers,
     /// What is found by users: [`OF_USERS`].
     OfUsers,
     /// The relations, with what is kept of the events that others relate to.
@@ -179,11 +184,11 @@ enum Step {
 }
 
 /// The steps, by their numbers in jobs that may be older than this program: a new one comes last.
-static STEPS: [Step; 18] = [
+static STEPS: [Step; 19] = [
     Step::OfRoom(&PURGE_ALIASES),
     Step::OfRoom(&PURGE_INBOX),
     Step::OfRoom(&PURGE_OUTGOING),
-    Step::OfRoom(&PURGE_SERVERS),
+    Step::Sharers,
     Step::OfUsers,
     Step::OfRoom(&PURGE_RECEIPTS),
     Step::OfRoom(&PURGE_WAITING_RECEIPTS),
@@ -198,6 +203,7 @@ static STEPS: [Step; 18] = [
     Step::Numbered(&PURGE_SNAPSHOTS_FIND, &PURGE_SNAPSHOTS),
     Step::Numbered(&PURGE_PIECES_FIND, &PURGE_PIECES),
     Step::OfRoom(&PURGE_MEMBER_WORDS),
+    Step::OfRoom(&PURGE_SERVERS),
 ];
 
 /// Of room ?1 and users after ?2 up to ?3, at most ?4 rows.
@@ -371,6 +377,10 @@ impl Store {
                 let work = move |tx: &mut Tx<'_>| of_room(tx, room, delete);
                 self.purge_write(work).await?
             }
+            Step::Sharers => {
+                let work = move |tx: &mut Tx<'_>| sharers(tx, room, at);
+                self.purge_write(work).await?
+            }
             Step::OfUsers => {
                 let work = move |tx: &mut Tx<'_>| of_users(tx, room, at);
                 self.purge_write(work).await?
@@ -442,12 +452,27 @@ fn of_room(tx: &mut Tx<'_>, room: RoomNum, delete: &'static Sql) -> Result<Optio
     Ok(is_full.then_some(0))
 }
 
-/// What the next users after one have of the room.
-fn of_users(tx: &mut Tx<'_>, room: RoomNum, after: i64) -> Result<Option<i64>, Error> {
+/// The last of the next users after one, and whether there may be others.
+fn next_users(tx: &mut Tx<'_>, after: i64) -> Result<Option<(i64, bool)>, Error> {
     let next = tx.query_one(&PURGE_USERS, &[after.into(), PIECE.into()], |row| {
         Ok((row.opt_int(0)?, row.int(1)?))
     })?;
-    let Some((Some(upto), count)) = next else {
+    Ok(next.and_then(|(upto, count)| Some((upto?, count >= PIECE))))
+}
+
+/// Notes those of the next users after one who were in the room, if another server ever was.
+fn sharers(tx: &mut Tx<'_>, room: RoomNum, after: i64) -> Result<Option<i64>, Error> {
+    let is_shared = tx.query_one(&PURGE_SHARED, &[room.into()], |row| row.int(0))?;
+    let Some((upto, has_more)) = next_users(tx, after)?.filter(|_| is_shared.is_some()) else {
+        return Ok(None);
+    };
+    elsewhere_of_room(tx, room, (after, upto))?;
+    Ok(has_more.then_some(upto))
+}
+
+/// What the next users after one have of the room.
+fn of_users(tx: &mut Tx<'_>, room: RoomNum, after: i64) -> Result<Option<i64>, Error> {
+    let Some((upto, has_more)) = next_users(tx, after)? else {
         return Ok(None);
     };
     let mut left = PIECE;
@@ -458,7 +483,7 @@ fn of_users(tx: &mut Tx<'_>, room: RoomNum, after: i64) -> Result<Option<i64>, E
             return Ok(Some(after));
         }
     }
-    Ok((count >= PIECE).then_some(upto))
+    Ok(has_more.then_some(upto))
 }
 
 fn relations(tx: &mut Tx<'_>, room: RoomNum) -> Result<Option<i64>, Error> {

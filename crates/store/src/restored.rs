@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use starling_db::{Db, Error, Positions, Tx, Value, Write};
 
 use crate::device_lists::device_changes_again;
+use crate::device_lists_resent::elsewhere_of_all;
 use crate::numbers::{RoomNum, UserNum};
 
 starling_db::statements! {
@@ -33,12 +34,12 @@ starling_db::statements! {
     KEYS_DROP = "DELETE FROM one_time_keys";
     /// Fallback keys count as given out.
     FALLBACK_KEYS_USE = "UPDATE fallback_keys SET is_used = 1 WHERE is_used = 0";
-    /// The local users of whom other servers may have a list of devices, each with the device that was changed last, if any.
-    USERS_SHARED = "SELECT users.user_num, (SELECT changes.device_id FROM device_changes AS changes
+    /// The local users of whom other servers may have a list of devices, since they may have shared a room with them since; each
+    /// with the device that was changed last, if any.
+    USERS_TOLD = "SELECT users.user_num, (SELECT changes.device_id FROM device_changes AS changes
             WHERE changes.user_num = users.user_num AND length(changes.device_id) > 0
             ORDER BY changes.position DESC LIMIT 1)
-        FROM (SELECT DISTINCT memberships.user_num FROM memberships JOIN rooms ON rooms.room_num = memberships.room_num
-            WHERE memberships.membership = 2 AND rooms.is_shared = 1) AS users ORDER BY users.user_num";
+        FROM accounts AS users WHERE users.deactivated_at IS NULL ORDER BY users.user_num";
     /// Lists of devices of other servers' users are fetched again.
     LISTS_DOUBT_ALL = "UPDATE remote_device_lists SET is_stale = 1, version = version + 1, retry_at = 0";
     /// Who backs keys up is told to look again: a dehydrated device doesn't.
@@ -129,6 +130,7 @@ fn restore(tx: &mut Tx<'_>, positions: &mut Positions, now_ms: i64) -> Result<Re
     let one_time_keys = tx.execute(&KEYS_DROP, &[])?;
     tx.execute(&FALLBACK_KEYS_USE, &[])?;
     let local_users = tell_of_users(tx, positions, position_after)?;
+    elsewhere_of_all(tx)?;
     let remote_users = tx.execute(&LISTS_DOUBT_ALL, &[])?;
     let backups = tx.execute(&BACKUPS_DOUBT, &[])?;
     tx.execute(&BACKUPS_MARK, &[position_after.into()])?;
@@ -148,7 +150,7 @@ fn restore(tx: &mut Tx<'_>, positions: &mut Positions, now_ms: i64) -> Result<Re
 /// Other servers are sent one change of the devices of each user whose devices they may know. It says that it follows one
 /// that nobody has heard of, so they fetch the whole list. How many users there are.
 fn tell_of_users(tx: &mut Tx<'_>, positions: &mut Positions, prev: i64) -> Result<u64, Error> {
-    let users = tx.query_all(&USERS_SHARED, &[], |row| {
+    let users = tx.query_all(&USERS_TOLD, &[], |row| {
         let device = match row.opt_bytes(1)? {
             Some(_) => row.utf8(1)?,
             None => NO_DEVICE,

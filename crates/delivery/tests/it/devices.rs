@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use ruma_common::OwnedRoomId;
 use serde_json::{Map, Value, json};
+use starling_db::{Tx, Write};
 use starling_e2ee::{CrossSigningUpload, KeyUpload, KeyUsage, Keys, KeysParts, Owner};
 use starling_rooms::{Actor, MembershipAction};
 use starling_store::SCHEMA;
+use starling_store::purge::{PURGE_BEGUN, PurgeProgress};
 use starling_store::restored::restored;
 use starling_testkit::{CrossSigner, TestDb, TestDevice, World, on_each_engine};
 
@@ -149,6 +152,86 @@ async fn a_server_that_shares_a_room_again_is_told_of_what_it_may_have_missed() 
         act(&setting, &setting.alice, MembershipAction::Join).await;
         let told = setting.next().await;
         assert!(updates(&told).is_empty(), "{told:?}");
+        running.stop().await;
+    })
+    .await;
+}
+
+/// The room is purged, by and by.
+async fn purge(setting: &Setting) {
+    let (store, room) = (setting.world.store.clone(), setting.room.clone());
+    let number = store.room_num(&room).await.unwrap().unwrap();
+    let begin = move |tx: &mut Tx<'_>| store.purge_begin(tx, number);
+    let db = setting.world.store.db();
+    let is_begun = db.write(Write::new("purge_begin"), begin).await;
+    assert!(is_begun.unwrap());
+    let mut progress = PURGE_BEGUN;
+    loop {
+        let piece = setting.world.store.purge_piece(number, progress).await;
+        match piece.unwrap() {
+            PurgeProgress::At(at) => progress = at,
+            PurgeProgress::Ended(_) => return,
+        }
+    }
+}
+
+/// A room of Bob's that a user of the other server is in.
+async fn room_of_bob(setting: &Setting) -> OwnedRoomId {
+    let bob = setting.world.user("bob").await;
+    let room = setting.world.room(&bob).await;
+    setting.world.join_remote(&room, "@a:one.example").await;
+    room
+}
+
+/// Alice comes into the room; what the other server is told of her devices beside that.
+async fn told_when_joining(setting: &mut Setting, room: &OwnedRoomId) -> Vec<Value> {
+    let alice = &setting.alice;
+    let joined = setting
+        .world
+        .act(alice, room, MembershipAction::Join, alice);
+    joined.await.unwrap();
+    setting.next().await.edus("m.device_list_update")
+}
+
+#[tokio::test]
+async fn who_shared_a_room_that_was_purged_is_told_of_what_it_may_have_missed() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        let running = setting.start();
+        setting.join_remote("@a:one.example").await;
+        upload(&setting, 1).await;
+        setting.next().await;
+        act(&setting, &setting.alice, MembershipAction::Leave).await;
+        setting.next().await;
+        let unseen = upload(&setting, 2).await;
+        purge(&setting).await;
+        let room = room_of_bob(&setting).await;
+        let told = told_when_joining(&mut setting, &room).await;
+        let told: Vec<&Value> = told.iter().map(|it| &it["keys"]).collect();
+        assert_eq!(told, [&unseen]);
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_copy_was_put_back_servers_are_told_of_users_who_shared_no_room_in_it() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        let uploaded = upload(&setting, 1).await;
+        let done = restored(db.db(), setting.world.clock.now_ms())
+            .await
+            .unwrap();
+        assert_eq!(done.local_users, 1);
+        setting.world = World::start(&db).await;
+        let running = setting.start();
+        let room = room_of_bob(&setting).await;
+        let told = told_when_joining(&mut setting, &room).await;
+        let [told] = &told[..] else {
+            panic!("one update: {told:?}");
+        };
+        assert_eq!(told["keys"], uploaded);
+        assert_eq!(told["prev_id"], json!([done.position_after]));
         running.stop().await;
     })
     .await;

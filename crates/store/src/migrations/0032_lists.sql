@@ -7,3 +7,7 @@ DELETE FROM device_lists_resent WHERE server = '' OR EXISTS (SELECT 1 FROM devic
     WHERE later.server = device_lists_resent.server AND later.user_num = device_lists_resent.user_num
         AND later.position > device_lists_resent.position);
 CREATE UNIQUE INDEX device_lists_resent_by_server ON device_lists_resent (server, user_num) WHERE server <> '';
+
+-- Users of this server of whom any other server may have a list of devices, though nothing here says that they shared a room
+-- with it: the room was purged, or a copy of the database was put back.
+CREATE TABLE device_lists_elsewhere (user_num {key});
