@@ -329,6 +329,10 @@ impl Store {
                 None => None,
             };
             let is_own = holder.is_some_and(|holder| holder.num == event.num);
+            let (is_member, tag) = (change.kind == types::MEMBER, |it: Option<Entry>| {
+                it.map(|it| it.tag)
+            });
+            let is_other = tag(change.new) != tag(change.old);
             if is_own || !is_import {
                 let delta = StateDelta {
                     room: event.room,
@@ -338,10 +342,10 @@ impl Store {
                     old: change.old.map(|old| old.event),
                     position: positions.give()?,
                 };
-                state_delta_insert(tx, &delta)?;
+                let left_tag = (is_member && is_other).then(|| tag(change.old).unwrap_or(0));
+                state_delta_insert(tx, &delta, left_tag)?;
             }
-            let is_other = change.new.map(|entry| entry.tag) != change.old.map(|old| old.tag);
-            if let Some(member) = holder.filter(|_| change.kind == types::MEMBER && is_other) {
+            if let Some(member) = holder.filter(|_| is_member && is_other) {
                 let options = (server, new.forgets_left);
                 memberships.extend(self.change_membership(tx, positions, member, options)?);
             }
@@ -457,7 +461,7 @@ impl Store {
             old: Some(target.num),
             position: positions.give()?,
         };
-        state_delta_insert(tx, &delta)
+        state_delta_insert(tx, &delta, None)
     }
 
     pub(crate) fn intern_event(&self, tx: &mut Tx<'_>, pdu: &Pdu) -> Result<Numbers, Error> {

@@ -11,8 +11,9 @@ use starling_db::{Error, Positions, Row, Tx, Value};
 
 use crate::accounts::read_user_id;
 use crate::device_lists_resent::updates_resent;
+use crate::memberships::Membership;
 use crate::names::types;
-use crate::numbers::{EventNum, KeyNum, RoomNum, UserNum};
+use crate::numbers::{KeyNum, RoomNum, UserNum};
 use crate::store::Store;
 
 starling_db::statements! {
@@ -54,16 +55,19 @@ starling_db::statements! {
     CHANGED_SIGNATURES = "SELECT users.user_id FROM signature_changes AS changed
         JOIN users ON users.user_num = changed.user_num
         WHERE changed.signer_num = ?1 AND changed.position > ?2 AND changed.position <= ?3";
-    /// Of which members the state of some rooms was changed, and what it was before.
-    MEMBERS_CHANGED = "SELECT deltas.room_num, deltas.key_num, deltas.old_event
+    /// Which members of some rooms became something else, and the tag of what they were before.
+    MEMBERS_CHANGED = "SELECT deltas.room_num, deltas.key_num, deltas.left_tag
         FROM {ints ?1} AS wanted CROSS JOIN state_deltas AS deltas
         WHERE deltas.room_num = wanted.value AND deltas.position > ?2 AND deltas.position <= ?3
-            AND deltas.type_num = ?4 ORDER BY deltas.position";
+            AND deltas.type_num = ?4 AND deltas.left_tag IS NOT NULL ORDER BY deltas.position";
 }
 
 /// So many devices of a user that are gone are remembered. A server that has missed more notices it by those that it is told
 /// of.
 const GONE_REMEMBERED: i64 = 100;
+
+/// Stands in place of what a member was before in rows of an older program.
+const NOT_KNOWN: i64 = -1;
 
 /// Stands in place of a device's id for the user's cross-signing keys.
 pub const CROSS_SIGNING: &str = "";
@@ -79,9 +83,8 @@ pub struct DeviceListChange {
     pub rooms: Vec<RoomNum>,
 }
 
-/// Members of rooms whom the state was changed of, each with the events that held the key before each change, if one did, in
-/// order.
-pub type ChangedMembers = BTreeMap<(RoomNum, KeyNum), Vec<Option<EventNum>>>;
+/// Members of rooms who became something else, once or more often, each with whether they were joined before, or may have been.
+pub type ChangedMembers = BTreeMap<(RoomNum, KeyNum), bool>;
 
 /// A change of a device, as other servers are told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,8 +211,9 @@ pub fn device_lists_changed(
     Ok(changed)
 }
 
-/// The members of `rooms` that the current state was changed of after `since` and up to `upto`: each with the events that
-/// held the key at `since` and until each later change, if one did.
+/// The members of `rooms` who in the current state became something else after `since` and up to `upto`, each with whether they
+/// were joined at `since`. Who only has another name or picture is not among them. Of what an older version of this program
+/// has stored it is not known: then they may have been.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -232,8 +236,9 @@ pub fn members_changed(
     ];
     tx.query(&MEMBERS_CHANGED, &params, &mut |row| {
         let key = (RoomNum(row.int(0)?), KeyNum(row.int(1)?));
-        let before = row.opt_int(2)?.map(EventNum);
-        changed.entry(key).or_default().push(before);
+        let before = row.int(2)?;
+        let was_joined = before == Membership::Join.code() || before == NOT_KNOWN;
+        changed.entry(key).or_insert(was_joined);
         Ok(())
     })?;
     Ok(changed)

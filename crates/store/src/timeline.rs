@@ -53,8 +53,9 @@ starling_db::statements! {
         WHERE deltas.room_num = wanted.one AND deltas.position > wanted.other AND deltas.position <= ?2
         ORDER BY deltas.position";
     /// Notes a change of a room's state.
-    STATE_DELTA_INSERT = "INSERT INTO state_deltas (position, room_num, type_num, key_num, old_event, new_event)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    STATE_DELTA_INSERT = "INSERT INTO state_deltas
+            (position, room_num, type_num, key_num, old_event, new_event, left_tag)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 }
 
 /// The boundary before everything.
@@ -266,11 +267,15 @@ pub fn state_deltas(
     })
 }
 
-/// Notes a change of a room's state.
+/// Notes a change of a room's state; of a member who is something else now, with the tag of what they were (0: nothing).
 ///
 /// # Errors
 /// When the database fails.
-pub fn state_delta_insert(tx: &mut Tx<'_>, delta: &StateDelta) -> Result<(), Error> {
+pub(crate) fn state_delta_insert(
+    tx: &mut Tx<'_>,
+    delta: &StateDelta,
+    left_tag: Option<i64>,
+) -> Result<(), Error> {
     let params = [
         delta.position.into(),
         delta.room.into(),
@@ -278,6 +283,7 @@ pub fn state_delta_insert(tx: &mut Tx<'_>, delta: &StateDelta) -> Result<(), Err
         delta.key.into(),
         delta.old.into(),
         delta.event.into(),
+        left_tag.into(),
     ];
     tx.execute_one(&STATE_DELTA_INSERT, &params)
 }

@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use starling_db::Tx;
-use starling_events::Value;
 use starling_store::device_lists::{ChangedMembers, device_lists_changed, members_changed};
-use starling_store::events::Event;
 use starling_store::memberships::{
     Membership, MembershipRow, membership_changes, membership_list, memberships_at, rooms_changed,
 };
@@ -64,7 +62,7 @@ impl Sync {
 #[derive(Debug)]
 pub(crate) struct Moves {
     rooms: OwnRooms,
-    /// Members of whom the state of the rooms that the reader stayed in, or was in, has changed.
+    /// Members who became something else in the rooms that the reader stayed in, or was in.
     members: ChangedMembers,
 }
 
@@ -214,23 +212,13 @@ fn came_and_went(
         }
     }
     lost.extend(members_when_left(tx, store, &rooms.again)?);
-    let before: BTreeSet<EventNum> = members.values().flatten().flatten().copied().collect();
-    let before: Vec<EventNum> = before.into_iter().collect();
-    let before = store.events_read(tx, &before)?;
-    let joins: BTreeSet<EventNum> = before
-        .iter()
-        .filter(|event| is_join(event))
-        .map(|event| event.num)
-        .collect();
-    for ((room, key), before) in members {
-        let is_join = |event: &Option<EventNum>| event.is_some_and(|it| joins.contains(&it));
-        let was_in = before.first().is_some_and(is_join);
-        // Who was out in between may have other devices, of which nobody here was told.
-        let was_always_in = before.iter().all(is_join);
+    for ((room, key), was_in) in members {
         let is_in = snapshots.get(room).is_some_and(|it| it.has_joined(*key));
-        if was_in && (!is_in || rooms.left.contains(room)) {
+        let reader_has_left = rooms.left.contains(room);
+        if *was_in && (!is_in || reader_has_left) {
             lost.insert(*key);
-        } else if is_in && !was_always_in && !rooms.left.contains(room) {
+        } else if is_in && !reader_has_left {
+            // Who was out in between may have other devices, of which nobody here was told.
             gained.insert(*key);
         }
     }
@@ -293,9 +281,4 @@ fn joined_members(snapshot: &RoomSnapshot) -> impl Iterator<Item = KeyNum> {
 
 fn is_joined(entry: &Entry) -> bool {
     entry.tag == Membership::Join.code()
-}
-
-fn is_join(event: &Event) -> bool {
-    let membership = Value::new(event.pdu.content()).get("membership");
-    membership.and_then(Value::as_str).as_deref() == Some("join")
 }

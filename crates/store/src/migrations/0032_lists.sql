@@ -11,3 +11,7 @@ CREATE UNIQUE INDEX device_lists_resent_by_server ON device_lists_resent (server
 -- Users of this server of whom any other server may have a list of devices, though nothing here says that they shared a room
 -- with it: the room was purged, or a copy of the database was put back.
 CREATE TABLE device_lists_elsewhere (user_num {key});
+
+-- left_tag: what a member was before, where that has changed (membership.rs; 0: nothing); NULL where it has not, and of what
+-- is no member. -1 in rows from before this column: not known.
+ALTER TABLE state_deltas ADD COLUMN left_tag BIGINT DEFAULT -1;

@@ -1,19 +1,23 @@
-//! Lists of devices that servers are told of again.
+//! Lists of devices that servers are told of again, and members who come and go.
 
 use ruma_common::{OwnedServerName, user_id};
-use starling_db::{Error, Tx, Write};
+use serde_json::json;
+use starling_db::{Error, Sql, Tx, Write};
 use starling_store::destinations::{Destinations, destinations_set};
-use starling_store::device_lists::{DeviceUpdate, device_updates};
+use starling_store::device_lists::{DeviceUpdate, device_updates, members_changed};
 use starling_store::outgoing::outgoing_after;
-use starling_store::{SCHEMA, Store, UserNum};
+use starling_store::{KeyNum, RoomNum, SCHEMA, Store, UserNum};
 use starling_testkit::{TestDb, on_each_engine};
 
-use crate::destinations::member;
+use crate::destinations::{append, member};
 use crate::keys::change;
-use crate::timeline::new_room;
+use crate::timeline::{new_event_at, new_room};
 
+const ROOM: RoomNum = RoomNum(1);
 const ALICE: &str = "@alice:localhost";
 const A: &str = "@a:one.example";
+
+static FORGET_TAGS: Sql = Sql::new("forget_tags", "UPDATE state_deltas SET left_tag = -1");
 
 fn one() -> OwnedServerName {
     "one.example".try_into().unwrap()
@@ -89,6 +93,55 @@ async fn however_often_a_server_comes_and_goes_one_note_of_a_list_waits_for_it()
         assert_eq!(resent().await.len(), 1);
         note_progress(&store, now(&[], upto + 9), vec![one()]).await;
         assert!(resent().await.is_empty());
+    })
+    .await;
+}
+
+/// A member changes their name.
+async fn rename(store: &Store, user: &str, name: i64) {
+    let content = json!({ "membership": "join", "displayname": name.to_string() });
+    append(
+        store,
+        new_event_at(name, user, "m.room.member", Some(user), &content),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn of_members_what_makes_them_something_else_is_told_and_no_name() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let (store, _) = alices_room(&db).await;
+        let joined = member(&store, A, "join").await;
+        let names = store.names().clone();
+        let key = read(&store, move |tx| {
+            names.keys(tx, [A].into_iter()).map(|it| it[A])
+        })
+        .await;
+        let changed = async |since| -> Vec<(KeyNum, bool)> {
+            let changed = read(&store, move |tx| {
+                members_changed(tx, &[ROOM], since, i64::MAX)
+            });
+            let changed = changed.await.into_iter();
+            changed.map(|((_, key), was)| (key, was)).collect()
+        };
+        let (before, _) = store.db().head().await.unwrap();
+        for name in 100..103 {
+            rename(&store, A, name).await;
+        }
+        assert_eq!(changed(before).await, []);
+        assert_eq!(changed(joined - 1).await, [(key, false)]);
+        member(&store, A, "leave").await;
+        let (left, _) = store.db().head().await.unwrap();
+        assert_eq!(changed(before).await, [(key, true)]);
+        member(&store, A, "join").await;
+        rename(&store, A, 200).await;
+        assert_eq!(changed(before).await, [(key, true)]);
+        assert_eq!(changed(left).await, [(key, false)]);
+        // Of what an older program has stored it isn't known.
+        let forget = |tx: &mut Tx<'_>| tx.execute(&FORGET_TAGS, &[]);
+        let forgotten = store.db().write(Write::new("forget"), forget).await;
+        forgotten.unwrap();
+        assert_eq!(changed(left).await, [(key, true)]);
     })
     .await;
 }
