@@ -20,7 +20,7 @@ use starling_store::{EventNum, RoomNum, Store};
 use crate::pipeline::is_closed;
 use crate::rooms::Rooms;
 
-pub(crate) use acl::ServerAcl;
+pub(crate) use acl::{SERVER_ACL, ServerAcl};
 pub use history::{MAX_BACKFILL, MAX_MISSING, MissingEvents};
 pub(crate) use servers::ServersOfRooms;
 pub use space::ServedSpace;

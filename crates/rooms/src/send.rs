@@ -3,12 +3,13 @@
 use ruma_common::{EventId, OwnedEventId, RoomId};
 use serde_json::{Map, Value};
 use starling_db::Error;
-use starling_events::CanonicalObject;
+use starling_events::{CanonicalObject, Pdu};
 use starling_store::RoomNum;
 use starling_store::memberships::Membership;
 use starling_store::transactions::Transaction;
 
 use crate::error::SendError;
+use crate::federation::SERVER_ACL;
 use crate::pipeline::{Appending, Draft, Extras};
 use crate::rooms::{Actor, Rooms};
 use crate::transaction::RequestPath;
@@ -60,7 +61,7 @@ impl Rooms {
     ///
     /// # Errors
     /// [`SendError::UnknownEvent`] when there is no such event in the room, [`SendError::Forbidden`] when the user may
-    /// not redact it; else [`SendError`].
+    /// not redact it, or nobody may; else [`SendError`].
     pub async fn redact(
         &self,
         actor: &Actor,
@@ -83,6 +84,7 @@ impl Rooms {
         let event = event
             .filter(|event| event.room == room)
             .ok_or(SendError::UnknownEvent)?;
+        check_may_be_redacted(&event.pdu)?;
         let content = without_redacts(content)?;
         let draft = Draft {
             redacts: Some(target.to_owned()),
@@ -161,6 +163,19 @@ fn is_join(draft: &Draft) -> bool {
     let membership = draft.content.value().get("membership");
     let membership = membership.and_then(starling_events::Value::as_str);
     draft.kind == "m.room.member" && membership.as_deref() == Some("join")
+}
+
+/// Refuses what a room doesn't survive: an access control list of which nothing is left excludes every server, and a creation of
+/// which nothing is left says no longer what version and type the room has.
+fn check_may_be_redacted(target: &Pdu) -> Result<(), SendError> {
+    let why = match (target.kind(), target.state_key()) {
+        (SERVER_ACL, Some("")) => {
+            "redacting an access control list would exclude all servers: set another one instead"
+        }
+        ("m.room.create", Some("")) => "the creation of a room is not to be redacted",
+        _ => return Ok(()),
+    };
+    Err(SendError::Forbidden(why.to_owned()))
 }
 
 /// The event that a redaction names in its content: there clients write it, in rooms of every version.

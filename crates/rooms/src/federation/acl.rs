@@ -7,6 +7,9 @@ use std::net::Ipv4Addr;
 use ruma_common::ServerName;
 use starling_events::Value;
 
+/// The type of the state that says which servers may take part.
+pub(crate) const SERVER_ACL: &str = "m.room.server_acl";
+
 /// What an `m.room.server_acl` event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerAcl {

@@ -13,7 +13,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::state_map::Entry;
 use starling_store::{EventNum, RoomNum, SnapshotNum, Store};
 
-use super::acl::ServerAcl;
+use super::acl::{SERVER_ACL, ServerAcl};
 
 /// So many access control lists are kept.
 const ACLS: usize = 256;
@@ -90,7 +90,7 @@ impl ServersOfRooms {
         tx: &mut Tx<'_>,
         room: &RoomSnapshot,
     ) -> Result<Option<Arc<ServerAcl>>, Error> {
-        let kind = store.names().kind(tx, "m.room.server_acl")?;
+        let kind = store.names().kind(tx, SERVER_ACL)?;
         let event = kind.and_then(|kind| room.state_event(kind, EMPTY_KEY));
         let Some(event) = event else { return Ok(None) };
         let Some(event) = store.event_read(tx, event)? else {

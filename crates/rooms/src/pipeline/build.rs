@@ -11,7 +11,7 @@ use starling_stateres::{AuthState, PowerLevelsError, RoomPower, auth_types};
 use starling_store::rooms::{Extremity, RoomSnapshot};
 
 use crate::error::SendError;
-use crate::federation::ServerAcl;
+use crate::federation::{SERVER_ACL, ServerAcl};
 
 /// An event as its sender wants it.
 #[derive(Debug, Clone)]
@@ -117,9 +117,6 @@ const KEY_BYTES: usize = 500;
 
 /// The type of the state that says whether guests may join.
 pub(crate) const GUEST_ACCESS: &str = "m.room.guest_access";
-
-/// The type of the state that says which servers may take part.
-const SERVER_ACL: &str = "m.room.server_acl";
 
 /// Why users of other servers are not invited.
 pub(crate) const CLOSED: &str =

@@ -248,3 +248,38 @@ async fn a_redaction_may_be_redacted_and_undoes_nothing() {
     })
     .await;
 }
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`, `GET /_matrix/client/v3/rooms/{roomId}/state`
+#[tokio::test]
+async fn what_a_room_does_not_survive_is_not_redacted() {
+    on_servers(async |server| {
+        let alice = server.user("alice").await;
+        for version in ["10", "12"] {
+            let room = alice.create(json!({ "room_version": version })).await;
+            let acl = json!({ "allow": ["*"], "deny": ["evil.example"] });
+            let kind = "m.room.server_acl";
+            let list = set(&alice, &room, kind, acl.clone()).await;
+            let state = alice.get(&format!("rooms/{}/state", segment(&room))).await;
+            let state = state.ok();
+            let create = state.as_array().unwrap().iter();
+            let mut create = create.filter(|event| event["type"] == "m.room.create");
+            let create = create.next().unwrap()["event_id"].as_str().unwrap();
+            for (target, txn_id) in [(&*list, "1"), (create, "2")] {
+                let refused = redact(&alice, &room, target, txn_id).await;
+                refused.fails_for(version, 403, "M_FORBIDDEN");
+            }
+            assert_eq!(alice.state(&room, kind, "").await.ok(), acl, "{version}");
+            // What only has the type of one is no list.
+            let path = format!("rooms/{}/state/{kind}/key", segment(&room));
+            let other = alice.put(&path, &json!({ "rude": true })).await.event_id();
+            redact(&alice, &room, &other, "3").await.event_id();
+            let other = alice
+                .send(&room, kind, "m", &json!({ "body": "rude" }))
+                .await;
+            redact(&alice, &room, &other.event_id(), "4")
+                .await
+                .event_id();
+        }
+    })
+    .await;
+}
