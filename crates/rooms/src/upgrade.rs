@@ -135,7 +135,7 @@ impl Rooms {
             state("m.room.member", actor.user_id.as_str(), &joined)?,
             state(POWER_LEVELS, "", &levels.first)?,
         ];
-        for (kind, key, content) in old.carried(version) {
+        for (kind, key, content) in old.carried(version, self.server_name()) {
             drafts.push(Draft::state(actor.user_id.clone(), kind, key, content));
         }
         if levels.last != levels.first {

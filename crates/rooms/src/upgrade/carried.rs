@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ruma_common::ServerName;
 use serde_json::{Map, Value, json};
 use starling_db::{Error, Tx};
 use starling_events::{CanonicalObject, Pdu, RoomVersion};
@@ -13,6 +14,7 @@ use starling_store::rooms::RoomSnapshot;
 use starling_store::{EventNum, RoomNum, Store};
 
 use crate::create::TOMBSTONE;
+use crate::federation::{SERVER_ACL, ServerAcl};
 
 /// What is taken over, in the order in which it is in the new room. The specification recommends all but the canonical
 /// alias, which goes where the aliases go.
@@ -21,7 +23,7 @@ const CARRIED: [&str; 9] = [
     JOIN_RULES,
     "m.room.history_visibility",
     "m.room.guest_access",
-    "m.room.server_acl",
+    SERVER_ACL,
     "m.room.encryption",
     "m.room.name",
     "m.room.avatar",
@@ -130,8 +132,13 @@ impl OldRoom {
     }
 
     /// The state events of the new room: type, state key, content. What cannot stand in an event of today (as in the
-    /// oldest versions) is left behind.
-    pub(super) fn carried(&self, version: RoomVersion) -> Vec<(String, String, CanonicalObject)> {
+    /// oldest versions) is left behind, and so is an access control list that excludes `server`, which makes the new room:
+    /// nobody else could come into it.
+    pub(super) fn carried(
+        &self,
+        version: RoomVersion,
+        server: &ServerName,
+    ) -> Vec<(String, String, CanonicalObject)> {
         let place = |event: &Arc<Event>| {
             let listed = CARRIED.iter().position(|kind| *kind == event.pdu.kind());
             (listed.unwrap_or(CARRIED.len()), event.num)
@@ -150,6 +157,9 @@ impl OldRoom {
                 return None;
             }
             let content = CanonicalObject::from_serialize(&content).ok()?;
+            if kind == SERVER_ACL && !ServerAcl::parse(content.as_bytes()).allows(server) {
+                return None;
+            }
             Some((kind.to_owned(), key.to_owned(), content))
         });
         carried.collect()

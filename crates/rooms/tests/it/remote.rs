@@ -16,3 +16,4 @@ mod purge;
 mod resident;
 mod spaces;
 mod third_party;
+mod upgrade;
