@@ -21,9 +21,6 @@ impl Config {
                 "choose a shorter name",
             ));
         }
-        self.server_name
-            .check_own()
-            .map_err(|(problem, fix)| Fault::new("server_name", problem, fix))?;
         if self.max_memory.0 < LEAST_MEMORY {
             return Err(Fault::new(
                 "max_memory",

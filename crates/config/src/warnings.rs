@@ -1,15 +1,28 @@
-//! Settings that are accepted although they have no effect, mostly as the part that they steer does not exist yet.
+//! Settings that are accepted although they have no effect, mostly as the part that they steer does not exist yet, or although
+//! one should not choose them.
 
 use std::net::SocketAddr;
 
 use crate::{Config, Listener, Serves};
 
 impl Config {
+    /// Why no new server may have this name, and the fix, if that is so. One that has it already must keep it.
+    #[must_use]
+    pub fn unfit_name(&self) -> Option<String> {
+        let (problem, fix) = self.server_name.check_own().err()?;
+        Some(format!("server_name: {problem}; {fix}"))
+    }
+
     /// One line for each setting that has no effect: those that were changed from their default, and those that would protect
-    /// and do not.
+    /// and do not; and one for a name that only a server may have that has it already.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.unbuilt_words();
+        if let Err((problem, _)) = self.server_name.check_own() {
+            lines.push(format!(
+                "server_name: {problem} (a server that has it already keeps it, and a new one doesn't start with it)"
+            ));
+        }
         let serves_admin = |listener: &Listener| listener.serves.contains(&Serves::Admin);
         if !self.registration.shared_secret.is_empty() && !self.listeners.iter().any(serves_admin) {
             lines.push(

@@ -38,8 +38,12 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     let db = open_database(config).await.map_err(failed)?;
     let name = server_name.clone();
     let new_id = i64::from_ne_bytes(chance.number().to_ne_bytes());
+    let unfit = config.unfit_name();
     let record = move |tx: &mut Tx<'_>| {
-        server::server_name_record(tx, name.as_str())?;
+        let is_new = server::server_name_record(tx, name.as_str())?;
+        if let Some(why) = unfit.clone().filter(|_| is_new) {
+            return Err(Error::Refused(why));
+        }
         server::log_id_record(tx, new_id)
     };
     let log_id = db.write(Write::new("server_name"), record);

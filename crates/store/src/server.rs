@@ -24,15 +24,16 @@ starling_db::statements! {
     SESSION_SECRET_READ = "SELECT session_secret FROM server WHERE id = 1";
 }
 
-/// Records the server's name on first start, and refuses another one later: events and user ids carry it for ever.
+/// Records the server's name on first start, and refuses another one later: events and user ids carry it for ever. Whether it
+/// is recorded only now.
 ///
 /// # Errors
 /// [`Error::Refused`] when the database belongs to another server; else when it fails.
-pub fn server_name_record(tx: &mut Tx<'_>, name: &str) -> Result<(), Error> {
-    tx.execute(&SERVER_INSERT, &[name.into()])?;
+pub fn server_name_record(tx: &mut Tx<'_>, name: &str) -> Result<bool, Error> {
+    let is_new = tx.execute(&SERVER_INSERT, &[name.into()])? == 1;
     let recorded = tx.query_one(&SERVER_NAME, &[], |row| Ok(row.text(0)?.to_owned()))?;
     match recorded {
-        Some(recorded) if recorded == name => Ok(()),
+        Some(recorded) if recorded == name => Ok(is_new),
         Some(recorded) => Err(Error::Refused(format!(
             "the database belongs to the server {recorded}, and the configuration says server_name = {name:?}"
         ))),

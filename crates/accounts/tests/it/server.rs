@@ -5,7 +5,7 @@ use starling_store::server::{server_name_record, signing_key_read, signing_key_r
 
 use crate::world::{World, on_each_engine};
 
-async fn record(world: &World, name: &'static str) -> Result<(), Error> {
+async fn record(world: &World, name: &'static str) -> Result<bool, Error> {
     let record = move |tx: &mut Tx<'_>| server_name_record(tx, name);
     world.store.db().write(Write::new("test"), record).await
 }
@@ -13,8 +13,9 @@ async fn record(world: &World, name: &'static str) -> Result<(), Error> {
 #[tokio::test]
 async fn a_database_belongs_to_one_server() {
     on_each_engine(|mut world| async move {
-        record(&world, "example.org").await.unwrap();
-        record(&world, "example.org").await.unwrap();
+        let is_new = async || record(&world, "example.org").await.unwrap();
+        assert!(is_new().await);
+        assert!(!is_new().await);
         let refused = record(&world, "elsewhere.org").await;
         assert!(matches!(refused, Err(Error::Refused(_))));
         world.db.reopen().await;

@@ -211,6 +211,51 @@ fn a_setting_without_effect_gives_one_warning() {
 }
 
 #[test]
+fn a_name_that_no_new_server_may_have_is_warned_of() {
+    let named = |name: &str| load(Some(&format!("server_name = \"{name}\"")), &[]).unwrap();
+    for (name, fix) in [
+        ("Example.org", "write \"example.org\""),
+        ("[::A]:8448", "write \"[::a]:8448\""),
+        ("example..org", "in the DNS"),
+        ("example.org.", "in the DNS"),
+        ("-example.org", "in the DNS"),
+        ("example-.org:8448", "in the DNS"),
+        (&format!("{}.org", "a".repeat(64)), "in the DNS"),
+    ] {
+        let config = named(name);
+        let why = config.unfit_name().unwrap();
+        let (problem, _) = why.split_once("; ").unwrap();
+        assert!(
+            problem.starts_with("server_name: ") && why.contains(fix),
+            "{why}"
+        );
+        // Whoever has the name already must not follow the advice.
+        let warnings = config.warnings();
+        let [warning] = warnings.as_slice() else {
+            panic!("{warnings:?}")
+        };
+        assert!(
+            warning.starts_with(problem) && !warning.contains(fix),
+            "{warning}"
+        );
+    }
+    for name in [
+        "example.org:8448",
+        "10.1.2.3",
+        "[::a]:8448",
+        "localhost",
+        "a--b.c-d.example",
+    ] {
+        let config = named(name);
+        assert_eq!(
+            (config.unfit_name(), config.warnings()),
+            (None, Vec::new()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn a_server_that_others_reach_by_a_proxy_at_most_is_noted() {
     let notes = |text: &str| file(text).unwrap().notes();
     let proxied = notes("");

@@ -66,10 +66,6 @@ fn a_mistake_is_named_with_its_line_and_the_fix() {
             ],
         ),
         (
-            "server_name = \"X.org\"\n",
-            ["line 1", "server_name", "write \"x.org\""],
-        ),
-        (
             "data_dir = \"x\"\n",
             ["a.toml", "server_name", "example.org"],
         ),

@@ -4,6 +4,9 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
+use starling_db::{Db, Options, Tx, Write};
+use starling_store::SCHEMA;
+use starling_store::server::server_name_record;
 
 use crate::program::{Folder, HttpAnswer, Running};
 
@@ -232,4 +235,29 @@ fn a_long_poll_is_answered_at_the_end() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.contains("next_batch"), "{answer:?}");
     assert_eq!(server.wait(), Some(0));
+}
+
+#[tokio::test]
+async fn a_server_keeps_a_name_that_no_new_one_may_have() {
+    let (folder, reason) = (Folder::new(), "has capital letters");
+    folder.configure("Example.org", "./data", "");
+    let checked = folder.run(&["config", "check", "starling.toml"]);
+    assert!(checked.ok().contains(reason), "{checked:?}");
+    let refused = folder.run(&["serve", "--config", "starling.toml"]);
+    let last = refused.err.lines().last().unwrap();
+    assert_eq!(refused.status, Some(1));
+    assert!(last.contains(reason), "{refused:?}");
+    // As a program did that took any name.
+    let path = folder.data().join("starling.db");
+    let db = Db::open_sqlite(&path, &SCHEMA, &Options::default()).unwrap();
+    let record = |tx: &mut Tx<'_>| server_name_record(tx, "Example.org");
+    let is_new = db.write(Write::new("test"), record).await;
+    assert!(is_new.unwrap(), "the refusal left no name behind");
+    db.close().await;
+    let server = folder.serve();
+    let is_warned = |line: &String| line.contains("WARN") && line.contains(reason);
+    assert!(server.started.iter().any(is_warned), "{:?}", server.started);
+    assert_eq!(server.stop(), Some(0));
+    let created = folder.user(&["create", "ann"], "secret\n");
+    assert_eq!(created.ok(), "@ann:Example.org created");
 }
