@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use ruma_common::{OwnedEventId, OwnedUserId, ServerName};
+use ruma_common::{OwnedEventId, OwnedServerName, OwnedUserId, ServerName};
 use starling_db::{Error, Tx, Write};
 use starling_events::Pdu;
 use starling_store::RoomNum;
@@ -36,7 +36,7 @@ const PAGE: u32 = 64;
 /// So many servers in a room give what they have; what only others have, these lead to when they send something.
 const ANSWERS: usize = 3;
 
-/// So many servers in a room are asked at one time.
+/// So many servers in a room are asked at one time; the next ones the next time.
 const SERVERS: usize = 8;
 
 /// It is asked for so many users: who has left since the copy was made may get no template.
@@ -106,7 +106,7 @@ impl Rooms {
 
     async fn catch_up_in(&self, behind: RoomBehind) -> Result<(), Error> {
         let RoomBehind { room, tries } = behind;
-        let is_over = self.has_caught_up(room).await? || tries >= MOST_TRIES;
+        let is_over = self.has_caught_up(&behind).await? || tries >= MOST_TRIES;
         let pause_ms = FIRST_PAUSE_MS << tries.clamp(0, 16);
         let due_at = self.parts.clock.now_ms() + pause_ms.min(LONGEST_PAUSE_MS);
         let note = move |tx: &mut Tx<'_>| {
@@ -122,17 +122,17 @@ impl Rooms {
     }
 
     /// Asks servers in the room; whether any has said what it has, or there is nobody to ask.
-    async fn has_caught_up(&self, room: RoomNum) -> Result<bool, Error> {
-        let Some(snapshot) = self.store().room(room).await? else {
+    async fn has_caught_up(&self, behind: &RoomBehind) -> Result<bool, Error> {
+        let Some(snapshot) = self.store().room(behind.room).await? else {
             return Ok(true);
         };
-        let users = self.some_joined(room).await?;
+        let users = self.some_joined(behind.room).await?;
         let servers = self.other_servers_in(&snapshot).await?;
         if users.is_empty() || servers.is_empty() {
             return Ok(true);
         }
         let mut answers = 0;
-        for server in servers.iter().take(SERVERS) {
+        for server in &self.whose_turn(servers, behind.tries) {
             if !self.is_server_allowed(&snapshot.room_id, server).await? {
                 continue;
             }
@@ -148,6 +148,18 @@ impl Rooms {
             }
         }
         Ok(answers > 0)
+    }
+
+    /// Those of a room's servers that are asked at this try, so that each gets its turn; those that failed lately come last.
+    fn whose_turn(&self, mut servers: Vec<OwnedServerName>, tries: i64) -> Vec<OwnedServerName> {
+        let tries = usize::try_from(tries).unwrap_or(0);
+        let first = tries.wrapping_mul(SERVERS).checked_rem(servers.len());
+        servers.rotate_left(first.unwrap_or(0));
+        servers.truncate(SERVERS);
+        if let Some(remote) = self.other_servers() {
+            servers.sort_by_key(|server| remote.is_failing(server));
+        }
+        servers
     }
 
     async fn some_joined(&self, room: RoomNum) -> Result<Vec<OwnedUserId>, Error> {

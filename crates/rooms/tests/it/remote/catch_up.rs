@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use starling_db::{Tx, Write};
 use starling_events::{Pdu, RoomVersion, SigningKey};
 use starling_rooms::{Actor, Membership};
 use starling_store::SCHEMA;
 use starling_store::memberships::membership_read;
-use starling_store::restored::{restored, rooms_behind};
+use starling_store::restored::{restored, room_put_off, rooms_behind};
 use starling_testkit::{TestDb, on_each_engine};
 
 use super::graph::{Graph, OWNER, RESIDENT, value};
@@ -46,7 +47,7 @@ async fn membership(at: &Connected, graph: &Graph, actor: &Actor) -> Option<Memb
         .unwrap()
         .unwrap();
     let user = actor.user;
-    let read = move |tx: &mut starling_db::Tx<'_>| membership_read(tx, user, room);
+    let read = move |tx: &mut Tx<'_>| membership_read(tx, user, room);
     let row = at.world.store.db().read("test", read).await.unwrap();
     row.map(|row| row.membership)
 }
@@ -133,7 +134,7 @@ async fn who_cannot_be_asked_is_asked_again_and_who_left_is_not_the_only_one_to_
             serves(asked)
         });
         let later = at.world.clock.now_ms() + 20_000;
-        let due = move |tx: &mut starling_db::Tx<'_>| Ok(rooms_behind(tx, later, 10)?.0);
+        let due = move |tx: &mut Tx<'_>| Ok(rooms_behind(tx, later, 10)?.0);
         let due: Result<_, starling_db::Error> = at.world.store.db().read("test", due).await;
         assert_eq!(due.unwrap().first().map(|room| room.tries), Some(1));
         // Once more, which makes it due at once.
@@ -142,6 +143,53 @@ async fn who_cannot_be_asked_is_asked_again_and_who_left_is_not_the_only_one_to_
         received(&at, &graph).await;
         assert_eq!(membership(&at, &graph, &alice).await, Some(Membership::Ban));
         assert_eq!(membership(&at, &graph, &bob).await, Some(Membership::Join));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_many_servers_are_in_a_room_each_is_asked_at_one_of_the_tries() {
+    on_each_engine(&SCHEMA, async |db: TestDb| {
+        let at = Connected::start(&db).await;
+        let mut graph = Graph::new(RoomVersion::V12);
+        let join = json!({ "membership": "join" });
+        // In the order in which they are asked; after them the resident server.
+        let others: Vec<String> = (0..9)
+            .map(|number| format!("far{number}.example"))
+            .collect();
+        for name in &others {
+            at.net.add(name, |_| Some(refusal(404, "M_NOT_FOUND")));
+            let user = format!("@user:{name}");
+            graph.add(&user, ("m.room.member", Some(&user)), &join);
+        }
+        let (_, mut graph) = joined_to(&at, graph).await;
+        say(&mut graph, 1);
+        at.net.add(RESIDENT, |_| Some(refusal(404, "M_NOT_FOUND")));
+        at.net.add("far8.example", resident(&graph, 0));
+        let before = at.net.asked().len();
+        restored(db.db(), at.world.clock.now_ms()).await.unwrap();
+        assert!(at.world.rooms.catch_up().await.unwrap().is_some());
+        let asked: Vec<String> = at
+            .net
+            .asked()
+            .into_iter()
+            .skip(before)
+            .map(|it| it.server)
+            .collect();
+        assert_eq!(asked, others[..8]);
+        // Its pause is over.
+        let room = at
+            .world
+            .store
+            .room_num(&graph.room_id)
+            .await
+            .unwrap()
+            .unwrap();
+        let due = move |tx: &mut Tx<'_>| room_put_off(tx, room, 0);
+        let due = at.world.store.db().write(Write::new("test"), due);
+        due.await.unwrap();
+        assert_eq!(at.world.rooms.catch_up().await.unwrap(), None);
+        received(&at, &graph).await;
     })
     .await;
 }
