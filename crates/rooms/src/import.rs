@@ -11,6 +11,7 @@ use starling_stateres::check;
 use starling_store::append::{Fork, NewEvent};
 use starling_store::events::Status;
 use starling_store::memberships::Membership;
+use starling_store::names::types;
 use starling_store::outliers::{Outlier, events_known};
 use starling_store::remote_invites::{room_adopt, room_is_joined};
 use starling_store::rooms::RoomSnapshot;
@@ -46,7 +47,7 @@ impl Rooms {
     /// heard yet who of this one has left, the room as it was here stays beside it.
     ///
     /// # Errors
-    /// [`SendError::Forbidden`] when the state doesn't allow the join, or isn't one.
+    /// [`SendError::Forbidden`] when the state doesn't allow the join, or isn't one, or what was here last forbids it.
     pub(crate) async fn import(&self, imported: ImportedRoom) -> Result<OwnedEventId, SendError> {
         let ImportedRoom {
             version,
@@ -128,7 +129,12 @@ impl Rooms {
                 let others = room.extremities.iter();
                 let others = others.filter(|extremity| !fork.prev.contains(&extremity.num));
                 fork.others = others.cloned().collect();
-                fork.current = Some(merged(&store, tx, &pdu, (&fork, (&room, &fork.others)))?);
+                let current = merged(&store, tx, &pdu, (&fork, (&room, &fork.others)))?;
+                if !has_joined(&store, tx, &current, &pdu)? {
+                    let why = "what was done in the room from here last doesn't let you in";
+                    return Ok(Err(why.to_owned()));
+                }
+                fork.current = Some(current);
             }
             Ok::<_, Error>(Ok(fork))
         };
@@ -178,6 +184,13 @@ fn is_behind(
         }
     }
     Ok(false)
+}
+
+/// Whether who joins by an event is in the room by this state.
+fn has_joined(store: &Store, tx: &mut Tx<'_>, state: &StateMap, join: &Pdu) -> Result<bool, Error> {
+    let key = store.names().key(tx, join.sender().as_str())?;
+    let member = key.and_then(|key| state.get(types::MEMBER, key));
+    Ok(member.is_some_and(|member| member.tag == Membership::Join.code()))
 }
 
 fn standing_of_join(

@@ -13,6 +13,7 @@ mod missing;
 mod net;
 mod policy;
 mod purge;
+mod rejoin;
 mod resident;
 mod spaces;
 mod third_party;

@@ -16,7 +16,7 @@ use super::net::{Asked, Connected, key_of, refusal, server};
 const USER: &str = "@alice:localhost";
 
 /// A server that gives what it says of a room to who joins it.
-fn resident(template: Value, answer: Value) -> impl Fn(&Asked) -> Option<(u16, Value)> {
+pub(super) fn resident(template: Value, answer: Value) -> impl Fn(&Asked) -> Option<(u16, Value)> {
     move |asked| {
         if asked.uri.contains("/v1/make_join/") {
             Some((200, template.clone()))
@@ -28,7 +28,7 @@ fn resident(template: Value, answer: Value) -> impl Fn(&Asked) -> Option<(u16, V
     }
 }
 
-fn joins() -> Value {
+pub(super) fn joins() -> Value {
     json!({ "membership": "join" })
 }
 
