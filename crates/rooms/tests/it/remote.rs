@@ -9,6 +9,7 @@ mod invite;
 mod join;
 mod knock;
 mod leave;
+mod members;
 mod missing;
 mod net;
 mod policy;

@@ -8,6 +8,7 @@ mod device_lists;
 mod history;
 mod jobs;
 mod keys;
+mod member_words;
 mod own_keys;
 mod purge;
 mod push_rules;
