@@ -15,7 +15,6 @@ mod note;
 mod servers;
 pub(crate) mod shown;
 mod template;
-mod templates;
 
 use std::sync::Arc;
 

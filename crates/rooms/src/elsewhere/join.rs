@@ -7,9 +7,7 @@ use starling_store::memberships::Membership;
 use starling_store::remote_invites::remote_invite_delete;
 
 use super::answer::checked_room;
-use super::attempts::Attempts;
 use super::template::Wish;
-use super::templates::Templates;
 use crate::error::SendError;
 use crate::import::ImportedRoom;
 use crate::receive::Received;
@@ -59,19 +57,11 @@ impl Rooms {
         servers: Vec<OwnedServerName>,
         wish: &Wish<'_>,
     ) -> Result<(), SendError> {
-        let mut attempts = Attempts::begin(&self.parts.clock);
-        let mut templates = Templates::begin(remote, servers, wish);
-        while let Some((server, template)) = templates.next().await {
-            let joined = match template {
-                Ok(template) => self.join_through(remote, (&server, &template), wish).await,
-                Err(error) => Err(error.into()),
-            };
-            match joined {
+        let mut attempts = self.attempts(remote, servers, wish);
+        while let Some((server, template)) = attempts.next().await? {
+            match self.join_through(remote, (&server, &template), wish).await {
                 Ok(room) => return self.come_in(&server, room).await,
                 Err(error) => attempts.failed(error)?,
-            }
-            if attempts.are_over() {
-                break;
             }
         }
         Err(attempts.told())

@@ -6,9 +6,7 @@ use serde_json::Value;
 use starling_events::Pdu;
 use starling_store::memberships::Membership;
 
-use super::attempts::Attempts;
 use super::template::Wish;
-use super::templates::Templates;
 use crate::error::SendError;
 use crate::remote::{Handshake, Remote, Template, malformed};
 use crate::rooms::{Actor, Rooms};
@@ -35,17 +33,10 @@ impl Rooms {
             user: &actor.user_id,
             content,
         };
-        let mut attempts = Attempts::begin(&self.parts.clock);
-        let mut templates = Templates::begin(remote, servers, &wish);
-        while let Some((server, template)) = templates.next().await {
-            let knocked = match template {
-                Ok(template) => {
-                    self.knock_through(remote, (&server, &template), &wish)
-                        .await
-                }
-                Err(error) => Err(error.into()),
-            };
-            match knocked {
+        let mut attempts = self.attempts(remote, servers, &wish);
+        while let Some((server, template)) = attempts.next().await? {
+            let through = (&*server, &template);
+            match self.knock_through(remote, through, &wish).await {
                 Ok((knock, state)) => {
                     let became = (actor.user, Membership::Knock);
                     let noted = self.note_elsewhere(became, knock, Some((server, state)));
@@ -56,9 +47,6 @@ impl Rooms {
                     };
                 }
                 Err(error) => attempts.failed(error)?,
-            }
-            if attempts.are_over() {
-                break;
             }
         }
         Err(attempts.told())

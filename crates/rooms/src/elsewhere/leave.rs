@@ -11,9 +11,7 @@ use starling_store::events::Event;
 use starling_store::memberships::{Membership, membership_read};
 
 use super::Elsewhere;
-use super::attempts::Attempts;
 use super::template::Wish;
-use super::templates::Templates;
 use crate::error::SendError;
 use crate::remote::{Handshake, Remote, Template};
 use crate::rooms::{Actor, Rooms};
@@ -42,7 +40,7 @@ impl Rooms {
         };
         let servers = self.servers_of(actor, (room_id, elsewhere), &[]).await?;
         let taken = match &self.parts.remote {
-            Some(remote) => self.leave_through_some(remote, servers, &wish).await,
+            Some(remote) => self.leave_through_some(remote, servers, &wish).await.ok(),
             None => None,
         };
         // Of another version than the invite said: one of the two is wrong, and clients need not see which.
@@ -76,29 +74,24 @@ impl Rooms {
         event.ok_or_else(|| SendError::Forbidden("you are not in the room".to_owned()))
     }
 
-    /// The leave that one of the servers takes, if any does: nobody's refusal keeps an invite here.
+    /// The leave that one of the servers takes.
+    ///
+    /// # Errors
+    /// When none does.
     async fn leave_through_some(
         &self,
         remote: &Remote,
         servers: Vec<OwnedServerName>,
         wish: &Wish<'_>,
-    ) -> Option<Pdu> {
-        let mut attempts = Attempts::begin(&self.parts.clock);
-        let mut templates = Templates::begin(remote, servers, wish);
-        while let Some((server, template)) = templates.next().await {
-            let left = match template {
-                Ok(template) => self.leave_through(remote, (&server, &template), wish).await,
-                Err(error) => Err(error.into()),
-            };
-            match left {
-                Ok(leave) => return Some(leave),
-                Err(error) => drop(attempts.failed(error)),
-            }
-            if attempts.are_over() {
-                break;
+    ) -> Result<Pdu, SendError> {
+        let mut attempts = self.attempts(remote, servers, wish);
+        while let Some((server, template)) = attempts.next().await? {
+            match self.leave_through(remote, (&server, &template), wish).await {
+                Ok(leave) => return Ok(leave),
+                Err(error) => attempts.failed(error)?,
             }
         }
-        None
+        Err(attempts.told())
     }
 
     async fn leave_through(
