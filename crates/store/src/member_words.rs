@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ruma_common::{ServerName, UserId};
-use starling_db::{Error, Tx, Value, Write};
+use starling_db::{Error, Row, Tx, Value, Write};
 use starling_events::{Pdu, Value as Json};
 
 use crate::events::Event;
@@ -37,6 +37,12 @@ starling_db::statements! {
     /// The members who have words in a stretch of the alphabet, and the words.
     MEMBER_WORDS_FROM = "SELECT word, key_num, room_num, event_num FROM member_words
         WHERE (word, key_num, room_num) > (?1, ?2, ?3) AND word < ?4 ORDER BY word, key_num, room_num LIMIT ?5";
+    /// Of the first members who have words in a stretch of the alphabet, those in rooms that a user is in, and the words.
+    MEMBER_WORDS_COMMON = "SELECT words.word, words.key_num, words.room_num, words.event_num
+        FROM (SELECT word, key_num, room_num, event_num FROM member_words WHERE word >= ?1 AND word < ?2
+            ORDER BY word, key_num, room_num LIMIT ?3) AS words
+        JOIN memberships AS own ON own.user_num = ?4 AND own.room_num = words.room_num AND own.membership = 2
+        ORDER BY words.word, words.key_num, words.room_num";
     /// Those of some rooms that a user is in, or that are open to all and that a user of this server is in.
     MEMBER_WORDS_VISIBLE = "SELECT wanted.value FROM {ints ?1} AS wanted
         WHERE EXISTS (SELECT 1 FROM memberships AS own
@@ -269,8 +275,7 @@ pub fn member_words_from(
     beginning: &str,
     limit: i64,
 ) -> Result<Vec<MemberWord>, Error> {
-    // No byte of UTF-8 is as large.
-    let end = [beginning.as_bytes(), &[0xff]].concat();
+    let end = end_of(beginning);
     let params = [
         Value::Bytes(&after.word),
         after.key.into(),
@@ -278,13 +283,41 @@ pub fn member_words_from(
         Value::Bytes(&end),
         limit.into(),
     ];
-    tx.query_all(&MEMBER_WORDS_FROM, &params, |row| {
-        Ok(MemberWord {
-            word: row.bytes(0)?.to_vec(),
-            key: KeyNum(row.int(1)?),
-            room: RoomNum(row.int(2)?),
-            event: EventNum(row.int(3)?),
-        })
+    tx.query_all(&MEMBER_WORDS_FROM, &params, member_word)
+}
+
+/// Of the first `limit` words that begin with `beginning`, those of members of rooms that `asker` is in, in alphabetical order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn member_words_common(
+    tx: &mut Tx<'_>,
+    asker: UserNum,
+    beginning: &str,
+    limit: i64,
+) -> Result<Vec<MemberWord>, Error> {
+    let end = end_of(beginning);
+    let params = [
+        Value::Bytes(beginning.as_bytes()),
+        Value::Bytes(&end),
+        limit.into(),
+        asker.into(),
+    ];
+    tx.query_all(&MEMBER_WORDS_COMMON, &params, member_word)
+}
+
+/// Where the words with a beginning end.
+fn end_of(beginning: &str) -> Vec<u8> {
+    // No byte of UTF-8 is as large.
+    [beginning.as_bytes(), &[0xff]].concat()
+}
+
+fn member_word(row: &dyn Row) -> Result<MemberWord, Error> {
+    Ok(MemberWord {
+        word: row.bytes(0)?.to_vec(),
+        key: KeyNum(row.int(1)?),
+        room: RoomNum(row.int(2)?),
+        event: EventNum(row.int(3)?),
     })
 }
 

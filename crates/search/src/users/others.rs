@@ -6,12 +6,18 @@ use std::sync::Arc;
 use ruma_common::OwnedUserId;
 use starling_db::{Error, Tx};
 use starling_store::events::Event;
-use starling_store::member_words::{MemberShown, MemberWord, member_words_from, rooms_visible};
+use starling_store::member_words::{
+    MemberShown, MemberWord, member_words_common, member_words_from, rooms_visible,
+};
 use starling_store::{KeyNum, Store, UserNum};
 
 use super::{CHUNK, FoundUser, MAX_WORDS, Term, UserResults};
 
-/// Users of other servers, in no order: a few more than `limit` at most, or as many as are found.
+/// So many words' member events are read at once.
+const AT_ONCE: usize = 200;
+
+/// At most `limit` users of other servers. Those whom the asking user shares a room with come before others, so that they aren't
+/// lost among the members of large open rooms.
 pub(super) fn find(
     tx: &mut Tx<'_>,
     store: &Store,
@@ -19,19 +25,29 @@ pub(super) fn find(
     limit: usize,
 ) -> Result<UserResults, Error> {
     let beginning = term.longest();
-    let (mut users, mut known, mut looked_at) = (Vec::new(), HashSet::new(), 0);
-    let mut after = MemberWord::first(beginning);
+    let mut finding = Finding {
+        term,
+        users: Vec::new(),
+        common: usize::MAX,
+        known: HashSet::new(),
+    };
+    let most = i64::try_from(MAX_WORDS).unwrap_or(i64::MAX);
+    let common = member_words_common(tx, asker, beginning, most)?;
+    for words in common.chunks(AT_ONCE) {
+        finding.take(tx, store, words)?;
+        if finding.users.len() > limit {
+            return Ok(finding.results(limit, true));
+        }
+    }
+    finding.common = finding.users.len();
+    let (mut after, mut looked_at) = (MemberWord::first(beginning), 0);
     let limited = loop {
         let words = member_words_from(tx, &after, beginning, CHUNK)?;
         looked_at += words.len();
         let is_last = i64::try_from(words.len()).is_ok_and(|length| length < CHUNK);
-        let last = words.last().cloned();
-        for (key, user) in visible(tx, store, asker, (words, &known))? {
-            if term.fits(&user) && known.insert(key) {
-                users.push(user);
-            }
-        }
-        if users.len() > limit {
+        let visible = visible(tx, asker, &words)?;
+        finding.take(tx, store, &visible)?;
+        if finding.users.len() > limit {
             break true;
         }
         if is_last {
@@ -40,35 +56,65 @@ pub(super) fn find(
         if looked_at >= MAX_WORDS {
             break true;
         }
-        match last {
+        match words.into_iter().next_back() {
             Some(last) => after = last,
             None => break false,
         }
     };
-    Ok(UserResults { users, limited })
+    Ok(finding.results(limit, limited))
 }
 
-/// What is shown of those who have some words and aren't known yet, in rooms whose members the asking user may see.
+/// Who was found.
+struct Finding<'a> {
+    term: &'a Term,
+    users: Vec<FoundUser>,
+    /// So many of them share a room with the asking user.
+    common: usize,
+    known: HashSet<KeyNum>,
+}
+
+impl Finding<'_> {
+    /// Takes in those who have these words, where what is shown of them fits.
+    fn take(&mut self, tx: &mut Tx<'_>, store: &Store, words: &[MemberWord]) -> Result<(), Error> {
+        let new = words.iter().filter(|word| !self.known.contains(&word.key));
+        let mut events: Vec<_> = new.map(|word| word.event).collect();
+        events.sort_unstable();
+        events.dedup();
+        for (key, user) in store.events_read(tx, &events)?.iter().filter_map(found) {
+            if self.term.fits(&user) && self.known.insert(key) {
+                self.users.push(user);
+            }
+        }
+        Ok(())
+    }
+
+    fn results(mut self, limit: usize, limited: bool) -> UserResults {
+        let common = self.common.min(self.users.len());
+        let (common, others) = self.users.split_at_mut(common);
+        common.sort_by_key(|user| self.term.rank(user));
+        others.sort_by_key(|user| self.term.rank(user));
+        self.users.truncate(limit);
+        UserResults {
+            users: self.users,
+            limited,
+        }
+    }
+}
+
+/// Those of some words that are of rooms whose members the asking user may see.
 fn visible(
     tx: &mut Tx<'_>,
-    store: &Store,
     asker: UserNum,
-    (words, known): (Vec<MemberWord>, &HashSet<KeyNum>),
-) -> Result<Vec<(KeyNum, FoundUser)>, Error> {
-    let new = words.into_iter().filter(|word| !known.contains(&word.key));
-    let new: Vec<MemberWord> = new.collect();
-    let rooms: BTreeSet<i64> = new.iter().map(|word| word.room.0).collect();
+    words: &[MemberWord],
+) -> Result<Vec<MemberWord>, Error> {
+    let rooms: BTreeSet<i64> = words.iter().map(|word| word.room.0).collect();
     let rooms: Vec<i64> = rooms.into_iter().collect();
     if rooms.is_empty() {
         return Ok(Vec::new());
     }
     let rooms: HashSet<_> = rooms_visible(tx, asker, &rooms)?.into_iter().collect();
-    let seen = new.iter().filter(|word| rooms.contains(&word.room));
-    let mut events: Vec<_> = seen.map(|word| word.event).collect();
-    events.sort_unstable();
-    events.dedup();
-    let events = store.events_read(tx, &events)?;
-    Ok(events.iter().filter_map(found).collect())
+    let seen = words.iter().filter(|word| rooms.contains(&word.room));
+    Ok(seen.cloned().collect())
 }
 
 fn found(event: &Arc<Event>) -> Option<(KeyNum, FoundUser)> {

@@ -127,6 +127,31 @@ async fn users_of_other_servers_are_found_by_what_rooms_in_common_show_of_them()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shares_a_room_is_not_lost_among_those_of_open_rooms() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let world = World::start(&db).await;
+        let (alice, carol) = (world.user("alice").await, world.user("carol").await);
+        let open = world.room(&carol).await;
+        let named = json!({ "membership": "join", "displayname": "Ann" });
+        for number in 0..12 {
+            let user = format!("@an{number:03}:one.example");
+            world.set_remote(&open, &user, &named).await;
+        }
+        let closed = world.room(&alice).await;
+        let rule = json!({ "join_rule": "invite" });
+        let rules = ("m.room.join_rules", "");
+        world.set(&alice, &closed, rules, &rule).await.unwrap();
+        world.join_remote(&closed, "@anna:one.example").await;
+        let (users, limited) = find(&world, "alice", "an", 10).await;
+        assert!(users.contains(&"anna".to_owned()) && limited, "{users:?}");
+        // To others, she isn't shown.
+        let (users, _) = find(&world, "carol", "an", 50).await;
+        assert_eq!(users.len(), 12, "{users:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_a_room_from_before_are_found_once_a_job_has_gone_through_them() {
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let world = World::start(&db).await;
