@@ -16,6 +16,9 @@ const SERVERS: usize = 1 << 16;
 /// A server that has failed for this long, in milliseconds (a week), may be left alone for a day.
 const LONG_DEAD_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// A server that nobody has asked for so many milliseconds (two days) is forgotten: who wants to send it something tries once a
+/// day at least.
+const FORGOTTEN_MS: i64 = 2 * 24 * 60 * 60 * 1000;
 /// A server that is left alone is asked what users wait for, but not twice within so many milliseconds.
 const EAGER_PAUSE_MS: i64 = 5_000;
 
@@ -98,6 +101,8 @@ struct Failing {
     retry_at: i64,
     pause: u64,
     tried_at: i64,
+    /// It has failed, was left alone, and has failed again.
+    is_again: bool,
 }
 
 impl Health {
@@ -135,10 +140,15 @@ impl Health {
         may_try
     }
 
-    /// How many servers failed the last time that they were asked, and weren't heard of since.
+    /// How many servers failed, failed again after they had been left alone, and weren't heard of since. What was asked once is
+    /// often only the name of a server that there isn't: that is forgotten after a while.
     #[must_use]
     pub fn failing(&self) -> usize {
-        self.failing.len()
+        let before = self.clock.now_ms() - FORGOTTEN_MS;
+        self.failing
+            .retain(|_, failing| failing.lock().tried_at >= before);
+        let failing = self.failing.iter();
+        failing.filter(|(_, it)| it.lock().is_again).count()
     }
 
     /// The server answered, or asked us something: it is up.
@@ -180,6 +190,7 @@ impl Health {
                 retry_at: self.after(now_ms, pause_ms),
                 pause: pause_ms,
                 tried_at: now_ms,
+                is_again: false,
             };
             // Once for each time that it is down. What it says later is in what became of each request.
             self.log_failed(server, cause, now_ms);
@@ -199,7 +210,7 @@ impl Health {
         };
         failing.pause = failing.pause.saturating_mul(2).min(longest);
         failing.retry_at = self.after(now_ms, failing.pause);
-        failing.tried_at = now_ms;
+        (failing.tried_at, failing.is_again) = (now_ms, true);
     }
 
     fn log_failed(&self, server: &ServerName, cause: &dyn fmt::Display, now_ms: i64) {
@@ -327,11 +338,32 @@ mod tests {
         let (health, _) = health();
         health.failed(&server(), &"a test");
         health.is_up(&server());
-        assert_eq!((health.retry_at(&server()), health.failing()), (None, 0));
+        assert_eq!(health.retry_at(&server()), None);
         health.failed(&server(), &"a test");
-        assert_eq!(health.failing(), 1);
         let retry_at = health.retry_at(&server()).expect("it is left alone");
         assert!(retry_at <= 1_001_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_fail_again_are_counted_until_they_speak_or_nobody_wants_anything_of_them()
+    {
+        let (health, clock) = health();
+        let other = OwnedServerName::try_from("mistyped.example").expect("a server name");
+        health.failed(&server(), &"a test");
+        health.failed(&other, &"a test");
+        assert_eq!(health.failing(), 0, "they have failed once");
+        wait_for(&health, &clock).await;
+        health.failed(&server(), &"a test");
+        assert_eq!(health.failing(), 1);
+        tokio::time::advance(Duration::from_hours(47)).await;
+        health.failed(&server(), &"a test");
+        tokio::time::advance(Duration::from_hours(2)).await;
+        assert_eq!((health.failing(), health.failing.len()), (1, 1));
+        health.is_up(&server());
+        assert_eq!(health.failing(), 0);
+        health.failed(&server(), &"a test");
+        tokio::time::advance(Duration::from_hours(49)).await;
+        assert_eq!((health.failing(), health.failing.len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

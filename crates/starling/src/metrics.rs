@@ -72,7 +72,7 @@ fn describe() {
     );
     describe_gauge!(
         FAILING,
-        "Servers that failed the last time that they were asked anything."
+        "Servers that failed, failed again after a while, and were not heard of since."
     );
     describe_gauge!(
         INBOX,
