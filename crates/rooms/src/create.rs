@@ -2,10 +2,8 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#creation>
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
-use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId};
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
 use serde_json::{Map, Value, json};
 use starling_db::{Positions, Tx, Write};
 use starling_events::room_version::{CreatorPlace, RoomIdForm};
@@ -23,12 +21,6 @@ use crate::rooms::{Actor, Parts, Rooms};
 
 /// How often a room is built anew because its creator's profile has changed meanwhile.
 const ATTEMPTS: u32 = 16;
-
-/// So many users of other servers are invited to a new room at a time.
-const INVITES_AT_ONCE: usize = 10;
-
-/// So long the creator of a room waits for servers that are slow to take invites.
-const INVITES_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The type of the event that ends a room for another.
 pub(crate) const TOMBSTONE: &str = "m.room.tombstone";
@@ -147,59 +139,6 @@ impl Rooms {
             return Err(CreateError::Invite(SendError::Forbidden(CLOSED.to_owned())));
         }
         Ok(())
-    }
-
-    /// Invites the users of other servers, some at a time. After a while this goes on without the creator.
-    async fn invite_others(
-        &self,
-        actor: &Actor,
-        room_id: &RoomId,
-        wanted: &CreateRoom,
-    ) -> Result<(), starling_db::Error> {
-        let others = wanted.invites.iter().map(|invite| &invite.user);
-        let others = others
-            .filter(|user| self.is_invited_elsewhere(user))
-            .cloned();
-        let others: Vec<OwnedUserId> = others.collect();
-        let Some(room) = self.store().room_num(room_id).await? else {
-            return Ok(());
-        };
-        if others.is_empty() {
-            return Ok(());
-        }
-        let (rooms, actor, room_id) = (self.clone(), actor.clone(), room_id.to_owned());
-        let is_direct = wanted.is_direct;
-        let inviting = tokio::spawn(async move {
-            let invites = stream::iter(others).map(|user| {
-                let (rooms, actor, room) = (&rooms, &actor, (room, &*room_id));
-                async move { rooms.invite_other(actor, room, (&user, is_direct)).await }
-            });
-            invites
-                .buffer_unordered(INVITES_AT_ONCE)
-                .collect::<()>()
-                .await;
-        });
-        tokio::time::timeout(INVITES_PATIENCE, inviting).await.ok();
-        Ok(())
-    }
-
-    /// Invites a user of another server, if that takes the invite.
-    async fn invite_other(
-        &self,
-        actor: &Actor,
-        (room, room_id): (RoomNum, &RoomId),
-        (user, is_direct): (&OwnedUserId, bool),
-    ) {
-        let sent = match self.invite_draft(actor, user, is_direct).await {
-            Ok(draft) => {
-                let sent = self.send_invite(room, draft, user).await;
-                sent.map_err(CreateError::Invite)
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
-            tracing::info!(%user, room = %room_id, %error, "a user could not be invited to a new room");
-        }
     }
 
     /// Creates a room, unless the profile that its creator joins with has changed meanwhile.
@@ -351,7 +290,8 @@ impl Rooms {
         Ok(draft)
     }
 
-    async fn invite_draft(
+    /// The event that invites a user to a new room.
+    pub(crate) async fn invite_draft(
         &self,
         actor: &Actor,
         user: &OwnedUserId,

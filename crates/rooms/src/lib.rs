@@ -23,6 +23,7 @@ mod error;
 mod federation;
 mod hierarchy;
 mod import;
+mod inviting;
 mod jobs;
 mod membership;
 mod mutual_rooms;

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::elsewhere::Coming;
 use crate::federation::ServersOfRooms;
 use crate::hierarchy::Spaces;
+use crate::inviting::Inviting;
 use crate::pipeline::Heads;
 use crate::policy::Policies;
 use crate::receive::{Merging, Running, Turns};
@@ -57,6 +58,7 @@ pub struct Rooms {
     pub(crate) turns: Arc<Turns>,
     pub(crate) running: Arc<Running>,
     pub(crate) coming: Arc<Coming>,
+    pub(crate) inviting: Arc<Inviting>,
     pub(crate) merging: Arc<Merging>,
     pub(crate) servers: Arc<ServersOfRooms>,
     pub(crate) spaces: Arc<Spaces>,
@@ -93,6 +95,7 @@ impl Rooms {
             turns: Arc::default(),
             running: Arc::default(),
             coming: Arc::default(),
+            inviting: Arc::default(),
             merging: Arc::default(),
             spaces: Arc::default(),
             policies: Arc::default(),

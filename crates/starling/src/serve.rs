@@ -145,6 +145,7 @@ async fn serve(configuration: Arc<Configuration>, data_dir: DataDir) -> Result<(
     shutdown.begin();
     stop_sync.send_replace(true);
     while tasks.join_next().await.is_some() {}
+    state.rooms.finish_invites().await;
     head_note.write(opened.bus.head());
     opened.store.db().close().await;
     tracing::info!("stopped");

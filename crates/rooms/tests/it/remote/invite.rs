@@ -1,5 +1,8 @@
 //! Invites between servers.
 
+use std::time::Duration;
+
+use parking_lot::Mutex;
 use ruma_common::{OwnedUserId, RoomId};
 use serde_json::{Value, json};
 use starling_db::{Positions, Tx, Write};
@@ -13,6 +16,7 @@ use starling_store::SCHEMA;
 use starling_store::account_data::{AccountData, GLOBAL, account_data_set};
 use starling_store::memberships::membership_read;
 use starling_testkit::{TestDb, World, on_each_engine};
+use tokio::task::block_in_place;
 
 use super::graph::{Graph, OWNER, RESIDENT, raw, value};
 use super::net::{Asked, Connected, key_of, refusal, server};
@@ -113,6 +117,47 @@ async fn a_room_is_made_also_where_an_invited_users_server_refuses() {
             asked.body["event"]["content"],
             json!({ "is_direct": true, "membership": "invite" })
         );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_waits_for_invites_to_new_rooms() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let at = Connected::start(&db).await;
+        let alice = at.world.user("alice").await;
+        let bob: OwnedUserId = INVITED.try_into().unwrap();
+        let wanted = CreateRoom {
+            invites: vec![Invite { user: bob.clone() }],
+            ..World::plain(Preset::PrivateChat)
+        };
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let waits = Mutex::new(waits);
+        at.net.add(RESIDENT, move |asked| {
+            block_in_place(|| waits.lock().recv()).unwrap();
+            signs(RoomVersion::V12)(asked)
+        });
+        let rooms = at.world.rooms.clone();
+        let creating = tokio::spawn(async move { rooms.create(&alice, wanted).await });
+        while at.net.asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The client goes away, and the server stops.
+        creating.abort();
+        let stopping = at.world.rooms.finish_invites();
+        let mut stopping = std::pin::pin!(stopping);
+        let is_over = tokio::time::timeout(Duration::ZERO, stopping.as_mut()).await;
+        assert!(is_over.is_err(), "an invite is yet to be sent");
+        go_on.send(()).unwrap();
+        stopping.await;
+        let path = at.net.asked().pop().unwrap().uri;
+        let room = path.split('/').nth(5).unwrap();
+        let room = room.replace("%21", "!").replace("%3A", ":");
+        let room = <&RoomId>::try_from(room.as_str()).unwrap();
+        let num = at.world.store.room_num(room).await.unwrap().unwrap();
+        let invited = at.world.rooms.current_membership(num, &bob).await;
+        assert_eq!(invited.unwrap(), Some(Membership::Invite));
+        at.world.rooms.finish_invites().await;
     })
     .await;
 }
