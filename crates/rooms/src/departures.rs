@@ -17,7 +17,7 @@ const REQUEST_MS: i64 = 600_000;
 const AGAIN_MS: i64 = 60_000;
 
 /// No device: nobody asked for it.
-const NO_DEVICE: DeviceNum = DeviceNum(0);
+pub(crate) const NO_DEVICE: DeviceNum = DeviceNum(0);
 
 impl Rooms {
     /// Takes a deactivated user out of all rooms; invites are declined.

@@ -15,6 +15,7 @@ mod note;
 mod servers;
 pub(crate) mod shown;
 mod template;
+mod untold;
 
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ impl Rooms {
             Task::Profile(user) => self.show_profile(job, user).await,
             Task::Purge(room) => self.purge(job, room).await,
             Task::MemberWords(room) => self.write_member_words(job, room).await,
+            Task::UntoldLeave(leave) => self.tell_leave(job, leave).await,
         }
     }
 

@@ -58,7 +58,16 @@ impl Remote {
 
     /// Whether the server failed lately.
     pub(crate) fn is_failing(&self, server: &ServerName) -> bool {
-        self.client.health().retry_at(server).is_some()
+        self.left_alone(server).is_some()
+    }
+
+    /// Why the server isn't to be asked now what nobody waits for, if it failed lately.
+    pub(crate) fn left_alone(&self, server: &ServerName) -> Option<RemoteError> {
+        let retry_at_ms = self.client.health().retry_at(server)?;
+        Some(RemoteError::BackedOff {
+            server: server.to_owned(),
+            retry_at_ms,
+        })
     }
 
     /// The answer to a request, as what it should be.

@@ -6,7 +6,7 @@
 
 use starling_db::{Error, Tx, Value};
 
-use crate::numbers::{RoomNum, UserNum};
+use crate::numbers::{EventNum, RoomNum, UserNum};
 use crate::store::Store;
 
 starling_db::statements! {
@@ -27,12 +27,20 @@ starling_db::statements! {
 }
 
 /// The kinds of job that this program knows, by their names in the database. A newer program may have left others.
-const KINDS: &[&str] = &[DEPARTURE, GUEST_DEPARTURE, PROFILE, PURGE, MEMBER_WORDS];
+const KINDS: &[&str] = &[
+    DEPARTURE,
+    GUEST_DEPARTURE,
+    PROFILE,
+    PURGE,
+    MEMBER_WORDS,
+    UNTOLD_LEAVE,
+];
 const DEPARTURE: &str = "departure";
 const GUEST_DEPARTURE: &str = "guest_departure";
 const PROFILE: &str = "profile";
 const PURGE: &str = "purge";
 const MEMBER_WORDS: &str = "member_words";
+const UNTOLD_LEAVE: &str = "untold_leave";
 
 /// What is to be done, and for whom or where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +55,8 @@ pub enum Task {
     Purge(RoomNum),
     /// The words by which a room's members of other servers are found are to be written.
     MemberWords(RoomNum),
+    /// The server that invited a user is to be told of the event by which they declined.
+    UntoldLeave(EventNum),
 }
 
 impl Task {
@@ -57,6 +67,7 @@ impl Task {
             Self::Profile(user) => (PROFILE, user.0),
             Self::Purge(room) => (PURGE, room.0),
             Self::MemberWords(room) => (MEMBER_WORDS, room.0),
+            Self::UntoldLeave(leave) => (UNTOLD_LEAVE, leave.0),
         }
     }
 
@@ -67,6 +78,7 @@ impl Task {
             PROFILE => Ok(Self::Profile(UserNum(subject))),
             PURGE => Ok(Self::Purge(RoomNum(subject))),
             MEMBER_WORDS => Ok(Self::MemberWords(RoomNum(subject))),
+            UNTOLD_LEAVE => Ok(Self::UntoldLeave(EventNum(subject))),
             other => Err(Error::Damaged(format!("there is no job called {other}"))),
         }
     }

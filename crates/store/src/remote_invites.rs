@@ -5,6 +5,7 @@ use starling_db::{Error, Positions, Tx, Value};
 use starling_events::{Pdu, RoomVersion};
 
 use crate::events::Status;
+use crate::jobs::Task;
 use crate::memberships::{Membership, membership_forget, membership_read, membership_set};
 use crate::numbers::{EventNum, RoomNum, UserNum};
 use crate::outliers::Outlier;
@@ -66,6 +67,8 @@ pub struct RemoteMembership {
     pub shown: Option<(OwnedServerName, Box<[u8]>)>,
     /// Whether who leaves forgets the room at once.
     pub forgets_left: bool,
+    /// For a leave that no other server knows: when a job begins that tells them, in milliseconds since 1970.
+    pub untold_at: Option<i64>,
 }
 
 /// The number of a room of this id; a row is made for one that isn't known. `None` when it is known with another version, or
@@ -197,6 +200,9 @@ impl Store {
                 tx.execute_one(&REMOTE_INVITE_SET, &params)?;
             }
             None => remote_invite_delete(tx, user, room)?,
+        }
+        if let Some(now_ms) = new.untold_at {
+            self.job_note(tx, Task::UntoldLeave(event), now_ms)?;
         }
         if new.forgets_left && matches!(membership, Membership::Leave | Membership::Ban) {
             membership_forget(tx, user, room)?;

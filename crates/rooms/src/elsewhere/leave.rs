@@ -17,8 +17,8 @@ use crate::remote::{Handshake, Remote, Template};
 use crate::rooms::{Actor, Rooms};
 
 impl Rooms {
-    /// Ends an invite or a knock. If no server takes the leave, it is one for this server alone: a user must be able to get
-    /// rid of an invite whose server is gone.
+    /// Ends an invite or a knock. If no server takes the leave, it is one for this server alone at first (see `untold.rs`): a
+    /// user must be able to get rid of an invite whose server is gone.
     ///
     /// # Errors
     /// [`SendError::UnknownRoom`] or [`SendError::Forbidden`] when the user is nothing in the room.
@@ -43,10 +43,14 @@ impl Rooms {
             Some(remote) => self.leave_through_some(remote, servers, &wish).await.ok(),
             None => None,
         };
-        // Of another version than the invite said: one of the two is wrong, and clients need not see which.
-        let leave = match taken.filter(|leave| leave.version() == member.pdu.version()) {
-            Some(leave) => leave,
-            None => self.leave_alone(&member.pdu, &wish)?,
+        let leave = match taken {
+            Some(leave) if leave.version() == member.pdu.version() => leave,
+            // Of another version than the invite said: one of the two is wrong, and clients need not see which.
+            Some(_) => self.leave_alone(&member.pdu, &wish)?,
+            None => {
+                let leave = self.leave_alone(&member.pdu, &wish)?;
+                return Ok(self.note_untold(actor.user, leave).await?);
+            }
         };
         let became = (actor.user, Membership::Leave);
         self.note_elsewhere(became, leave, None).await?;
@@ -94,7 +98,7 @@ impl Rooms {
         Err(attempts.told())
     }
 
-    async fn leave_through(
+    pub(super) async fn leave_through(
         &self,
         remote: &Remote,
         (server, template): (&ServerName, &Template),

@@ -25,17 +25,39 @@ impl Rooms {
         event: Pdu,
         shown: Option<(OwnedServerName, Box<[u8]>)>,
     ) -> Result<bool, Error> {
-        let (store, bus) = (self.store().clone(), self.parts.bus.clone());
-        let names = names_of(&event);
-        store.names().intern_ahead(store.db(), names).await?;
-        let (room_id, version) = (event.room_id().to_owned(), event.version());
-        let new = Arc::new(RemoteMembership {
+        let new = RemoteMembership {
             user,
             membership,
             event,
             shown,
             forgets_left: self.parts.forget_on_leave,
-        });
+            untold_at: None,
+        };
+        self.note(new).await
+    }
+
+    /// Notes that a local user leaves by an event that no other server knows; a job tells them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn note_untold(&self, user: UserNum, leave: Pdu) -> Result<(), Error> {
+        let new = RemoteMembership {
+            user,
+            membership: Membership::Leave,
+            event: leave,
+            shown: None,
+            forgets_left: self.parts.forget_on_leave,
+            untold_at: Some(self.parts.clock.now_ms()),
+        };
+        self.note(new).await.map(drop)
+    }
+
+    async fn note(&self, new: RemoteMembership) -> Result<bool, Error> {
+        let (store, bus) = (self.store().clone(), self.parts.bus.clone());
+        let names = names_of(&new.event);
+        store.names().intern_ahead(store.db(), names).await?;
+        let (room_id, version) = (new.event.room_id().to_owned(), new.event.version());
+        let (user, new) = (new.user, Arc::new(new));
         let place = move |tx: &mut Tx<'_>, positions: &mut Positions, room| {
             let Some(room) = room else {
                 return Ok(false);
