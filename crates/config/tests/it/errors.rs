@@ -277,6 +277,8 @@ fn paths_that_cannot_be_read() {
         "{error}"
     );
     assert!(error.to_string().contains("no certificate"), "{error}");
+    // Nobody looks into it where no other server is asked.
+    file("[federation]\nenabled = false\n[outbound]\nextra_ca_files = [\"empty.pem\"]").unwrap();
     let error = load(
         None,
         &[("STARLING__APPSERVICES__FILES", "[\"missing/irc.yaml\"]")],
