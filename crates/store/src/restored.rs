@@ -43,7 +43,7 @@ starling_db::statements! {
     /// Lists of devices of other servers' users are fetched again.
     LISTS_DOUBT_ALL = "UPDATE remote_device_lists SET is_stale = 1, version = version + 1, retry_at = 0";
     /// Who backs keys up is told to look again: a dehydrated device doesn't.
-    BACKUPS_DOUBT = "UPDATE devices SET backup_in_doubt = 1, backup_refused = NULL, backup_refusals = 0 
+    BACKUPS_DOUBT = "UPDATE devices SET backup_in_doubt = 1, backup_refused = NULL, backup_refusals = 0
         WHERE dehydrated IS NULL AND user_num IN (SELECT user_num FROM key_backups WHERE is_deleted = 0)";
     /// Backups have other contents than when they had the etag last.
     BACKUPS_MARK = "UPDATE key_backups SET etag = ?1 WHERE is_deleted = 0";
