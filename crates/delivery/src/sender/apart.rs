@@ -21,9 +21,9 @@ struct Parts {
     failure: Option<RemoteError>,
 }
 
-/// Sends in parts what was refused in the transaction `id`. What is refused alone is given up if the server takes something else
-/// at the same time; else it may be that it takes nothing from us, or that what stands before it refuses everything for a while,
-/// and all is kept.
+/// Sends in parts what was refused in the transaction `id`. An event that is refused alone is given up if the server takes another
+/// at the same time, and so is an EDU; else it may be that it takes none from us, or that what stands before it refuses all for a
+/// while, and it is kept.
 pub(super) async fn apart(
     parts: &SenderParts,
     server: OwnedServerName,
@@ -37,7 +37,11 @@ pub(super) async fn apart(
         refused,
         failure,
     } = send_parts(parts, &server, id, whole).await;
-    let mut is_done = failure.is_none() && (refused.is_empty() || !gone.is_empty());
+    let takes_its_kind = |(part, _): &(Contents, RemoteError)| {
+        let is_edu = part.has_edus();
+        gone.iter().any(|taken| taken.has_edus() == is_edu)
+    };
+    let mut is_done = failure.is_none() && refused.iter().all(takes_its_kind);
     if is_done {
         count_given_up(&server, &refused);
         gone.extend(refused.into_iter().map(|(part, _)| part));

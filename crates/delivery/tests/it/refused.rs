@@ -157,3 +157,29 @@ async fn who_takes_nothing_but_an_empty_transaction_misses_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_takes_no_events_for_a_while_misses_none() {
+    on_each_engine(&SCHEMA, |db: TestDb| async move {
+        let mut setting = Setting::new(&db).await;
+        setting.join_remote(USER).await;
+        setting.net.set(ONE, Manner::Eventless);
+        setting.say("first").await;
+        send_before_start(&setting).await;
+        let running = setting.start();
+        // As a whole, nothing, the event, and the message, which is taken.
+        for _ in 0..4 {
+            setting.next().await;
+        }
+        seconds(1).await;
+        assert!(setting.has_no_more(), "it is left alone");
+        setting.net.set(ONE, Manner::Takes);
+        seconds(2).await;
+        let again = setting.next().await;
+        assert_eq!(again.texts(), ["first"]);
+        assert_eq!(numbers(&again, USER), [0_i64; 0]);
+        running.stop().await;
+        assert!(setting.has_no_more());
+    })
+    .await;
+}

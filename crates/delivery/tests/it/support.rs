@@ -38,6 +38,8 @@ pub(crate) enum Manner {
     Rejects,
     /// With 400, if there is anything in the transaction.
     Hollow,
+    /// With 400, if there are events in the transaction.
+    Eventless,
     /// With 413, if it has more than 20,000 bytes.
     Small,
 }
@@ -96,7 +98,8 @@ impl Transport for Net {
         Box::pin(async move {
             let bytes = request.body.expect("a body");
             let body: Value = serde_json::from_slice(&bytes).expect("JSON");
-            let is_empty = body["pdus"] == json!([]) && body["edus"].is_null();
+            let has_events = body["pdus"] != json!([]);
+            let is_empty = !has_events && body["edus"].is_null();
             assert!(request.authorization.is_some(), "it is signed");
             let is_bad = bytes.windows(5).any(|some| some == br#""bad""#);
             let is_large = bytes.len() > 20_000;
@@ -112,8 +115,13 @@ impl Transport for Net {
                 Manner::Picky if is_bad => StatusCode::BAD_REQUEST,
                 Manner::Rejects => StatusCode::BAD_REQUEST,
                 Manner::Hollow if !is_empty => StatusCode::BAD_REQUEST,
+                Manner::Eventless if has_events => StatusCode::BAD_REQUEST,
                 Manner::Small if is_large => StatusCode::PAYLOAD_TOO_LARGE,
-                Manner::Takes | Manner::Picky | Manner::Small | Manner::Hollow => StatusCode::OK,
+                Manner::Takes
+                | Manner::Picky
+                | Manner::Small
+                | Manner::Hollow
+                | Manner::Eventless => StatusCode::OK,
                 Manner::Refuses => StatusCode::FORBIDDEN,
                 Manner::Down => return Err(OutboundError::Connection("it is down".to_owned())),
                 Manner::Hangs => {
