@@ -143,10 +143,16 @@ fn find(
     if is_local {
         all = local(tx, asker, term, limit)?;
     }
-    let others = others::find(tx, store, (asker, term), limit)?;
-    all.users.extend(others.users);
-    all.limited |= others.limited || all.users.len() > limit;
+    let others::Others {
+        common,
+        mut strangers,
+        limited,
+    } = others::find(tx, store, (asker, term), limit)?;
+    all.users.extend(common);
     all.users.sort_by_key(|user| term.rank(user));
+    strangers.sort_by_key(|user| term.rank(user));
+    all.users.extend(strangers);
+    all.limited |= limited || all.users.len() > limit;
     all.users.truncate(limit);
     Ok(all)
 }

@@ -11,24 +11,34 @@ use starling_store::member_words::{
 };
 use starling_store::{KeyNum, Store, UserNum};
 
-use super::{CHUNK, FoundUser, MAX_WORDS, Term, UserResults};
+use super::{CHUNK, FoundUser, MAX_WORDS, Term};
 
 /// So many words' member events are read at once.
 const AT_ONCE: usize = 200;
 
-/// At most `limit` users of other servers. Those whom the asking user shares a room with come before others, so that they aren't
-/// lost among the members of large open rooms.
+/// Users of other servers, in no order: those who share a room with the asking user apart, so that they aren't lost among
+/// the members of large open rooms.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// Those who do.
+    pub(super) common: Vec<FoundUser>,
+    /// The others.
+    pub(super) strangers: Vec<FoundUser>,
+    /// Whether there are more, or may be.
+    pub(super) limited: bool,
+}
+
+/// Finds users of other servers: little more than `limit`.
 pub(super) fn find(
     tx: &mut Tx<'_>,
     store: &Store,
     (asker, term): (UserNum, &Term),
     limit: usize,
-) -> Result<UserResults, Error> {
+) -> Result<Others, Error> {
     let beginning = term.longest();
     let mut finding = Finding {
         term,
         users: Vec::new(),
-        common: usize::MAX,
         known: HashSet::new(),
     };
     let most = i64::try_from(MAX_WORDS).unwrap_or(i64::MAX);
@@ -36,10 +46,14 @@ pub(super) fn find(
     for words in common.chunks(AT_ONCE) {
         finding.take(tx, store, words)?;
         if finding.users.len() > limit {
-            return Ok(finding.results(limit, true));
+            return Ok(Others {
+                common: finding.users,
+                limited: true,
+                ..Others::default()
+            });
         }
     }
-    finding.common = finding.users.len();
+    let common = finding.users.len();
     let (mut after, mut looked_at) = (MemberWord::first(beginning), 0);
     let limited = loop {
         let words = member_words_from(tx, &after, beginning, CHUNK)?;
@@ -61,15 +75,18 @@ pub(super) fn find(
             None => break false,
         }
     };
-    Ok(finding.results(limit, limited))
+    let strangers = finding.users.split_off(common);
+    Ok(Others {
+        common: finding.users,
+        strangers,
+        limited,
+    })
 }
 
 /// Who was found.
 struct Finding<'a> {
     term: &'a Term,
     users: Vec<FoundUser>,
-    /// So many of them share a room with the asking user.
-    common: usize,
     known: HashSet<KeyNum>,
 }
 
@@ -86,18 +103,6 @@ impl Finding<'_> {
             }
         }
         Ok(())
-    }
-
-    fn results(mut self, limit: usize, limited: bool) -> UserResults {
-        let common = self.common.min(self.users.len());
-        let (common, others) = self.users.split_at_mut(common);
-        common.sort_by_key(|user| self.term.rank(user));
-        others.sort_by_key(|user| self.term.rank(user));
-        self.users.truncate(limit);
-        UserResults {
-            users: self.users,
-            limited,
-        }
     }
 }
 
