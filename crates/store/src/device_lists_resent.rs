@@ -19,12 +19,13 @@ use crate::store::Store;
 // `(SELECT … LIMIT 1) IS NULL` stands for `NOT EXISTS`: of that PostgreSQL makes a table of everybody's rooms.
 starling_db::statements! {
     /// Servers in a room that some users have come into after an event, and that share no other with them (of very many, some);
-    /// of those that shared one before the event, or may have.
+    /// of those that shared one before the event, or may have: after a copy of the database was put back nobody knows.
     SHARE_AGAIN = "SELECT users.value, here.server FROM {ints ?1} AS users
             CROSS JOIN (SELECT server FROM room_servers WHERE room_num = ?2 AND until_position = 9223372036854775807
                 ORDER BY server LIMIT 500) AS here
         WHERE EXISTS (SELECT 1 FROM device_changes WHERE device_changes.user_num = users.value)
-            AND (EXISTS (SELECT 1 FROM device_lists_elsewhere AS elsewhere WHERE elsewhere.user_num = users.value)
+            AND (EXISTS (SELECT 1 FROM restores)
+                OR EXISTS (SELECT 1 FROM device_lists_elsewhere AS elsewhere WHERE elsewhere.user_num = users.value)
                 OR (EXISTS (SELECT 1 FROM membership_changes AS was WHERE was.user_num = users.value
                         AND was.position < ?3 AND was.membership = 2)
                     AND (SELECT 1 FROM room_servers AS past CROSS JOIN membership_changes AS was
@@ -71,9 +72,6 @@ starling_db::statements! {
         SELECT DISTINCT was.user_num FROM users CROSS JOIN membership_changes AS was
         WHERE users.user_num > ?2 AND users.user_num <= ?3 AND was.user_num = users.user_num AND was.room_num = ?1
             AND was.membership = 2
-        ON CONFLICT (user_num) DO NOTHING";
-    /// Of all users other servers may have lists.
-    ELSEWHERE_OF_ALL = "INSERT INTO device_lists_elsewhere (user_num) SELECT user_num FROM accounts WHERE 1 = 1
         ON CONFLICT (user_num) DO NOTHING";
     /// Forgets what servers were told.
     RESENT_FORGET = "DELETE FROM device_lists_resent WHERE position IN {ints ?1}";
@@ -188,9 +186,4 @@ pub(crate) fn elsewhere_of_room(
 ) -> Result<(), Error> {
     let params = [room.into(), after.into(), upto.into()];
     tx.execute(&ELSEWHERE_OF_ROOM, &params).map(drop)
-}
-
-/// A copy of the database was put back: of all users of this server any other may have a list.
-pub(crate) fn elsewhere_of_all(tx: &mut Tx<'_>) -> Result<(), Error> {
-    tx.execute(&ELSEWHERE_OF_ALL, &[]).map(drop)
 }

@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use starling_db::{Db, Error, Positions, Tx, Value, Write};
 
 use crate::device_lists::device_changes_again;
-use crate::device_lists_resent::elsewhere_of_all;
 use crate::numbers::{RoomNum, UserNum};
 
 starling_db::statements! {
@@ -130,7 +129,6 @@ fn restore(tx: &mut Tx<'_>, positions: &mut Positions, now_ms: i64) -> Result<Re
     let one_time_keys = tx.execute(&KEYS_DROP, &[])?;
     tx.execute(&FALLBACK_KEYS_USE, &[])?;
     let local_users = tell_of_users(tx, positions, position_after)?;
-    elsewhere_of_all(tx)?;
     let remote_users = tx.execute(&LISTS_DOUBT_ALL, &[])?;
     let backups = tx.execute(&BACKUPS_DOUBT, &[])?;
     tx.execute(&BACKUPS_MARK, &[position_after.into()])?;
