@@ -41,7 +41,7 @@ impl Rooms {
         };
         let (room, user) = (untold.leave.room_id(), untold.leave.sender());
         let told = match self.server_to_tell(&untold).await? {
-            Some(server) => self.tell(&server, &untold.leave).await,
+            Some(server) => self.tell(&server, &untold.leave, leave).await,
             None => return Ok(Progress::Done),
         };
         let error = match told {
@@ -105,7 +105,7 @@ impl Rooms {
         Ok(servers.into_iter().next())
     }
 
-    async fn tell(&self, server: &ServerName, leave: &Pdu) -> Result<(), SendError> {
+    async fn tell(&self, server: &ServerName, leave: &Pdu, num: EventNum) -> Result<(), SendError> {
         let content: Map<String, Value> =
             serde_json::from_slice(leave.content()).unwrap_or_default();
         let wish = Wish {
@@ -121,6 +121,10 @@ impl Rooms {
         }
         let asked = (wish.room_id, wish.user);
         let template = remote.make(wish.handshake, server, asked).await?;
+        // The user may have been invited anew meanwhile.
+        if self.untold(num).await.map_err(SendError::Db)?.is_none() {
+            return Ok(());
+        }
         let through = (server, &template);
         self.leave_through(remote, through, &wish).await.map(drop)
     }
