@@ -75,7 +75,7 @@ fn report(done: &Restored) -> String {
         (backups, "devices will be told to back up their keys again"),
         (
             local_users,
-            "users' lists of devices will be sent to other servers again",
+            "users' lists of devices count as changed for other servers",
         ),
         (
             remote_users,
