@@ -208,8 +208,8 @@ pub struct Positions {
 /// Positions stay exact in JSON numbers.
 const LAST_POSITION: i64 = 1 << 53;
 
-/// More than a server gives out in a second for long.
-const POSITIONS_PER_SECOND: i64 = 1 << 14;
+/// More than a server gives out in a millisecond for long.
+const POSITIONS_PER_MS: i64 = 64;
 
 /// The 8,192nd part of what is left is 2^40 at first.
 const JUMP_SHIFT: u32 = 13;
@@ -231,24 +231,34 @@ impl Positions {
         Ok(self.last)
     }
 
-    /// Begins another epoch of the log, after a copy of the database was put back: positions go on far beyond all that may
-    /// have been given out since the copy was made. The new epoch.
+    /// Begins another epoch of the log, after a copy of the database was put back: positions go on beyond all that may have
+    /// been given out since the copy was made. The new epoch.
     ///
-    /// A jump takes a fixed part of the positions that are left, 2^40 at first: what is given out in three years, at 10,000 a
-    /// second. So they never run out by jumps, of which the thousandth is still nearly nine tenths of the first.
-    ///
-    /// The same copy may be put back again, and doesn't know of the first time. So epoch and positions also depend on `now_ms`
-    /// (milliseconds since 1970): the epoch is at least the time in seconds, and positions go on from 16,384 for each of these.
+    /// The copy doesn't know what was given out since, nor whether it was put back before, once or more often. The clock does:
+    /// the epoch is at least the time in seconds (`now_ms` is in milliseconds since 1970), and positions go on from 64 for each of
+    /// these milliseconds, of which no server gives out as many for long. Where the clock is behind, as one is that has lost its
+    /// time, they jump beyond the copy's end and all that is `known` of epoch and position elsewhere. A jump takes a fixed part of
+    /// the positions that are left, 2^40 at first: what is given out in three years, at 10,000 a second. So they never run out by
+    /// jumps, of which the thousandth is still nearly nine tenths of the first.
     ///
     /// # Errors
     /// [`Error::Damaged`] when all positions are used up; else when the database fails.
-    pub fn begin_epoch(&mut self, tx: &mut Tx<'_>, now_ms: i64) -> Result<i64, Error> {
-        let jump = (LAST_POSITION - self.last) >> JUMP_SHIFT;
+    pub fn begin_epoch(
+        &mut self,
+        tx: &mut Tx<'_>,
+        now_ms: i64,
+        known: (i64, i64),
+    ) -> Result<i64, Error> {
         self.give()?;
-        let seconds = now_ms / 1000;
-        let by_time = seconds.saturating_mul(POSITIONS_PER_SECOND);
-        self.last = (self.last + jump).max(by_time.min(LAST_POSITION / 2));
-        let epoch = tx.execute_returning(&EPOCH_BEGIN, &[seconds.into()], |row| row.int(0))?;
+        let last = self.last.max(known.1.min(LAST_POSITION / 2));
+        let by_time = now_ms.saturating_mul(POSITIONS_PER_MS);
+        self.last = if by_time > last && by_time < LAST_POSITION / 2 {
+            by_time
+        } else {
+            last + ((LAST_POSITION - last) >> JUMP_SHIFT)
+        };
+        let at_least = (now_ms / 1000).max(known.0.saturating_add(1));
+        let epoch = tx.execute_returning(&EPOCH_BEGIN, &[at_least.into()], |row| row.int(0))?;
         epoch.ok_or_else(|| Error::Damaged("log_head has no row".to_owned()))
     }
 

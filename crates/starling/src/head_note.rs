@@ -76,12 +76,26 @@ impl HeadNote {
         }
     }
 
-    /// What was noted counts no longer: the database is another one than it was, and is meant to be.
-    pub(crate) fn forget(data_dir: &Path) -> io::Result<()> {
-        match fs::remove_file(data_dir.join(FILE)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+    /// The epoch and the position that this log had come to, as far as was noted; else both are 0.
+    pub(crate) fn known(data_dir: &Path, log_id: i64) -> (i64, i64) {
+        let note = Self {
+            path: data_dir.join(FILE),
+            log_id,
+            epoch: 0,
+        };
+        let noted = note.read().filter(|(noted, ..)| *noted == log_id);
+        noted.map_or((0, 0), |(_, epoch, position)| (epoch, position))
+    }
+
+    /// Notes that the log has begun this epoch at this position, whatever was noted: the database may be another one than it
+    /// was, and is meant to be.
+    pub(crate) fn begin(data_dir: &Path, log_id: i64, begun: (i64, i64)) -> io::Result<()> {
+        let note = Self {
+            path: data_dir.join(FILE),
+            log_id,
+            epoch: begun.0,
+        };
+        note.try_write(begun.1)
     }
 
     /// The log, epoch and position as noted. A file that can't be read says nothing.

@@ -17,15 +17,17 @@ use crate::way::Offline;
 pub(crate) fn run(configuration: &Configuration, is_key_replaced: bool) -> Result<(), Failure> {
     let offline = Offline::alone_if(&configuration.config, check_whole)?;
     let opened = offline.opened();
+    let (data_dir, log_id) = (&configuration.config.data_dir, opened.log_id);
+    let known = HeadNote::known(data_dir, log_id);
     let done = offline.run(async {
         let accepted = signing_key::accept(configuration, opened, is_key_replaced).await?;
-        let done = restored(opened.store.db(), opened.clock.now_ms()).await;
+        let done = restored(opened.store.db(), opened.clock.now_ms(), known).await;
         Ok((accepted, done.map_err(|error| database(&error))?))
     });
     offline.close();
     let (accepted, done) = done?;
-    HeadNote::forget(&configuration.config.data_dir)
-        .map_err(|error| Failure::of("cannot remove the note of how far the log was", &error))?;
+    HeadNote::begin(data_dir, log_id, (done.epoch, done.position_after))
+        .map_err(|error| Failure::of("cannot note how far the log is", &error))?;
     let done = report(&done);
     print(match accepted {
         Accepted::Same => format!("{done}the server can start now"),

@@ -105,6 +105,7 @@ pub struct RoomBehind {
 }
 
 /// Makes of a copy of the database that was put back one that a server may start with, at `now_ms` (milliseconds since 1970).
+/// `known` are an epoch and a position that the log had come to, where that is known from elsewhere; else both are 0.
 /// Doing it again, or to a database that is no copy, does the same again: clients begin anew, one-time keys go, and others look
 /// once more.
 ///
@@ -112,16 +113,21 @@ pub struct RoomBehind {
 ///
 /// # Errors
 /// When the database fails; nothing was done then.
-pub async fn restored(db: &Db, now_ms: i64) -> Result<Restored, Error> {
-    let place =
-        move |tx: &mut Tx<'_>, positions: &mut Positions, ()| restore(tx, positions, now_ms);
+pub async fn restored(db: &Db, now_ms: i64, known: (i64, i64)) -> Result<Restored, Error> {
+    let place = move |tx: &mut Tx<'_>, positions: &mut Positions, ()| {
+        restore(tx, positions, (now_ms, known))
+    };
     db.write_placed(Write::new("restored"), |_| Ok(()), place)
         .await
 }
 
-fn restore(tx: &mut Tx<'_>, positions: &mut Positions, now_ms: i64) -> Result<Restored, Error> {
+fn restore(
+    tx: &mut Tx<'_>,
+    positions: &mut Positions,
+    (now_ms, known): (i64, (i64, i64)),
+) -> Result<Restored, Error> {
     let position_before = positions.last();
-    let epoch = positions.begin_epoch(tx, now_ms)?;
+    let epoch = positions.begin_epoch(tx, now_ms, known)?;
     let position_after = positions.last();
     let note = [epoch, position_before, position_after, now_ms].map(Value::from);
     tx.execute_one(&RESTORE_NOTE, &note)?;

@@ -219,7 +219,7 @@ async fn after_a_copy_was_put_back_servers_are_told_of_users_who_shared_no_room_
     on_each_engine(&SCHEMA, |db: TestDb| async move {
         let mut setting = Setting::new(&db).await;
         let uploaded = upload(&setting, 1).await;
-        let done = restored(db.db(), setting.world.clock.now_ms())
+        let done = restored(db.db(), setting.world.clock.now_ms(), (0, 0))
             .await
             .unwrap();
         assert_eq!(done.local_users, 1);
@@ -247,7 +247,7 @@ async fn after_a_copy_was_put_back_servers_are_told_of_a_change_that_does_not_fo
         let told = setting.next().await.edus("m.device_list_update");
         let last = told[0]["stream_id"].as_i64().unwrap();
         running.stop().await;
-        let done = restored(db.db(), setting.world.clock.now_ms())
+        let done = restored(db.db(), setting.world.clock.now_ms(), (0, 0))
             .await
             .unwrap();
         assert_eq!(done.local_users, 1);

@@ -84,7 +84,7 @@ fn an_older_copy_is_noticed_at_the_next_start() {
     let older = std::fs::read(&database).unwrap();
     run(&folder, "Anna");
     run(&folder, "Anne");
-    std::fs::write(&database, older).unwrap();
+    std::fs::write(&database, &older).unwrap();
     let refused = folder.run(&["serve", "--config", "starling.toml"]);
     assert!(
         refused
@@ -92,6 +92,11 @@ fn an_older_copy_is_noticed_at_the_next_start() {
             .contains("run `starling restored --config starling.toml` first"),
         "{refused:?}"
     );
+    folder.run(&RESTORED).ok();
+    // Also before it has started: another copy may be put in the place of that.
+    std::fs::write(&database, older).unwrap();
+    let refused = folder.run(&["serve", "--config", "starling.toml"]);
+    assert!(refused.err.contains("is an older copy"), "{refused:?}");
     folder.run(&RESTORED).ok();
     run(&folder, "Annette");
     // Nor does a new one take its place unnoticed.

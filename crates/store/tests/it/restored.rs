@@ -1,6 +1,7 @@
 //! What happens once a copy of the database was put back.
 
-use starling_db::{Error, Positions, Tx, Write};
+use starling_db::{Error, Positions, Simulation, Tx, Write};
+use starling_runtime::Chance;
 use starling_store::dehydrated::dehydrated_set;
 use starling_store::destinations::{Destinations, KEPT_POSITIONS, destinations, destinations_set};
 use starling_store::devices::device_upsert;
@@ -41,7 +42,8 @@ fn key(id: &str) -> OneTimeKey {
 async fn another_epoch_begins_and_positions_go_on_far_beyond() {
     on_each_engine(&SCHEMA, |db| async move {
         let before = give_position(&db).await;
-        let first = restored(db.db(), 5).await.unwrap();
+        // By a clock that is behind.
+        let first = restored(db.db(), 0, (0, 0)).await.unwrap();
         assert_eq!(
             (first.epoch, first.position_before),
             (FIRST_EPOCH + 1, before)
@@ -53,17 +55,47 @@ async fn another_epoch_begins_and_positions_go_on_far_beyond() {
             (first.position_after, first.epoch)
         );
         assert_eq!(give_position(&db).await, first.position_after + 1);
-        let second = restored(db.db(), 6).await.unwrap();
+        let second = restored(db.db(), 0, (0, 0)).await.unwrap();
         assert_eq!(second.epoch, first.epoch + 1);
         assert!(second.position_after > first.position_after + (1 << 39));
         // However often, there are positions left for as long again.
         for _ in 0..200 {
-            restored(db.db(), 7).await.unwrap();
+            restored(db.db(), 0, (0, 0)).await.unwrap();
         }
         let (head, _) = db.db().head().await.unwrap();
         assert!(head < 1 << 48, "{head}");
     })
     .await;
+}
+
+/// Milliseconds since 1970, in 2027.
+const TODAY_MS: i64 = 1_800_000_000_000;
+
+#[tokio::test]
+async fn nothing_is_given_out_again_however_often_the_same_copy_is_put_back() {
+    let calm = Simulation::calm(Chance::seeded(1));
+    let mut db = TestDb::simulated(&SCHEMA, calm).await;
+    // The copy is of a server that had one put back already.
+    restored(db.db(), TODAY_MS, (0, 0)).await.unwrap();
+    db.copy();
+    let mut known = (0, 0);
+    for again in 1..=5 {
+        db.put_back().await;
+        let is_clock_lost = again > 3;
+        let done = if is_clock_lost {
+            restored(db.db(), 5, known).await.unwrap()
+        } else {
+            let now_ms = TODAY_MS + again * 1_000;
+            restored(db.db(), now_ms, (0, 0)).await.unwrap()
+        };
+        let begun = (done.epoch, done.position_after);
+        assert!(
+            begun.0 > known.0 && begun.1 > known.1,
+            "{begun:?} after {known:?}"
+        );
+        // Then as much is given out as a server does in the second.
+        known = (begun.0, begun.1 + 30_000);
+    }
 }
 
 #[tokio::test]
@@ -78,7 +110,7 @@ async fn one_time_keys_go_and_are_not_taken_again_and_fallback_keys_stay() {
             Ok(device)
         })
         .await;
-        let done = restored(db.db(), 5).await.unwrap();
+        let done = restored(db.db(), 5, (0, 0)).await.unwrap();
         assert_eq!(done.one_time_keys, 2);
         let store = Store::new(db.db().clone(), done.epoch, CacheSizes::new(1 << 20));
         let (counts, known, fallback) = write(&db, move |tx| {
@@ -106,7 +138,7 @@ async fn numbers_that_clients_know_are_not_given_out_again() {
         let backup = |tx: &mut Tx<'_>| backup_insert(tx, ALICE, ("x", "{}"), 100);
         assert_eq!(write(&db, filter(1)).await, Some(1));
         assert_eq!(write(&db, backup).await, 1);
-        let done = restored(db.db(), 5).await.unwrap();
+        let done = restored(db.db(), 5, (0, 0)).await.unwrap();
         assert_eq!(write(&db, filter(2)).await, Some(done.position_after + 1));
         assert_eq!(write(&db, filter(3)).await, Some(done.position_after + 2));
         assert_eq!(write(&db, filter(4)).await, None);
@@ -145,7 +177,7 @@ async fn each_device_of_who_backs_keys_up_is_told_to_look_again() {
         };
         // Each time that a copy is put back.
         for now_ms in [5, 6] {
-            let done = restored(db.db(), now_ms).await.unwrap();
+            let done = restored(db.db(), now_ms, (0, 0)).await.unwrap();
             assert_eq!(done.backups, 2 + u64::from(now_ms == 6));
             assert!(write(&db, refuse(7)).await && write(&db, refuse(7)).await);
             assert_eq!(doubts().await, [true, true, false, now_ms == 6]);
@@ -154,7 +186,7 @@ async fn each_device_of_who_backs_keys_up_is_told_to_look_again() {
             assert_eq!(doubts().await, [false, true, false, now_ms == 6]);
         }
         // The same for ever.
-        restored(db.db(), 7).await.unwrap();
+        restored(db.db(), 7, (0, 0)).await.unwrap();
         for expected in [true, true, true, false] {
             assert_eq!(write(&db, refuse(9)).await, expected);
         }
@@ -178,7 +210,7 @@ async fn who_lags_behind_keeps_their_place_over_the_jump() {
         let placed = db.db().write_placed(Write::new("test"), |_| Ok(()), place);
         let placed: Result<(), Error> = placed.await;
         placed.unwrap();
-        let done = restored(db.db(), 5).await.unwrap();
+        let done = restored(db.db(), 5, (0, 0)).await.unwrap();
         let set = |upto: i64| {
             move |tx: &mut Tx<'_>| {
                 let all = Destinations {

@@ -215,7 +215,7 @@ impl Host {
         self.crash().await;
         let mut disk = self.disk.lock().await;
         disk.db.put_back().await;
-        let done = restored(disk.db.db(), self.clock.now_ms()).await;
+        let done = restored(disk.db.db(), self.clock.now_ms(), (0, 0)).await;
         done.expect("the copy is made fit");
         drop(disk);
         self.start().await;

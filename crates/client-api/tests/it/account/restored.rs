@@ -13,7 +13,7 @@ async fn start(db: &TestDb) -> Server {
 
 /// The server starts again after the copy was put back.
 async fn put_back(db: &TestDb) -> Server {
-    restored(db.db(), 1).await.unwrap();
+    restored(db.db(), 1, (0, 0)).await.unwrap();
     start(db).await
 }
 

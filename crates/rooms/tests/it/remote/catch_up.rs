@@ -78,7 +78,9 @@ async fn later_events_come_back_from_others_also_those_of_our_own_users() {
                 let event = || (200, json!({ "pdus": [value(&last)] }));
                 is_last.then(event).or_else(|| serves(asked))
             });
-            let done = restored(db.db(), at.world.clock.now_ms()).await.unwrap();
+            let done = restored(db.db(), at.world.clock.now_ms(), (0, 0))
+                .await
+                .unwrap();
             assert_eq!(done.rooms, 1, "{version:?}");
             assert_eq!(at.world.rooms.catch_up().await.unwrap(), None);
             let told = received(&at, &graph).await;
@@ -117,7 +119,9 @@ async fn who_cannot_be_asked_is_asked_again_and_who_left_is_not_the_only_one_to_
         // Alice was banned after the copy was made: no template is given for her.
         let ban = json!({ "membership": "ban" });
         graph.add(OWNER, ("m.room.member", Some("@alice:localhost")), &ban);
-        restored(db.db(), at.world.clock.now_ms()).await.unwrap();
+        restored(db.db(), at.world.clock.now_ms(), (0, 0))
+            .await
+            .unwrap();
         at.net.add(RESIDENT, |_| Some(refusal(404, "M_NOT_FOUND")));
         let wait = at.world.rooms.catch_up().await.unwrap().unwrap();
         assert!(wait > Duration::from_secs(10) && wait < Duration::from_secs(20));
@@ -138,7 +142,9 @@ async fn who_cannot_be_asked_is_asked_again_and_who_left_is_not_the_only_one_to_
         let due: Result<_, starling_db::Error> = at.world.store.db().read("test", due).await;
         assert_eq!(due.unwrap().first().map(|room| room.tries), Some(1));
         // Once more, which makes it due at once.
-        restored(db.db(), at.world.clock.now_ms()).await.unwrap();
+        restored(db.db(), at.world.clock.now_ms(), (0, 0))
+            .await
+            .unwrap();
         assert_eq!(at.world.rooms.catch_up().await.unwrap(), None);
         received(&at, &graph).await;
         assert_eq!(membership(&at, &graph, &alice).await, Some(Membership::Ban));
@@ -167,7 +173,9 @@ async fn where_many_servers_are_in_a_room_each_is_asked_at_one_of_the_tries() {
         at.net.add(RESIDENT, |_| Some(refusal(404, "M_NOT_FOUND")));
         at.net.add("far8.example", resident(&graph, 0));
         let before = at.net.asked().len();
-        restored(db.db(), at.world.clock.now_ms()).await.unwrap();
+        restored(db.db(), at.world.clock.now_ms(), (0, 0))
+            .await
+            .unwrap();
         assert!(at.world.rooms.catch_up().await.unwrap().is_some());
         let asked: Vec<String> = at
             .net
