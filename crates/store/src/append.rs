@@ -329,10 +329,9 @@ impl Store {
                 None => None,
             };
             let is_own = holder.is_some_and(|holder| holder.num == event.num);
-            let (is_member, tag) = (change.kind == types::MEMBER, |it: Option<Entry>| {
-                it.map(|it| it.tag)
-            });
-            let is_other = tag(change.new) != tag(change.old);
+            let is_member = change.kind == types::MEMBER;
+            let old_tag = change.old.map(|old| old.tag);
+            let is_other = change.new.map(|entry| entry.tag) != old_tag;
             if is_own || !is_import {
                 let delta = StateDelta {
                     room: event.room,
@@ -342,7 +341,7 @@ impl Store {
                     old: change.old.map(|old| old.event),
                     position: positions.give()?,
                 };
-                let left_tag = (is_member && is_other).then(|| tag(change.old).unwrap_or(0));
+                let left_tag = (is_member && is_other).then(|| old_tag.unwrap_or(0));
                 state_delta_insert(tx, &delta, left_tag)?;
             }
             if let Some(member) = holder.filter(|_| is_member && is_other) {
