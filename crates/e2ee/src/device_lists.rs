@@ -1,13 +1,14 @@
 //! Telling other servers of changed devices.
 //! <https://spec.matrix.org/v1.19/server-server-api/#device-management>
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ruma_common::OwnedUserId;
 use serde_json::{Map, Value, json};
 use starling_db::{Error, Tx};
+use starling_store::Store;
 use starling_store::device_lists::{CROSS_SIGNING, DeviceUpdate, device_updates, stream_id};
-use starling_store::{KeyNum, RoomNum, Store, UserNum};
+use starling_store::members::Whereabouts;
 
 use crate::device_keys::{Asker, local_keys};
 use crate::remote::whole;
@@ -21,9 +22,6 @@ pub struct DeviceSnapshot {
     /// Devices and cross-signing keys.
     pub keys: QueriedKeys,
 }
-
-/// Users, their numbers, and the rooms that they are in.
-pub(crate) type Whereabouts = BTreeMap<OwnedUserId, (UserNum, Vec<RoomNum>)>;
 
 impl Keys {
     /// The devices of a local user, all as of one moment.
@@ -50,28 +48,7 @@ impl Keys {
         users: BTreeSet<OwnedUserId>,
     ) -> Result<Whereabouts, Error> {
         let store = self.store().clone();
-        let read = move |tx: &mut Tx<'_>| {
-            let names = store.names();
-            let keys = names.keys(tx, users.iter().map(|user| user.as_str()))?;
-            let numbers = names.users(tx, users.iter().map(|user| &**user))?;
-            let known = users.iter().filter_map(|user| {
-                let number = numbers.get(&**user)?;
-                Some((*keys.get(user.as_str())?, (user, *number)))
-            });
-            let known: BTreeMap<KeyNum, (&OwnedUserId, UserNum)> = known.collect();
-            let mut found = Whereabouts::new();
-            if known.is_empty() {
-                return Ok(found);
-            }
-            let keys: Vec<KeyNum> = known.keys().copied().collect();
-            for (room, keys) in store.rooms_of_members(tx, &keys, |_| true)? {
-                for (user, number) in keys.iter().filter_map(|key| known.get(key)) {
-                    let place = found.entry((*user).clone());
-                    place.or_insert((*number, Vec::new())).1.push(room);
-                }
-            }
-            Ok(found)
-        };
+        let read = move |tx: &mut Tx<'_>| store.rooms_of_users(tx, users.iter(), |_| true);
         self.store().db().scan("device_whereabouts", read).await
     }
 }

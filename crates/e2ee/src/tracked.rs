@@ -16,6 +16,7 @@ use starling_db::{Error, Positions, Tx, Write};
 use starling_outbound::{FederationClient, RemoteError};
 use starling_store::accounts::lock_key;
 use starling_store::device_lists::{DeviceListChange, remote_devices_change};
+use starling_store::members::Whereabouts;
 use starling_store::remote_devices::{
     RemoteDevice, RemoteDevices, RemoteList, remote_device_set, remote_devices,
     remote_devices_delete, remote_list_set, remote_lists, remote_lists_begin, remote_lists_delete,
@@ -24,7 +25,6 @@ use starling_store::{RoomNum, UserNum};
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use crate::device_keys::{parse, shown};
-use crate::device_lists::Whereabouts;
 use crate::keys::announce_change;
 use crate::remote::{ByServer, Failures, ask, words};
 use crate::snapshot::Snapshot;

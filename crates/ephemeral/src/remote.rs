@@ -12,8 +12,8 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, Serve
 use serde_json::{Map, Value};
 use starling_bus::{Presence, PresenceState};
 use starling_db::{Error, Tx};
+use starling_store::members::Whereabouts;
 use starling_store::receipts::{ReceiptKey, ReceiptKind, ReceiptThread};
-use starling_store::{KeyNum, UserNum};
 
 use crate::presence::STATUS_BYTES;
 use crate::{Ephemeral, millis};
@@ -29,9 +29,6 @@ const MOST_ROOMS_READ: usize = 50;
 
 /// So many rooms of one EDU are looked at.
 const MOST_ROOMS: usize = 100;
-
-/// Users, each with their number and those of the rooms that they are in.
-type Whereabouts = BTreeMap<OwnedUserId, (UserNum, Vec<i64>)>;
 
 /// Whether a user of another server types in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +225,8 @@ impl Ephemeral {
                 ..told.clone()
             };
             bus.meet(user.0, unknown);
-            bus.place(user.0, rooms);
+            let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+            bus.place(user.0, &rooms);
             self.memory.with_presences(|presences, bus, now_ms| {
                 presences.hear(*user, told, (bus, now_ms));
             });
@@ -241,29 +239,13 @@ impl Ephemeral {
     async fn whereabouts(&self, users: Vec<OwnedUserId>) -> Result<Whereabouts, Error> {
         let store = self.store().clone();
         let read = move |tx: &mut Tx<'_>| {
-            let names = store.names();
-            let keys = names.keys(tx, users.iter().map(|user| user.as_str()))?;
-            let numbers = names.users(tx, users.iter().map(|user| &**user))?;
-            let known = users.iter().filter_map(|user| {
-                let number = numbers.get(&**user)?;
-                Some((*keys.get(user.as_str())?, (user, *number)))
-            });
-            let known: BTreeMap<KeyNum, (&OwnedUserId, UserNum)> = known.collect();
-            let members: Vec<KeyNum> = known.keys().copied().collect();
             let mut read = 0;
             let wanted = |room| {
                 let is_at_hand = store.rooms().get(room).is_some();
                 read += usize::from(!is_at_hand);
                 is_at_hand || read <= MOST_ROOMS_READ
             };
-            let mut found = Whereabouts::new();
-            for (room, keys) in store.rooms_of_members(tx, &members, wanted)? {
-                for (user, number) in keys.iter().filter_map(|key| known.get(key)) {
-                    let place = found.entry((*user).clone());
-                    place.or_insert((*number, Vec::new())).1.push(room.0);
-                }
-            }
-            Ok(found)
+            store.rooms_of_users(tx, users.iter(), wanted)
         };
         self.store().db().scan("whereabouts", read).await
     }

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use ruma_common::OwnedUserId;
 use starling_db::{Error, Tx, Value};
 
-use crate::numbers::{KeyNum, RoomNum};
+use crate::numbers::{KeyNum, RoomNum, UserNum};
 use crate::store::Store;
+
+/// Users, each with their number and those of the rooms that they are in.
+pub type Whereabouts = BTreeMap<OwnedUserId, (UserNum, Vec<RoomNum>)>;
 
 starling_db::statements! {
     /// The rooms that a local user is in and of which there are member events of some users.
@@ -49,6 +53,38 @@ impl Store {
                 if !keys.is_empty() {
                     found.insert(room.room, keys);
                 }
+            }
+        }
+        Ok(found)
+    }
+    /// As [`Store::rooms_of_members`], of users by their ids: of each who is in any of these rooms, with their number.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn rooms_of_users<'a>(
+        &self,
+        tx: &mut Tx<'_>,
+        users: impl Iterator<Item = &'a OwnedUserId> + Clone,
+        wanted: impl FnMut(RoomNum) -> bool,
+    ) -> Result<Whereabouts, Error> {
+        let keys = self
+            .names()
+            .keys(tx, users.clone().map(|user| user.as_str()))?;
+        let numbers = self.names().users(tx, users.clone().map(|user| &**user))?;
+        let known = users.filter_map(|user| {
+            let number = numbers.get(&**user)?;
+            Some((*keys.get(user.as_str())?, (user, *number)))
+        });
+        let known: BTreeMap<KeyNum, (&OwnedUserId, UserNum)> = known.collect();
+        let mut found = Whereabouts::new();
+        if known.is_empty() {
+            return Ok(found);
+        }
+        let members: Vec<KeyNum> = known.keys().copied().collect();
+        for (room, keys) in self.rooms_of_members(tx, &members, wanted)? {
+            for (user, number) in keys.iter().filter_map(|key| known.get(key)) {
+                let place = found.entry((*user).clone());
+                place.or_insert((*number, Vec::new())).1.push(room);
             }
         }
         Ok(found)
